@@ -1,0 +1,2 @@
+#![no_std]
+//! What the data path and the controller must agree on, and nothing else.

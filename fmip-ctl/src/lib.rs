@@ -1,0 +1,1 @@
+//! The fmip controller.

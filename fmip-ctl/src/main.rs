@@ -1,0 +1,3 @@
+//! The `fmip-ctl` binary.
+
+fn main() {}

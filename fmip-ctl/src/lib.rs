@@ -1,1 +1,3 @@
 //! The fmip controller.
+
+pub mod wire;

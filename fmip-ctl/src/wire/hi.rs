@@ -1,0 +1,133 @@
+//! Handover Initiate (HI): the previous router announces an MN to the new one.
+
+use std::net::Ipv6Addr;
+
+use bytes::{Buf, BufMut};
+
+use super::{
+    code::code,
+    error::{DecodeError, need, once},
+    mac::MacAddr,
+    mh_option::{self, Writer, kind},
+    mobility_header::DATA_OFFSET,
+    nd_option::{address_code, lla_code},
+    option::UnknownOption,
+};
+
+/// Octets before the options, in HI and HAck: they begin at offset 10 of the Mobility Header, not
+/// at 12 as in FBU and FBack (OPT-11).
+pub(super) const FIXED_LEN: usize = 4;
+const ASSIGNED_ADDRESS: u8 = 1 << 7;
+const BUFFER: u8 = 1 << 6;
+
+code! {
+    /// Where the FBU behind a HI came from (RFC 5568 section 6.2.1.1; HI-03).
+    HiCode {
+        /// From the PCoA: the MN is about to leave.
+        PcoaSource = 0,
+        /// From another address: the MN has moved already.
+        OtherSource = 1,
+    }
+}
+
+/// A Handover Initiate.
+///
+/// ```text
+///      0                   1                   2                   3
+///      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+///                                     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+///                                     |           Sequence #          |
+///     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+///     |S|U|  Reserved |      Code     |                               |
+///     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+                               .
+///     .                          Mobility options                     .
+///     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// ```
+/// RFC 5568 section 6.2.1.1, figure 6.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandoverInitiate {
+    /// Matches the answer to the question.
+    pub sequence: u16,
+    /// S: the new router is to assign the NCoA. Never with [`HiCode::OtherSource`] (HI-04).
+    pub assigned_address: bool,
+    /// U: the new router is to buffer packets for the MN.
+    pub buffer: bool,
+    /// Where the FBU came from.
+    pub code: HiCode,
+    /// The MN's link-layer address; always sent (HI-06).
+    pub mn_lla: Option<MacAddr>,
+    /// The MN's address on the previous link.
+    pub pcoa: Option<Ipv6Addr>,
+    /// The address that the MN wants on the new link.
+    pub ncoa: Option<Ipv6Addr>,
+    /// Options that this message gives no meaning to.
+    pub unknown: Vec<UnknownOption>,
+}
+
+impl HandoverInitiate {
+    /// The Mobility Header type.
+    pub const MH_TYPE: u8 = 14;
+
+    /// Reads the message data of a Mobility Header.
+    ///
+    /// # Errors
+    /// It is too short, or an option is malformed or there twice.
+    pub fn decode(data: &mut impl Buf) -> Result<Self, DecodeError> {
+        need("HI", FIXED_LEN, data.remaining())?;
+        let sequence = data.get_u16();
+        let flags = data.get_u8();
+        let code = data.get_u8().into();
+
+        let mut mn_lla = None;
+        let mut pcoa = None;
+        let mut ncoa = None;
+        let mut unknown = Vec::new();
+        while let Some(option) = mh_option::next(data)? {
+            match (option.kind, option.code()) {
+                (kind::LLA, Some(lla_code::MN)) => {
+                    let address = mh_option::lla(&option)?;
+                    once(&mut mn_lla, "MN link-layer address", address)?;
+                }
+                (kind::ADDRESS, Some(address_code::OLD_COA)) => {
+                    let address = mh_option::address(&option)?;
+                    once(&mut pcoa, "previous care-of address", address)?;
+                }
+                (kind::ADDRESS, Some(address_code::NEW_COA)) => {
+                    let address = mh_option::address(&option)?;
+                    once(&mut ncoa, "new care-of address", address)?;
+                }
+                _ => unknown.push(option),
+            }
+        }
+        Ok(Self {
+            sequence,
+            assigned_address: flags & ASSIGNED_ADDRESS != 0,
+            buffer: flags & BUFFER != 0,
+            code,
+            mn_lla,
+            pcoa,
+            ncoa,
+            unknown,
+        })
+    }
+
+    /// Writes the message data of a Mobility Header.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        out.put_u16(self.sequence);
+        out.put_u8(flag(self.assigned_address, ASSIGNED_ADDRESS) | flag(self.buffer, BUFFER));
+        out.put_u8(self.code.value());
+        let mut options = Writer::new(out, DATA_OFFSET + FIXED_LEN);
+        if let Some(address) = self.mn_lla {
+            options.mn_lla(address);
+        }
+        if let Some(address) = self.pcoa {
+            options.address(address_code::OLD_COA, address);
+        }
+        if let Some(address) = self.ncoa {
+            options.address(address_code::NEW_COA, address);
+        }
+        options.unknown(&self.unknown, None);
+        options.finish(None);
+    }
+}

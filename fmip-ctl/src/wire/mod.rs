@@ -1,0 +1,218 @@
+//! Signalling packets as bytes: pure functions that know nothing of sockets or clocks.
+//!
+//! [`Packet::decode`] and [`Packet::encode`] take and give whole IPv6 packets; everything a packet
+//! can be is in [`Message`]. Lengths, checksums and padding are computed when a packet is written
+//! and checked when it is read, never stored. Options that a message gives no meaning to and code
+//! values without a name survive a round trip. Where an RFC says "ignored on receipt", so it is;
+//! what contradicts an RFC, or itself, is a [`DecodeError`] that carries the value refused.
+
+use std::net::Ipv6Addr;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+mod badf;
+mod checksum;
+mod code;
+mod error;
+mod fback;
+mod fbu;
+mod hack;
+mod hi;
+mod icmpv6;
+mod ipv6;
+mod mac;
+mod mh_option;
+mod mobility_header;
+mod na;
+mod nd_option;
+mod option;
+mod prefix;
+mod prrtadv;
+mod rtsolpr;
+
+pub use badf::Authorization;
+pub use checksum::checksum;
+pub use error::DecodeError;
+pub use fback::{FastBindingAck, FastBindingStatus};
+pub use fbu::FastBindingUpdate;
+pub use hack::{HackCode, HandoverAck};
+pub use hi::{HandoverInitiate, HiCode};
+pub use mac::{MacAddr, ParseMacError};
+pub use na::NeighborAdvertisement;
+pub use option::UnknownOption;
+pub use prefix::{Prefix, PrefixError};
+pub use prrtadv::{ApOutcome, ApTuple, PrRtAdv, PrRtAdvCode, RouterInfo};
+pub use rtsolpr::RtSolPr;
+
+use ipv6::{Headers, next_header};
+
+/// One signalling packet, from the IPv6 header on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// The IPv6 source address.
+    pub source: Ipv6Addr,
+    /// The IPv6 destination address.
+    pub destination: Ipv6Addr,
+    /// 255 in all ICMPv6 messages of this protocol; with another value they are not accepted.
+    pub hop_limit: u8,
+    /// The address in a Home Address destination option (RFC 6275 section 6.3). If there is one,
+    /// it takes the source's place in the checksum (AMB-13).
+    pub home_address: Option<Ipv6Addr>,
+    /// What the packet says.
+    pub message: Message,
+}
+
+/// A message of RFC 5568, or the neighbor advertisement that it builds on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Section 6.1.1.
+    RtSolPr(RtSolPr),
+    /// Section 6.1.2.
+    PrRtAdv(PrRtAdv),
+    /// Section 6.3: a UNA is one without a flag and with a target link-layer address.
+    NeighborAdvertisement(NeighborAdvertisement),
+    /// Section 6.2.2.
+    FastBindingUpdate(FastBindingUpdate),
+    /// Section 6.2.3.
+    FastBindingAck(FastBindingAck),
+    /// Section 6.2.1.1.
+    HandoverInitiate(HandoverInitiate),
+    /// Section 6.2.1.2.
+    HandoverAck(HandoverAck),
+}
+
+impl Packet {
+    /// Reads an IPv6 packet. Hop-by-Hop and Destination Options headers are walked over.
+    ///
+    /// # Errors
+    /// It is not one of ours, or it is malformed: version, lengths, checksum, hop limit of an
+    /// ICMPv6 message, Payload Proto, or something inside the message.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (headers, rest) = Headers::decode(bytes)?;
+        let message = match headers.next_header {
+            next_header::ICMPV6 => {
+                verify(&headers, rest, icmpv6::CHECKSUM_OFFSET)?;
+                icmpv6::decode(headers.hop_limit, rest)?
+            }
+            next_header::MOBILITY => {
+                let header = mobility_header::cut(rest)?;
+                verify(&headers, header, mobility_header::CHECKSUM_OFFSET)?;
+                mobility_header::decode(header)?
+            }
+            other => return Err(DecodeError::NextHeader(other)),
+        };
+        Ok(Self {
+            source: headers.source,
+            destination: headers.destination,
+            hop_limit: headers.hop_limit,
+            home_address: headers.home_address,
+            message,
+        })
+    }
+
+    /// Writes the whole IPv6 packet.
+    pub fn encode(&self) -> Bytes {
+        let (next_header, checksum_offset, mut message) = self.message.encode();
+        let headers = Headers {
+            source: self.source,
+            destination: self.destination,
+            hop_limit: self.hop_limit,
+            home_address: self.home_address,
+            next_header,
+        };
+        let value = checksum(
+            headers.checksum_source(),
+            headers.destination,
+            next_header,
+            &message,
+        );
+        message[checksum_offset..checksum_offset + 2].copy_from_slice(&value.to_be_bytes());
+
+        let mut packet = BytesMut::with_capacity(ipv6::HEADER_LEN + 24 + message.len());
+        headers.encode(message.len(), &mut packet);
+        packet.put_slice(&message);
+        packet.freeze()
+    }
+}
+
+impl Message {
+    /// Returns the message's usual short name, for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RtSolPr(_) => "RtSolPr",
+            Self::PrRtAdv(_) => "PrRtAdv",
+            Self::NeighborAdvertisement(_) => "NA",
+            Self::FastBindingUpdate(_) => "FBU",
+            Self::FastBindingAck(_) => "FBack",
+            Self::HandoverInitiate(_) => "HI",
+            Self::HandoverAck(_) => "HAck",
+        }
+    }
+
+    /// Writes the message with a checksum of 0; returns its protocol and the checksum's offset
+    /// with it.
+    fn encode(&self) -> (u8, usize, BytesMut) {
+        let icmpv6 = |write: &dyn Fn(&mut BytesMut)| {
+            let mut message = BytesMut::with_capacity(128);
+            write(&mut message);
+            (next_header::ICMPV6, icmpv6::CHECKSUM_OFFSET, message)
+        };
+        let mobility = |kind: u8, write: &dyn Fn(&mut BytesMut)| {
+            let header = mobility_header::encode(kind, write);
+            (
+                next_header::MOBILITY,
+                mobility_header::CHECKSUM_OFFSET,
+                header,
+            )
+        };
+        match self {
+            Self::RtSolPr(message) => icmpv6(&|out| message.encode(out)),
+            Self::PrRtAdv(message) => icmpv6(&|out| message.encode(out)),
+            Self::NeighborAdvertisement(message) => icmpv6(&|out| message.encode(out)),
+            Self::FastBindingUpdate(message) => {
+                mobility(FastBindingUpdate::MH_TYPE, &|out| message.encode(out))
+            }
+            Self::FastBindingAck(message) => {
+                mobility(FastBindingAck::MH_TYPE, &|out| message.encode(out))
+            }
+            Self::HandoverInitiate(message) => {
+                mobility(HandoverInitiate::MH_TYPE, &|out| message.encode(out))
+            }
+            Self::HandoverAck(message) => {
+                mobility(HandoverAck::MH_TYPE, &|out| message.encode(out))
+            }
+        }
+    }
+}
+
+/// Checks the checksum of a message that has its checksum field at `offset`.
+fn verify(headers: &Headers, message: &[u8], offset: usize) -> Result<(), DecodeError> {
+    error::need("upper-layer checksum", offset + 2, message.len())?;
+    let sum = |message: &[u8]| {
+        checksum(
+            headers.checksum_source(),
+            headers.destination,
+            headers.next_header,
+            message,
+        )
+    };
+    if sum(message) == 0 {
+        return Ok(());
+    }
+    let mut zeroed = message.to_vec();
+    zeroed[offset..offset + 2].fill(0);
+    Err(DecodeError::Checksum {
+        received: u16::from_be_bytes([message[offset], message[offset + 1]]),
+        computed: sum(&zeroed),
+    })
+}
+
+/// Returns the Mobility Header inside an IPv6 packet as it stood on the wire, which is what a BADF
+/// option authenticates; none if there is none. Its checksum is not looked at.
+pub fn mobility_header(packet: &[u8]) -> Option<&[u8]> {
+    let (headers, rest) = Headers::decode(packet).ok()?;
+    if headers.next_header != next_header::MOBILITY {
+        return None;
+    }
+    mobility_header::cut(rest).ok()
+}

@@ -1,0 +1,115 @@
+//! Router Solicitation for Proxy Advertisement (RtSolPr): an MN asks about access points.
+
+use bytes::{Buf, BufMut};
+
+use super::{
+    error::{DecodeError, need, once},
+    icmpv6,
+    mac::MacAddr,
+    nd_option::{self, Writer, kind, lla_code},
+    option::UnknownOption,
+};
+
+/// Octets before the options, in RtSolPr and PrRtAdv.
+pub(super) const FIXED_LEN: usize = 8;
+
+/// A Router Solicitation for Proxy Advertisement.
+///
+/// ```text
+///      0                   1                   2                   3
+///      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+///     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+///     |    Type 154   |     Code 0    |             Checksum          |
+///     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+///     |   Subtype 2   |    Reserved   |            Identifier         |
+///     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+///     |    Options ...
+///     +-+-+-+-+-+-+-+-+-+-+-+-
+/// ```
+/// RFC 5568 section 6.1.1, figure 4; RTS-01..05.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtSolPr {
+    /// Matches the answer to the question.
+    pub identifier: u16,
+    /// The sender's link-layer address.
+    pub source_lla: Option<MacAddr>,
+    /// The access points that are asked about; none asks for all of them (the wildcard).
+    pub access_points: Vec<MacAddr>,
+    /// Options that this message gives no meaning to.
+    pub unknown: Vec<UnknownOption>,
+}
+
+impl RtSolPr {
+    /// The subtype of ICMPv6 type 154.
+    pub const SUBTYPE: u8 = 2;
+
+    /// Reads the message from its ICMPv6 type on. The checksum was checked before.
+    ///
+    /// A wildcard beside named access points asks for them too, and is all that is kept: such a
+    /// message must not be sent (RTS-05).
+    ///
+    /// # Errors
+    /// It is too short, its code is not 0 (RTS-11), an option is malformed or there twice, or it
+    /// asks about no access point (RTS-04).
+    pub fn decode(message: &mut impl Buf) -> Result<Self, DecodeError> {
+        const NAME: &str = "RtSolPr";
+        need(NAME, FIXED_LEN, message.remaining())?;
+        message.advance(1);
+        let code = message.get_u8();
+        if code != 0 {
+            return Err(DecodeError::Code {
+                message: NAME,
+                code,
+            });
+        }
+        message.advance(4);
+        let identifier = message.get_u16();
+
+        let mut source_lla = None;
+        let mut wildcard = false;
+        let mut access_points = Vec::new();
+        let mut unknown = Vec::new();
+        while let Some(option) = nd_option::next(message)? {
+            match (option.kind, option.code()) {
+                (kind::LLA, Some(lla_code::WILDCARD)) => wildcard = true,
+                (kind::LLA, Some(lla_code::NEW_AP)) => access_points.push(nd_option::lla(&option)?),
+                (kind::LLA, Some(lla_code::SOURCE)) => {
+                    let address = nd_option::lla(&option)?;
+                    once(&mut source_lla, "source link-layer address", address)?;
+                }
+                _ => unknown.push(option),
+            }
+        }
+        if wildcard {
+            access_points.clear();
+        } else if access_points.is_empty() {
+            return Err(DecodeError::MissingOption {
+                message: NAME,
+                option: "access point",
+            });
+        }
+        Ok(Self {
+            identifier,
+            source_lla,
+            access_points,
+            unknown,
+        })
+    }
+
+    /// Writes the message from its ICMPv6 type on, with a checksum of 0.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        out.put_slice(&[icmpv6::FMIPV6, 0, 0, 0, Self::SUBTYPE, 0]);
+        out.put_u16(self.identifier);
+        let mut options = Writer::new(out, FIXED_LEN);
+        if let Some(address) = self.source_lla {
+            options.lla(lla_code::SOURCE, address);
+        }
+        if self.access_points.is_empty() {
+            options.wildcard();
+        }
+        for access_point in &self.access_points {
+            options.lla(lla_code::NEW_AP, *access_point);
+        }
+        options.unknown(&self.unknown);
+    }
+}

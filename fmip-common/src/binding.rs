@@ -1,0 +1,125 @@
+//! Binding: what the data path does with packets to (or, at a mobile node, from) one address.
+
+use core::net::Ipv6Addr;
+
+/// An IPv6 address as it stands in a packet, in two words: compared and hashed without byte loads.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Address(pub [u64; 2]);
+const _: () = assert!(size_of::<Address>() == 16);
+
+impl Address {
+    /// The address from its sixteen octets in network order.
+    #[inline(always)]
+    pub const fn from_octets(octets: [u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = octets;
+        Self([
+            u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
+        ])
+    }
+
+    /// The first octet: 0xff means multicast (RFC 4291 section 2.4).
+    #[inline(always)]
+    pub const fn is_multicast(&self) -> bool {
+        self.0[0].to_ne_bytes()[0] == 0xff
+    }
+
+    /// Whether it is in fe80::/10 (RFC 4291 section 2.4).
+    #[inline(always)]
+    pub const fn is_link_local(&self) -> bool {
+        let octets = self.0[0].to_ne_bytes();
+        octets[0] == 0xfe && octets[1] & 0xc0 == 0x80
+    }
+}
+
+impl From<Ipv6Addr> for Address {
+    fn from(address: Ipv6Addr) -> Self {
+        Self::from_octets(address.octets())
+    }
+}
+
+impl From<Address> for Ipv6Addr {
+    fn from(address: Address) -> Self {
+        let mut octets = [0; 16];
+        octets[..8].copy_from_slice(&address.0[0].to_ne_bytes());
+        octets[8..].copy_from_slice(&address.0[1].to_ne_bytes());
+        octets.into()
+    }
+}
+
+/// PAR: packets to the key (PCoA) go into a tunnel; packets from it are accepted from that tunnel.
+pub const ACTION_TUNNEL: u32 = 1;
+/// NAR: packets to the key (NCoA) wait in the buffer while it is open, and go straight to the
+/// mobile node once it is closed.
+pub const ACTION_BUFFER: u32 = 2;
+/// Mobile node: packets from the key (PCoA) go into the reverse tunnel, by way of the buffer while
+/// that is open; packets to it are accepted from the tunnel.
+pub const ACTION_MOBILE: u32 = 3;
+
+/// `Binding::buffer` of a binding without a buffer.
+pub const NO_BUFFER: u32 = u32::MAX;
+
+/// What happens to packets of one address. Written by the controller, read by the data path.
+///
+/// Whether a buffered packet is put or goes straight on is not said here but by the buffer's own
+/// tail word, since the two must change in one atomic step.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Binding {
+    /// One of the `ACTION_` constants.
+    pub action: u32,
+    /// Index of the handover buffer, or [`NO_BUFFER`].
+    pub buffer: u32,
+    /// When it ends, on the clock of `bpf_ktime_get_ns`: a dead controller must not leave traffic
+    /// redirected for ever.
+    pub expires_ns: u64,
+    /// The tunnel's end at this node.
+    pub outer_source: Address,
+    /// The tunnel's far end.
+    pub outer_destination: Address,
+}
+const _: () = assert!(size_of::<Binding>() == 48);
+
+/// Where a packet leaves this node.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NextHop {
+    /// Index of the interface, in the network namespace of the programs.
+    pub interface: u32,
+    /// Link-layer destination.
+    pub destination: [u8; 6],
+    /// Link-layer source: the interface's own address.
+    pub source: [u8; 6],
+}
+const _: () = assert!(size_of::<NextHop>() == 16);
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: repr(C), without padding (sizes asserted above), every bit pattern valid.
+    unsafe impl aya::Pod for super::Address {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Binding {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_its_octets_and_knows_its_scope() {
+        for (text, multicast, link_local) in [
+            ("2001:db8::1", false, false),
+            ("fe80::1", false, true),
+            ("febf::1", false, true),
+            ("fec0::1", false, false),
+            ("ff02::1", true, false),
+        ] {
+            let address: Ipv6Addr = text.parse().expect("a literal");
+            let packed = Address::from(address);
+            assert_eq!(Ipv6Addr::from(packed), address);
+            assert_eq!(packed.is_multicast(), multicast, "{text}");
+            assert_eq!(packed.is_link_local(), link_local, "{text}");
+        }
+    }
+}

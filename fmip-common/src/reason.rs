@@ -1,0 +1,122 @@
+//! Every way a packet can leave a program, as one numbered list. Numbers are never reused.
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal;)+) => {
+        /// Why a packet left the program, with what verdict.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $variant = $number,)+
+        }
+
+        impl Reason {
+            /// All reasons, in the order of their numbers.
+            pub const ALL: &'static [Reason] = &[$(Reason::$variant,)+];
+
+            /// The name under which it is shown.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Reason::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Not IPv6 over untagged Ethernet: passed to the kernel.
+    NotIpv6 = 0, "pass-not-ipv6";
+    /// No binding for it: passed to the kernel. Almost all of a router's traffic.
+    NoBinding = 1, "pass-no-binding";
+    /// Its binding has expired: passed to the kernel as if there were none.
+    Expired = 2, "pass-expired";
+    /// Its hop limit is used up: passed to the kernel, which answers it (RFC 4443 section 3.3).
+    HopLimit = 3, "pass-hop-limit";
+    /// PAR: put into the tunnel to the new care-of address and sent.
+    Tunnelled = 4, "tunnel-sent";
+    /// PAR: put into the tunnel and handed to the kernel, which finds the next hop.
+    TunnelledByKernel = 5, "tunnel-passed";
+    /// PAR: too big for the tunnel; answered with ICMPv6 Packet Too Big (RFC 2473 section 7.1).
+    TooBig = 6, "drop-too-big";
+    /// PAR: taken out of the reverse tunnel and sent.
+    Untunnelled = 7, "reverse-sent";
+    /// PAR: taken out of the reverse tunnel and handed to the kernel, which finds the next hop.
+    UntunnelledByKernel = 8, "reverse-passed";
+    /// A tunnelled packet with an inner source or destination that is bound, from another end than
+    /// the binding's: passed to the kernel unopened (TUN-04).
+    Spoofed = 9, "pass-spoofed";
+    /// Held in a handover buffer.
+    Held = 10, "held";
+    /// Not held: the mobile node's own bound is reached.
+    NodeFull = 11, "drop-node-full";
+    /// Not held: all slots of the pool are in use.
+    PoolFull = 12, "drop-pool-full";
+    /// Not held: longer than a slot.
+    TooLong = 13, "drop-too-long";
+    /// Not held: other processors kept winning the race for the buffer.
+    Contended = 14, "drop-contended";
+    /// NAR: sent to the mobile node straight away, the buffer being drained.
+    Delivered = 15, "delivered";
+    /// Released from a handover buffer and sent.
+    Released = 16, "released";
+    /// Dropped at release: it had waited longer than the configured bound.
+    Aged = 17, "drop-aged";
+    /// Dropped from a buffer that ended before its mobile node arrived.
+    Discarded = 18, "drop-discarded";
+    /// Dropped at release: it could not be written into a frame.
+    Unwritable = 19, "drop-unwritable";
+    /// Signalling, taken to the controller.
+    Signal = 20, "signal-taken";
+    /// Signalling, copied to the controller and passed to the kernel.
+    SignalCopied = 21, "signal-copied";
+    /// Signalling, lost because the controller does not keep up.
+    SignalLost = 22, "signal-lost";
+    /// Mobile node: put into the reverse tunnel.
+    MobileTunnelled = 23, "mobile-tunnel-sent";
+    /// Mobile node: taken out of the tunnel.
+    MobileUntunnelled = 24, "mobile-tunnel-received";
+    /// A helper of the kernel refused to change the packet: dropped.
+    Unchangeable = 25, "drop-unchangeable";
+    /// A packet whose headers are cut short or contradict each other: passed to the kernel.
+    Malformed = 26, "pass-malformed";
+    /// Congestion was marked on the outer header of a packet that cannot carry the mark (RFC 6040
+    /// section 4.2): dropped.
+    CongestionLost = 27, "drop-ecn";
+    /// ICMPv6 Packet Too Big sent in answer to a packet too big for the tunnel.
+    TooBigSent = 28, "too-big-sent";
+}
+
+/// How many reasons there are.
+pub const REASONS: u32 = Reason::ALL.len() as u32;
+
+/// Packets and octets counted under one reason, on one processor.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Octets, with the Ethernet header.
+    pub bytes: u64,
+}
+const _: () = assert!(size_of::<Count>() == 16);
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: repr(C), without padding (size asserted above), every bit pattern valid.
+    unsafe impl aya::Pod for super::Count {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn numbers_are_the_places_in_the_list_and_names_are_unique() {
+        let mut names = HashSet::new();
+        for (place, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, place);
+            assert!(names.insert(reason.name()), "{} twice", reason.name());
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Next hop: which interface and which link-layer address a packet leaves to.
+
+use core::mem::zeroed;
+
+use aya_ebpf::{
+    bindings::{BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as Fib},
+    helpers::bpf_fib_lookup,
+};
+use fmip_common::binding::{Address, NextHop};
+
+use crate::packet::{Packet, XdpPacket};
+
+const AF_INET6: u8 = 10;
+
+/// What the kernel's routes say about a packet.
+pub(crate) enum Route {
+    /// Send it there.
+    To(NextHop),
+    /// It is longer than the way's maximum transmission unit, in octets.
+    TooBig(u32),
+    /// The kernel must decide: no neighbor yet, no route, not forwarding.
+    Kernel,
+}
+
+/// Asks the kernel's routes and neighbors for the way of a packet of `length` octets.
+#[inline(always)]
+pub(crate) fn route(
+    packet: &XdpPacket,
+    source: &Address,
+    destination: &Address,
+    length: u32,
+) -> Route {
+    // SAFETY: a structure of integers.
+    let mut fib: Fib = unsafe { zeroed() };
+    fib.family = AF_INET6;
+    // 40 + payload length for IPv6, or the answer about the MTU is wrong.
+    fib.__bindgen_anon_1.tot_len = length as u16;
+    fib.ifindex = packet.interface();
+    fib.__bindgen_anon_3.ipv6_src = words(source);
+    fib.__bindgen_anon_4.ipv6_dst = words(destination);
+    // SAFETY: the context is the kernel's, the structure on this stack.
+    let answer =
+        unsafe { bpf_fib_lookup(packet.context(), &raw mut fib, size_of::<Fib>() as i32, 0) };
+    if answer == i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
+        Route::To(NextHop {
+            interface: fib.ifindex,
+            destination: fib.dmac,
+            source: fib.smac,
+        })
+    } else if answer == i64::from(BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+        // SAFETY: both members are the same integer.
+        Route::TooBig(u32::from(unsafe { fib.__bindgen_anon_1.mtu_result }))
+    } else {
+        Route::Kernel
+    }
+}
+
+/// Writes the link-layer addresses of the next hop.
+#[inline(always)]
+pub(crate) fn address_to(packet: &mut impl Packet, hop: &NextHop) -> Option<()> {
+    packet.write(0, hop.destination)?;
+    packet.write(6, hop.source)
+}
+
+#[inline(always)]
+fn words(address: &Address) -> [u32; 4] {
+    let [a, b] = address.0;
+    if cfg!(target_endian = "little") {
+        [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32]
+    } else {
+        [(a >> 32) as u32, a as u32, (b >> 32) as u32, b as u32]
+    }
+}

@@ -1,0 +1,58 @@
+//! Every map, with its writer and its reader named.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+};
+use fmip_common::{
+    binding::{Address, Binding},
+    buffer::{Buffer, DrainJob, Pool, Slot},
+    limits,
+    reason::{Count, REASONS},
+};
+
+use crate::too_big::Bucket;
+
+/// What to do with packets of an address. Controller writes, every program reads.
+#[map]
+pub(crate) static BINDINGS: HashMap<Address, Binding> =
+    HashMap::with_max_entries(limits::BINDINGS, 0);
+
+/// The addresses of this node, at which signalling is taken and tunnels end. Controller writes,
+/// router and mobile programs read. The value says nothing.
+#[map]
+pub(crate) static LOCAL: HashMap<Address, u32> =
+    HashMap::with_max_entries(limits::LOCAL_ADDRESSES, 0);
+
+/// The handover buffers. Controller opens, router and mobile programs put, drain program takes.
+#[map]
+pub(crate) static BUFFERS: Array<Buffer> = Array::with_max_entries(limits::BUFFERS, 0);
+
+/// The slots of all buffers. Controller chains them once and sets their number; the programs own
+/// them after that.
+#[map]
+pub(crate) static SLOTS: Array<Slot> = Array::with_max_entries(limits::DEFAULT_POOL, 0);
+
+/// The free slots, one entry. As `SLOTS`.
+#[map]
+pub(crate) static POOL: Array<Pool> = Array::with_max_entries(1, 0);
+
+/// What the drain program is asked for, one entry. Controller's drain thread and drain program.
+#[map]
+pub(crate) static DRAIN: Array<DrainJob> = Array::with_max_entries(1, 0);
+
+/// Packets and octets by reason. Every program writes, controller reads.
+#[map]
+pub(crate) static COUNTS: PerCpuArray<Count> = PerCpuArray::with_max_entries(REASONS, 0);
+
+/// Signalling. Router and mobile programs write, controller reads.
+#[map]
+pub(crate) static SIGNALS: RingBuf = RingBuf::with_byte_size(limits::SIGNAL_RING_BYTES, 0);
+
+/// Index of the parked interface, one entry. Controller writes, mobile program reads.
+#[map]
+pub(crate) static PARKED: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Limits the rate of ICMPv6 errors. Router program alone.
+#[map]
+pub(crate) static ERROR_RATE: PerCpuArray<Bucket> = PerCpuArray::with_max_entries(1, 0);

@@ -1,0 +1,247 @@
+//! The only pointer arithmetic: one view of a packet over the XDP and the TC context.
+//!
+//! SAFETY of this module: [`Packet::at`] gives a pointer only after it was compared with the end of
+//! the packet, which is also what the kernel's verifier demands before it lets the program load.
+//! A pointer is used before the next call that can move the packet (`&mut self`).
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, xdp_md},
+    helpers::{
+        bpf_ktime_get_ns, bpf_redirect, bpf_skb_adjust_room, bpf_skb_load_bytes,
+        bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+        bpf_xdp_store_bytes,
+    },
+    programs::{TcContext, XdpContext},
+};
+
+/// A packet, wherever a program meets it.
+pub(crate) trait Packet {
+    /// Address of the first octet.
+    fn start(&self) -> usize;
+    /// Address behind the last octet that can be read directly.
+    fn end(&self) -> usize;
+    /// Octets in all.
+    fn length(&self) -> u64;
+    /// The interface it came in on, or (TC, egress) goes out of.
+    fn interface(&self) -> u32;
+    /// Copies `length` octets from `offset` on; `false` if there are not so many.
+    ///
+    /// # Safety
+    /// `to` is valid for `length` octets.
+    unsafe fn copy(&self, offset: u32, to: *mut u8, length: u32) -> bool;
+    /// Adds `TUNNEL_HEADER` octets before the IPv6 header; what stands there is undefined.
+    fn grow(&mut self) -> bool;
+    /// Removes `TUNNEL_HEADER` octets before the (inner) IPv6 header.
+    fn shrink(&mut self) -> bool;
+
+    /// A pointer to a `T` at `offset`, if the packet reaches so far.
+    ///
+    /// Addresses are read as two words at once. That is aligned by the verifier's own reckoning
+    /// (Ethernet header of 14 octets, NET_IP_ALIGN of 2) and every machine that runs this program
+    /// loads such words; reading them octet by octet costs sixteen loads.
+    #[inline(always)]
+    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        let start = self.start();
+        if start + offset + size_of::<T>() > self.end() {
+            return None;
+        }
+        Some((start + offset) as *mut T)
+    }
+
+    /// The `T` at `offset`.
+    #[inline(always)]
+    fn read<T: Copy>(&self, offset: usize) -> Option<T> {
+        // SAFETY: bounds checked by `at`; only types of plain octets are read.
+        self.at::<T>(offset).map(|pointer| unsafe { *pointer })
+    }
+
+    /// Writes a `T` at `offset`; `None` if the packet does not reach so far.
+    #[inline(always)]
+    fn write<T: Copy>(&mut self, offset: usize, value: T) -> Option<()> {
+        // SAFETY: bounds checked by `at`.
+        self.at::<T>(offset)
+            .map(|pointer| unsafe { *pointer = value })
+    }
+
+    /// One octet, at an offset that only the packet knows.
+    #[inline(always)]
+    fn octet(&self, offset: u32) -> Option<u8> {
+        let mut octet = 0_u8;
+        // SAFETY: one octet on this stack.
+        unsafe { self.copy(offset, &raw mut octet, 1) }.then_some(octet)
+    }
+}
+
+/// Octets of the outer header.
+pub(crate) const TUNNEL_HEADER: usize = 40;
+
+/// A packet in an XDP program.
+pub(crate) struct XdpPacket {
+    ctx: *mut xdp_md,
+}
+
+impl XdpPacket {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &XdpContext) -> Self {
+        Self { ctx: ctx.ctx }
+    }
+
+    /// Adds `octets` (or removes, if negative) before the first one.
+    #[inline(always)]
+    pub(crate) fn move_start(&mut self, octets: i32) -> bool {
+        // SAFETY: the context is the kernel's.
+        unsafe { bpf_xdp_adjust_head(self.ctx, octets) == 0 }
+    }
+
+    /// Makes the packet `length` octets long.
+    #[inline(always)]
+    pub(crate) fn set_length(&mut self, length: u32) -> bool {
+        // From the helper, not from the pointers: the verifier refuses 32-bit arithmetic on those.
+        let change = i64::from(length) - self.length() as i64;
+        // SAFETY: the context is the kernel's.
+        unsafe { bpf_xdp_adjust_tail(self.ctx, change as i32) == 0 }
+    }
+
+    /// Writes `length` octets from `from` at the packet's start.
+    ///
+    /// # Safety
+    /// `from` is valid for `length` octets.
+    #[inline(always)]
+    pub(crate) unsafe fn fill(&mut self, from: *mut u8, length: u32) -> bool {
+        // SAFETY: as the caller says.
+        unsafe { bpf_xdp_store_bytes(self.ctx, 0, from.cast(), length) == 0 }
+    }
+
+    /// The context, for helpers that want it.
+    #[inline(always)]
+    pub(crate) fn context(&self) -> *mut core::ffi::c_void {
+        self.ctx.cast()
+    }
+}
+
+impl Packet for XdpPacket {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        // SAFETY: the context is the kernel's.
+        unsafe { (*self.ctx).data as usize }
+    }
+    #[inline(always)]
+    fn end(&self) -> usize {
+        // SAFETY: the context is the kernel's.
+        unsafe { (*self.ctx).data_end as usize }
+    }
+    #[inline(always)]
+    fn length(&self) -> u64 {
+        // SAFETY: the context is the kernel's.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) }
+    }
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: the context is the kernel's.
+        unsafe { (*self.ctx).ingress_ifindex }
+    }
+    #[inline(always)]
+    unsafe fn copy(&self, offset: u32, to: *mut u8, length: u32) -> bool {
+        // SAFETY: as the caller says.
+        unsafe { bpf_xdp_load_bytes(self.ctx, offset, to.cast(), length) == 0 }
+    }
+    #[inline(always)]
+    fn grow(&mut self) -> bool {
+        let Some(ethernet) = self.read::<[u16; 7]>(0) else {
+            return false;
+        };
+        self.move_start(-(TUNNEL_HEADER as i32)) && self.write(0, ethernet).is_some()
+    }
+    #[inline(always)]
+    fn shrink(&mut self) -> bool {
+        let Some(ethernet) = self.read::<[u16; 7]>(0) else {
+            return false;
+        };
+        self.move_start(TUNNEL_HEADER as i32) && self.write(0, ethernet).is_some()
+    }
+}
+
+/// A packet in a TC program.
+pub(crate) struct TcPacket<'a> {
+    ctx: &'a TcContext,
+}
+
+impl<'a> TcPacket<'a> {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &'a TcContext) -> Self {
+        Self { ctx }
+    }
+
+    /// Makes the first `octets` directly readable, as far as there are so many.
+    #[inline(always)]
+    pub(crate) fn pull(&mut self, octets: u32) {
+        if self.start() + octets as usize > self.end() {
+            // A failure leaves the packet as it was, and the reads that follow say so.
+            let _ = self.ctx.pull_data(octets);
+        }
+    }
+}
+
+impl Packet for TcPacket<'_> {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.ctx.data()
+    }
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.ctx.data_end()
+    }
+    #[inline(always)]
+    fn length(&self) -> u64 {
+        u64::from(self.ctx.len())
+    }
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: the context is the kernel's.
+        unsafe { (*self.ctx.skb.skb).ifindex }
+    }
+    #[inline(always)]
+    unsafe fn copy(&self, offset: u32, to: *mut u8, length: u32) -> bool {
+        // SAFETY: as the caller says.
+        unsafe { bpf_skb_load_bytes(self.ctx.as_ptr(), offset, to.cast(), length) == 0 }
+    }
+    #[inline(always)]
+    fn grow(&mut self) -> bool {
+        // SAFETY: the context is the kernel's. The flag keeps the offsets of merged packets true.
+        unsafe {
+            bpf_skb_adjust_room(
+                self.ctx.skb.skb,
+                TUNNEL_HEADER as i32,
+                BPF_ADJ_ROOM_MAC,
+                BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 as u64,
+            ) == 0
+        }
+    }
+    #[inline(always)]
+    fn shrink(&mut self) -> bool {
+        // SAFETY: the context is the kernel's.
+        unsafe {
+            bpf_skb_adjust_room(
+                self.ctx.skb.skb,
+                -(TUNNEL_HEADER as i32),
+                BPF_ADJ_ROOM_MAC,
+                0,
+            ) == 0
+        }
+    }
+}
+
+/// Sends the packet out of an interface.
+#[inline(always)]
+pub(crate) fn redirect(interface: u32) -> i64 {
+    // SAFETY: a helper without pointers.
+    unsafe { bpf_redirect(interface, 0) }
+}
+
+/// Nanoseconds of the kernel's monotonic clock.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: a helper without pointers.
+    unsafe { bpf_ktime_get_ns() }
+}

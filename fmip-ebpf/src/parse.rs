@@ -1,0 +1,94 @@
+//! Ethernet and IPv6 headers: from octets to [`Headers`].
+
+use core::mem::offset_of;
+
+use fmip_common::binding::Address;
+use network_types::{
+    eth::{EthHdr, EtherType},
+    ip::IpProto,
+};
+
+use crate::packet::Packet;
+
+/// Where the IPv6 header starts.
+pub(crate) const IPV6: usize = EthHdr::LEN;
+/// Where the second IPv6 header of a tunnelled packet starts.
+pub(crate) const INNER: usize = IPV6 + IPV6_HEADER;
+/// Octets of an IPv6 header.
+pub(crate) const IPV6_HEADER: usize = size_of::<Ipv6>();
+
+pub(crate) const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
+pub(crate) const IPV6_IN_IPV6: u8 = IpProto::Ipv6 as u8;
+pub(crate) const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
+pub(crate) const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
+/// Mobility Header (RFC 6275 section 6.1).
+pub(crate) const MOBILITY: u8 = IpProto::MobilityHeader as u8;
+
+/// An IPv6 header (RFC 8200 section 3) as it stands in the packet. Not network-types' own, which is
+/// all octets: an address would be read in sixteen loads.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Ipv6 {
+    /// Version (4 bits), traffic class (8), flow label (20); network order.
+    pub(crate) version_class_flow: u32,
+    /// Octets behind this header; network order.
+    pub(crate) payload_length: u16,
+    pub(crate) next_header: u8,
+    pub(crate) hop_limit: u8,
+    pub(crate) source: Address,
+    pub(crate) destination: Address,
+}
+const _: () = assert!(size_of::<Ipv6>() == 40);
+
+impl Ipv6 {
+    /// Octets of the packet, from this header on.
+    #[inline(always)]
+    pub(crate) fn total_length(&self) -> u32 {
+        IPV6_HEADER as u32 + u32::from(u16::from_be(self.payload_length))
+    }
+
+    #[inline(always)]
+    fn is_version_6(&self) -> bool {
+        u32::from_be(self.version_class_flow) >> 28 == 6
+    }
+}
+
+/// What stands at the head of a packet.
+pub(crate) enum Headers {
+    /// IPv6 over untagged Ethernet, long enough for what its header says.
+    Ipv6(Ipv6),
+    /// Something else.
+    Other,
+    /// IPv6 by its Ethernet type, but cut short or contradictory.
+    Malformed,
+}
+
+/// Reads the headers.
+#[inline(always)]
+pub(crate) fn parse(packet: &impl Packet) -> Headers {
+    match packet.read::<u16>(offset_of!(EthHdr, ether_type)) {
+        Some(kind) if kind == EtherType::Ipv6 as u16 => {}
+        _ => return Headers::Other,
+    }
+    match ipv6_at(packet, IPV6) {
+        Some(header) => Headers::Ipv6(header),
+        None => Headers::Malformed,
+    }
+}
+
+/// The IPv6 header at `offset`, if the packet holds what it announces.
+#[inline(always)]
+pub(crate) fn ipv6_at(packet: &impl Packet, offset: usize) -> Option<Ipv6> {
+    let header = packet.read::<Ipv6>(offset)?;
+    // A payload length of 0 is a jumbogram (RFC 2675) or nothing at all: neither can be tunnelled.
+    if !header.is_version_6()
+        || header.payload_length == 0
+        || offset as u64 + u64::from(header.total_length()) > packet.length()
+    {
+        return None;
+    }
+    Some(header)
+}
+
+/// Offset of the hop limit, counted from the packet's start.
+pub(crate) const HOP_LIMIT: usize = IPV6 + offset_of!(Ipv6, hop_limit);

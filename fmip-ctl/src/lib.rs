@@ -1,3 +1,4 @@
 //! The fmip controller.
 
+pub mod io;
 pub mod wire;

@@ -1,0 +1,166 @@
+//! The BPF object: loading its programs, attaching them, and taking them off again.
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    programs::{
+        ProgramError, SchedClassifier, TcAttachType, Xdp,
+        links::FdLink,
+        tc::SchedClassifierLink,
+        xdp::{XdpLink, XdpMode},
+    },
+};
+
+/// The BPF object that the build script made.
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fmip-ebpf"));
+
+/// Name of the program on every interface of an access router.
+pub const ROUTER: &str = "fmip_router";
+/// Name of the program that takes packets out of the handover buffers.
+pub const DRAIN: &str = "fmip_drain";
+/// Name of the program on what comes in at a mobile node.
+pub const MOBILE_IN: &str = "fmip_mobile_in";
+/// Name of the program on what goes out of a mobile node.
+pub const MOBILE_OUT: &str = "fmip_mobile_out";
+
+/// The loaded object. What it attached is detached when it is dropped, or when the process ends in
+/// whatever way.
+pub struct Programs {
+    ebpf: Ebpf,
+    links: Vec<Link>,
+}
+
+/// An attachment; held for its `Drop` alone.
+enum Link {
+    Xdp { _link: FdLink },
+    Tc { _link: SchedClassifierLink },
+}
+
+impl Programs {
+    /// Loads the object with a pool of `pool` slots for held packets.
+    ///
+    /// # Errors
+    /// When the kernel refuses a map or the object cannot be read.
+    pub fn load(pool: u32) -> Result<Self> {
+        let ebpf = EbpfLoader::new()
+            .map_max_entries("SLOTS", pool)
+            .load(OBJECT)
+            .map_err(|error| anyhow!(in_full(&error)))
+            .with_context(|| {
+                format!("cannot load the BPF object (with a pool of {pool} packets)")
+            })?;
+        Ok(Self {
+            ebpf,
+            links: Vec::new(),
+        })
+    }
+
+    /// The maps of the object, and its programs for test runs.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Loads an XDP program into the kernel, once.
+    ///
+    /// # Errors
+    /// When the kernel's verifier refuses it.
+    pub fn xdp(&mut self, name: &str) -> Result<&mut Xdp> {
+        let program: &mut Xdp = self
+            .ebpf
+            .program_mut(name)
+            .with_context(|| format!("the BPF object has no program {name}"))?
+            .try_into()?;
+        loaded(program.load(), name)?;
+        Ok(program)
+    }
+
+    /// Loads a TC program into the kernel, once.
+    ///
+    /// # Errors
+    /// When the kernel's verifier refuses it.
+    pub fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier> {
+        let program: &mut SchedClassifier = self
+            .ebpf
+            .program_mut(name)
+            .with_context(|| format!("the BPF object has no program {name}"))?
+            .try_into()?;
+        loaded(program.load(), name)?;
+        Ok(program)
+    }
+
+    /// Attaches an XDP program to an interface, natively.
+    ///
+    /// # Errors
+    /// When another program is there, or the interface's driver cannot run XDP.
+    pub fn attach_xdp(&mut self, name: &str, interface: &str) -> Result<()> {
+        let program = self.xdp(name)?;
+        let id = program
+            .attach(interface, XdpMode::Driver)
+            .map_err(|error| anyhow!(in_full(&error)))
+            .with_context(|| {
+                format!(
+                    "cannot attach {name} to {interface}: its driver must run XDP natively, and \
+                     no other XDP program may be attached (`ip link show {interface}` shows one)"
+                )
+            })?;
+        let link: XdpLink = program.take_link(id)?;
+        // aya falls back to netlink on some errors; such an attachment outlives the process.
+        let link = FdLink::try_from(link).map_err(|_| {
+            anyhow!("cannot attach {name} to {interface} by a BPF link: the kernel is too old")
+        })?;
+        self.links.push(Link::Xdp { _link: link });
+        Ok(())
+    }
+
+    /// Attaches a TC program to an interface: TCX where the kernel has it, else clsact.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach_classifier(
+        &mut self,
+        name: &str,
+        interface: &str,
+        direction: TcAttachType,
+    ) -> Result<()> {
+        match aya::programs::tc::qdisc_add_clsact(interface) {
+            Ok(()) => {}
+            // There already, from whoever.
+            Err(aya::programs::tc::TcError::AlreadyAttached) => {}
+            Err(error) => {
+                return Err(anyhow!(in_full(&error)))
+                    .with_context(|| format!("cannot add clsact to {interface}"));
+            }
+        }
+        let program = self.classifier(name)?;
+        let id = program
+            .attach(interface, direction)
+            .map_err(|error| anyhow!(in_full(&error)))
+            .with_context(|| format!("cannot attach {name} to {interface}"))?;
+        let link = program.take_link(id)?;
+        self.links.push(Link::Tc { _link: link });
+        Ok(())
+    }
+}
+
+fn loaded(result: Result<(), ProgramError>, name: &str) -> Result<()> {
+    match result {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
+        Err(error) => Err(anyhow!(in_full(&error)))
+            .with_context(|| format!("the kernel refuses the program {name}")),
+    }
+}
+
+/// An error with its causes: aya's say only the outermost when shown.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,4 @@
+//! Thin adapters.
+
+pub mod load;
+pub mod maps;

@@ -9,7 +9,6 @@ fn main() {
     for path in ["../fmip-ebpf", "../fmip-common/src", "../Cargo.lock"] {
         println!("cargo::rerun-if-changed={path}");
     }
-    println!("cargo::rerun-if-env-changed=PATH");
     if let Err(error) = build() {
         // One line for the newcomer; the compiler's own words stand above it as warnings.
         println!("cargo::error={error}");

@@ -20,7 +20,7 @@ const UNSTABLE_CRATES: &str = "aya_ebpf,fmip_ebpf";
 
 /// A compiler that can build for the BPF target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Toolchain {
+pub(crate) enum Toolchain {
     /// Debian's rustc-web with its ready-made `core` for BPF: no nightly, no build-std.
     Debian,
     /// rustup's nightly with `rust-src`; `core` is built for the BPF target by cargo.
@@ -29,7 +29,7 @@ pub enum Toolchain {
 
 impl Toolchain {
     /// The toolchain this machine has, Debian's first; `None` if it has neither.
-    pub fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         if Path::new("/usr/bin/cargo").exists()
             && Path::new("/usr/bin/rustc").exists()
             && Path::new("/usr/lib/rustlib/bpfel-unknown-none/lib").exists()
@@ -50,7 +50,7 @@ impl Toolchain {
 
     /// A `cargo build` of the BPF object into `target_dir`; run it in the workspace.
     /// The object is then `target_dir/bpfel-unknown-none/release/fmip-ebpf`.
-    pub fn build_command(self, target_dir: &Path) -> Command {
+    pub(crate) fn build_command(self, target_dir: &Path) -> Command {
         let mut command = match self {
             Self::Debian => {
                 let mut command = Command::new("/usr/bin/cargo");
@@ -98,7 +98,7 @@ impl Toolchain {
 }
 
 /// Where `bpf-linker` is, if it is installed.
-pub fn find_bpf_linker() -> Option<PathBuf> {
+pub(crate) fn find_bpf_linker() -> Option<PathBuf> {
     env::split_paths(&search_path())
         .map(|dir| dir.join("bpf-linker"))
         .find(|path| path.is_file())

@@ -1,0 +1,184 @@
+//! `cargo xtask test`: every test of the workspace.
+//!
+//! Tests that need the kernel are all in the package fmip-tests. They run one after the other,
+//! since they measure time and a machine with few processors would have them disturb each other;
+//! the rest runs in parallel.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Command, ExitCode, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Arg, ArgMatches};
+
+use crate::{machine, setup, step};
+
+/// The package whose tests need root, a kernel and the machine for themselves.
+const KERNEL_TESTS: &str = "fmip-tests";
+
+pub(crate) fn command_line() -> clap::Command {
+    clap::Command::new("test")
+        .about("Runs all tests; as root also those that need the kernel")
+        .arg(
+            Arg::new("package")
+                .long("package")
+                .short('p')
+                .value_name("PACKAGE")
+                .help("Only the tests of this package"),
+        )
+        .arg(
+            Arg::new("filter")
+                .value_name("FILTER")
+                .help("Only tests whose name contains this"),
+        )
+        .arg(
+            Arg::new("harness")
+                .last(true)
+                .num_args(0..)
+                .value_name("ARGS")
+                .help("For the test programs, such as --nocapture"),
+        )
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
+    let start = Instant::now();
+    setup::ensure()?;
+    let package = matches.get_one::<String>("package").map(String::as_str);
+    let root = machine::is_root();
+    let mut tally = Tally::default();
+    let mut failed = false;
+
+    if package != Some(KERNEL_TESTS) {
+        let mut command = step::cargo();
+        command.args(["test", "--no-fail-fast"]);
+        match package {
+            Some(package) => command.args(["--package", package]),
+            None => command
+                .args(["--workspace", "--exclude", "fmip-ebpf"])
+                .args(["--exclude", KERNEL_TESTS]),
+        };
+        failed |= !run_tests(command, matches, &[], &mut tally)?;
+    }
+    let kernel_tests = package.is_none_or(|package| package == KERNEL_TESTS);
+    if kernel_tests && root {
+        machine::check_kernel()?;
+        let built = step::build(
+            "building the controller for the tests",
+            &["--release", "--package", "fmip-ctl", "--bins"],
+            false,
+        )?;
+        let mut command = step::cargo();
+        command
+            .args(["test", "--no-fail-fast", "--package", KERNEL_TESTS])
+            .env("FMIP_CTL", built.program("fmip-ctl")?);
+        failed |= !run_tests(command, matches, &["--test-threads=1"], &mut tally)?;
+    }
+
+    if kernel_tests && !root {
+        println!(
+            "xtask test: SKIPPED the tests of {KERNEL_TESTS}: network namespaces and BPF programs need root"
+        );
+    }
+    println!(
+        "xtask test: {}: {} passed, {} failed, {} ignored in {} test programs, {} s",
+        if failed { "FAILED" } else { "ok" },
+        tally.passed,
+        tally.failed,
+        tally.ignored,
+        tally.programs,
+        start.elapsed().as_secs()
+    );
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Runs `cargo test` with its output as it comes; whether all passed.
+fn run_tests(
+    mut command: Command,
+    matches: &ArgMatches,
+    harness: &[&str],
+    tally: &mut Tally,
+) -> Result<bool> {
+    command.args(matches.get_one::<String>("filter"));
+    command.arg("--").args(harness);
+    command.args(matches.get_many::<String>("harness").unwrap_or_default());
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo test")?;
+    let stdout = child.stdout.take().expect("standard output is piped");
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line.context("cannot read what cargo test prints")?;
+        let mut out = std::io::stdout().lock();
+        out.write_all(&line)?;
+        out.write_all(b"\n")?;
+        tally.read(&String::from_utf8_lossy(&line));
+    }
+    Ok(child.wait()?.success())
+}
+
+/// The sum of the test programs' closing lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    programs: u32,
+    passed: u32,
+    failed: u32,
+    ignored: u32,
+}
+
+impl Tally {
+    /// Counts `test result: ok. 3 passed; 0 failed; 1 ignored; ...`, and no other line.
+    fn read(&mut self, line: &str) {
+        let Some((_, counts)) = line
+            .strip_prefix("test result: ")
+            .and_then(|result| result.split_once(". "))
+        else {
+            return;
+        };
+        self.programs += 1;
+        for count in counts.split("; ") {
+            let Some((number, what)) = count.split_once(' ') else {
+                continue;
+            };
+            let number = number.parse().unwrap_or(0);
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_summed() {
+        let mut tally = Tally::default();
+        for line in [
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test a ... ok",
+            "test result: FAILED. 2 passed; 5 failed; 0 ignored; 0 measured; 7 filtered out; finished in 0.00s",
+        ] {
+            tally.read(line);
+        }
+        assert_eq!(
+            tally,
+            Tally {
+                programs: 2,
+                passed: 5,
+                failed: 5,
+                ignored: 1
+            }
+        );
+    }
+}

@@ -1,4 +1,14 @@
-//! Thin adapters.
+//! Thin adapters between the protocol core and Linux: the only room that knows sockets, netlink,
+//! the BPF maps and a clock.
 
+pub mod drain;
 pub mod load;
 pub mod maps;
+pub mod signals;
+pub mod transmit;
+
+/// The kernel's monotonic clock in nanoseconds: the one that the data path reads.
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}

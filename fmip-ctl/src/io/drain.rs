@@ -1,0 +1,454 @@
+//! The drain thread: releases handover buffers at the pace of RFC 5568 section 5.4.
+//!
+//! The packets never come here: each release is a run of the drain program with live frames, which
+//! takes packets out of the buffer and sends them, in the kernel. What this thread decides is when.
+//! It is a thread of its own since a run blocks, and because the pace is finer than the timers of
+//! the main loop.
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv6Addr,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions};
+use fmip_common::buffer::{
+    Buffer, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_RELEASE, DrainJob, OUTCOME_DONE, OUTCOME_EMPTY,
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    load::{DRAIN, Programs},
+    maps::DrainMaps,
+    monotonic_ns,
+};
+
+/// RFC 5568 section 5.4: at most this many packets one after another.
+const BACK_TO_BACK: u32 = 5;
+/// Packets of one run without a pace. Larger batches overrun the ring of a veth (256 frames).
+const BATCH: u32 = 64;
+/// The pace while nothing has been metered yet: one packet, or all in one instant.
+const UNMETERED: Duration = Duration::from_micros(100);
+/// How long to wait before a run that failed, or that met a put under way, is tried again.
+const RETRY: Duration = Duration::from_micros(200);
+/// Failed runs in a row before a buffer is given up.
+const RETRIES: u32 = 50;
+/// Octets of the frame that a run starts with: an Ethernet header at least.
+const FRAME: [u8; 64] = [0; 64];
+
+/// How fast held packets are released.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// As fast as the kernel takes them.
+    Burst,
+    /// RFC 5568 section 5.4, the default: five back to back, then at the rate at which packets
+    /// entered the buffer.
+    Metered {
+        /// How much faster than they entered; above 1, or a live stream's backlog never shrinks
+        /// (BUF-09).
+        catch_up: f64,
+    },
+}
+
+/// What the drain thread tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The first packet of a buffer was sent.
+    FirstReleased {
+        /// Whose buffer.
+        address: Ipv6Addr,
+        /// When, on the monotonic clock, in nanoseconds.
+        time_ns: u64,
+    },
+    /// All packets were sent, and new ones go straight on.
+    Drained {
+        /// Whose buffer.
+        address: Ipv6Addr,
+        /// Packets that were put.
+        held: u64,
+        /// Packets that were sent.
+        released: u64,
+        /// Packets that were refused or too old.
+        dropped: u64,
+    },
+    /// What was left in a buffer that is bound no more has been dropped.
+    Discarded {
+        /// Index of the buffer.
+        buffer: u32,
+        /// Packets that were dropped.
+        packets: u32,
+    },
+    /// A buffer cannot be released.
+    Failed {
+        /// Whose buffer.
+        address: Ipv6Addr,
+        /// Why.
+        error: String,
+    },
+}
+
+enum Order {
+    Release { address: Ipv6Addr, buffer: u32 },
+    Discard { buffer: u32 },
+}
+
+/// The drain thread, from outside. Ends, and unloads the programs, when it is dropped.
+pub struct Drain {
+    orders: Option<Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drain {
+    /// Starts the thread. It owns the programs from now on.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(
+        programs: Programs,
+        maps: DrainMaps,
+        pace: Pace,
+        reports: UnboundedSender<Report>,
+    ) -> Result<Self> {
+        let (orders, receiver) = channel();
+        let worker = Worker {
+            programs,
+            maps,
+            pace,
+            reports,
+            releases: BTreeMap::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("fmip-drain".to_owned())
+            .spawn(move || worker.run(&receiver))
+            .context("cannot start the drain thread")?;
+        Ok(Self {
+            orders: Some(orders),
+            thread: Some(thread),
+        })
+    }
+
+    /// Releases what the buffer holds; [`Report::Drained`] follows.
+    pub fn release(&self, address: Ipv6Addr, buffer: u32) {
+        self.order(Order::Release { address, buffer });
+    }
+
+    /// Drops what the buffer holds; [`Report::Discarded`] follows. It must not be bound any more.
+    pub fn discard(&self, buffer: u32) {
+        self.order(Order::Discard { buffer });
+    }
+
+    fn order(&self, order: Order) {
+        // The thread ends only when this end of the channel is dropped.
+        if let Some(orders) = &self.orders
+            && orders.send(order).is_err()
+        {
+            tracing::error!("the drain thread has ended");
+        }
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the drain thread panicked");
+        }
+    }
+}
+
+struct Worker {
+    programs: Programs,
+    maps: DrainMaps,
+    pace: Pace,
+    reports: UnboundedSender<Report>,
+    releases: BTreeMap<u32, Release>,
+}
+
+/// A buffer that is being released.
+struct Release {
+    address: Ipv6Addr,
+    pacer: Pacer,
+    started: bool,
+    failures: u32,
+}
+
+impl Worker {
+    fn run(mut self, orders: &Receiver<Order>) {
+        loop {
+            let order = match self
+                .releases
+                .values()
+                .map(|release| release.pacer.due)
+                .min()
+            {
+                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(due) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
+            };
+            match order {
+                Ok(Order::Release { address, buffer }) => {
+                    let release = Release {
+                        address,
+                        pacer: Pacer::new(self.pace, Instant::now()),
+                        started: false,
+                        failures: 0,
+                    };
+                    self.releases.insert(buffer, release);
+                }
+                Ok(Order::Discard { buffer }) => self.discard(buffer),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.release_due();
+        }
+    }
+
+    fn release_due(&mut self) {
+        let now = Instant::now();
+        let due: Vec<u32> = self
+            .releases
+            .iter()
+            .filter(|(_, release)| release.pacer.due <= now)
+            .map(|(&buffer, _)| buffer)
+            .collect();
+        for buffer in due {
+            let Some(mut release) = self.releases.remove(&buffer) else {
+                continue;
+            };
+            match self.release_some(buffer, &mut release) {
+                Ok(true) => {}
+                Ok(false) => {
+                    release.failures = 0;
+                    self.releases.insert(buffer, release);
+                }
+                Err(error) if release.failures < RETRIES => {
+                    tracing::debug!(address = %release.address, "run failed: {error:#}");
+                    release.failures += 1;
+                    release.pacer.due = Instant::now() + RETRY;
+                    self.releases.insert(buffer, release);
+                }
+                Err(error) => self.report(Report::Failed {
+                    address: release.address,
+                    error: format!("{error:#}"),
+                }),
+            }
+        }
+    }
+
+    /// Releases the packets of a buffer that are due; `true` if that was the last one and the
+    /// buffer is switched to direct delivery.
+    fn release_some(&mut self, buffer: u32, release: &mut Release) -> Result<bool> {
+        let packets = release.pacer.packets_due(Instant::now());
+        let job = self.run_job(buffer, DRAIN_RELEASE, packets)?;
+        if job.taken > 0 && !release.started {
+            release.started = true;
+            self.report(Report::FirstReleased {
+                address: release.address,
+                time_ns: monotonic_ns(),
+            });
+        }
+        let state = self.maps.buffers.get(&buffer, 0)?;
+        if job.outcome == OUTCOME_DONE {
+            release
+                .pacer
+                .released(job.taken, metered_interval(&state), Instant::now());
+            return Ok(false);
+        }
+        // The switch is a run of its own: what the run before it released has left this processor
+        // by now, so that a packet delivered directly cannot overtake it.
+        if job.outcome == OUTCOME_EMPTY
+            && self.run_job(buffer, DRAIN_CLOSE, 1)?.outcome == OUTCOME_DONE
+        {
+            self.report(Report::Drained {
+                address: release.address,
+                held: state.held,
+                released: state.released,
+                dropped: state.dropped,
+            });
+            return Ok(true);
+        }
+        release.pacer.due = Instant::now() + RETRY;
+        Ok(false)
+    }
+
+    fn discard(&mut self, buffer: u32) {
+        self.releases.remove(&buffer);
+        let mut packets = 0;
+        let mut failures = 0;
+        loop {
+            match self.run_job(buffer, DRAIN_DISCARD, BATCH) {
+                Ok(job) => {
+                    packets += job.taken;
+                    if job.outcome == OUTCOME_EMPTY {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    failures += 1;
+                    if failures > RETRIES {
+                        tracing::error!(buffer, "cannot discard a buffer: {error:#}");
+                        break;
+                    }
+                }
+            }
+        }
+        self.report(Report::Discarded { buffer, packets });
+    }
+
+    fn run_job(&mut self, buffer: u32, operation: u32, packets: u32) -> Result<DrainJob> {
+        let job = DrainJob {
+            buffer,
+            operation,
+            ..DrainJob::default()
+        };
+        self.maps
+            .job
+            .set(0, job, 0)
+            .context("cannot write the job")?;
+        self.programs
+            .xdp(DRAIN)?
+            .test_run(TestRunOptions {
+                data_in: Some(&FRAME),
+                repeat: packets,
+                attrs: TestRunAttrs::new().xdp_live_frames(packets),
+                ..TestRunOptions::new()
+            })
+            .context("cannot run the drain program")?;
+        self.maps.job.get(&0, 0).context("cannot read the job")
+    }
+
+    fn report(&self, report: Report) {
+        // Nobody listens any more when the controller is about to end.
+        let _ = self.reports.send(report);
+    }
+}
+
+/// The mean time between packets entering the buffer, if it can be told.
+fn metered_interval(buffer: &Buffer) -> Option<Duration> {
+    let window = buffer.last_ns.checked_sub(buffer.first_ns)?;
+    let intervals = buffer.held.checked_sub(1).filter(|&count| count > 0)?;
+    Some(Duration::from_nanos(window / intervals)).filter(|interval| !interval.is_zero())
+}
+
+/// When the next packet of a buffer is due.
+struct Pacer {
+    pace: Pace,
+    /// Packets that may still go back to back.
+    burst: u32,
+    due: Instant,
+    interval: Duration,
+}
+
+impl Pacer {
+    fn new(pace: Pace, now: Instant) -> Self {
+        Self {
+            pace,
+            burst: BACK_TO_BACK,
+            due: now,
+            interval: UNMETERED,
+        }
+    }
+
+    /// How many packets may be sent at `now`, at least 1. Those missed because this thread came
+    /// late are made up for, but never more than five at once.
+    fn packets_due(&self, now: Instant) -> u32 {
+        match self.pace {
+            Pace::Burst => BATCH,
+            Pace::Metered { .. } if self.burst > 0 => self.burst,
+            Pace::Metered { .. } => {
+                let late = now.saturating_duration_since(self.due).as_nanos();
+                let missed = late / self.interval.as_nanos().max(1);
+                u32::try_from(missed)
+                    .unwrap_or(u32::MAX)
+                    .saturating_add(1)
+                    .min(BACK_TO_BACK)
+            }
+        }
+    }
+
+    /// Takes note that `packets` were sent; `metered` is the mean time between arrivals.
+    fn released(&mut self, packets: u32, metered: Option<Duration>, now: Instant) {
+        let Pace::Metered { catch_up } = self.pace else {
+            self.due = now;
+            return;
+        };
+        self.interval = metered.map_or(UNMETERED, |interval| interval.div_f64(catch_up));
+        if self.burst > 0 {
+            self.burst = self.burst.saturating_sub(packets);
+            if self.burst == 0 {
+                self.due = now + self.interval;
+            }
+            return;
+        }
+        let next = self.due + self.interval * packets;
+        // After a long delay the schedule starts anew: catching up with all that was missed would
+        // be one long burst.
+        let horizon = self.interval * BACK_TO_BACK;
+        self.due = if now.saturating_duration_since(next) > horizon {
+            now
+        } else {
+            next
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METERED: Pace = Pace::Metered { catch_up: 2.0 };
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn five_packets_go_back_to_back_and_the_rest_at_the_metered_rate() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(METERED, start);
+        assert_eq!(pacer.packets_due(start), 5);
+        pacer.released(5, Some(MS), start);
+        for number in 1..100 {
+            // Twice as fast as they came.
+            assert_eq!(pacer.due, start + MS / 2 * number);
+            let now = pacer.due;
+            assert_eq!(pacer.packets_due(now), 1);
+            pacer.released(1, Some(MS), now);
+        }
+    }
+
+    #[test]
+    fn a_late_thread_catches_up_by_at_most_five_at_once() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(METERED, start);
+        pacer.released(5, Some(MS), start);
+        let late = pacer.due + MS;
+        assert_eq!(pacer.packets_due(late), 3);
+        let very_late = pacer.due + 1000 * MS;
+        assert_eq!(pacer.packets_due(very_late), 5);
+        pacer.released(5, Some(MS), very_late);
+        assert_eq!(pacer.due, very_late, "the schedule starts anew");
+    }
+
+    #[test]
+    fn a_burst_knows_no_pace() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(Pace::Burst, start);
+        assert_eq!(pacer.packets_due(start), BATCH);
+        pacer.released(BATCH, Some(MS), start);
+        assert_eq!(pacer.due, start);
+    }
+
+    #[test]
+    fn the_rate_is_metered_over_all_that_entered() {
+        let mut buffer = Buffer::open(Default::default(), 1, 1, 1);
+        assert_eq!(metered_interval(&buffer), None);
+        buffer.held = 1;
+        assert_eq!(metered_interval(&buffer), None, "one packet has no rate");
+        buffer.held = 11;
+        buffer.first_ns = 1_000_000;
+        buffer.last_ns = 11_000_000;
+        assert_eq!(metered_interval(&buffer), Some(MS));
+    }
+}

@@ -1,4 +1,5 @@
 //! The fmip controller.
 
 pub mod io;
+pub mod proto;
 pub mod wire;

@@ -35,8 +35,10 @@ impl Signals {
     /// # Errors
     /// When the runtime refuses.
     pub fn new(ring: RingBuf<MapData>) -> Result<Self> {
+        // SAFETY: the ring owns its descriptor and gives the same one as long as it lives.
+        let ring = unsafe { AsyncFd::register(ring) };
         Ok(Self {
-            ring: AsyncFd::register(ring).context("cannot watch the signalling ring")?,
+            ring: ring.context("cannot watch the signalling ring")?,
         })
     }
 

@@ -137,3 +137,50 @@ impl FastBindingAck {
         options.finish(authorization);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_survives_and_those_below_128_are_accepted() {
+        for value in 0..=255 {
+            let status = FastBindingStatus::from(value);
+            assert_eq!(status.value(), value);
+            assert_eq!(status.is_accepted(), value < 128);
+        }
+        assert_eq!(FastBindingStatus::from(131), FastBindingStatus::BadIid);
+        assert_eq!(FastBindingStatus::from(2), FastBindingStatus::Other(2));
+    }
+
+    #[test]
+    fn reserved_bits_are_ignored() {
+        let message = FastBindingAck::decode(&mut &[0, 0x7f, 0, 1, 0, 2][..]).unwrap();
+        assert!(!message.key_management);
+        assert_eq!((message.sequence, message.lifetime), (1, 2));
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        assert_eq!(bytes[..6], [0, 0, 0, 1, 0, 2]);
+    }
+
+    #[test]
+    fn authorization_must_be_the_last_option() {
+        let badf = [21, 5, 0, 0, 0, 9, 1];
+        let bytes = [&[0, 0, 0, 1, 0, 2][..], &badf, &[0]].concat();
+        assert!(FastBindingAck::decode(&mut &bytes[..13]).is_ok());
+        assert_eq!(
+            FastBindingAck::decode(&mut &bytes[..]),
+            Err(DecodeError::AuthorizationNotLast(1))
+        );
+    }
+
+    #[test]
+    fn second_alternate_care_of_address_is_refused() {
+        let coa = [&[3, 16][..], &[9; 16]].concat();
+        let bytes = [&[0, 0, 0, 1, 0, 2][..], &coa, &coa].concat();
+        assert_eq!(
+            FastBindingAck::decode(&mut &bytes[..]),
+            Err(DecodeError::DuplicateOption("alternate care-of address"))
+        );
+    }
+}

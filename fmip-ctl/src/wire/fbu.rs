@@ -134,3 +134,90 @@ impl FastBindingUpdate {
         options.finish(authorization);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIXED: [u8; 6] = [0, 1, 0xc0, 0, 0, 30];
+    const MN_LLA: [u8; 9] = [7, 7, 2, 2, 0, 0, 0, 0, 7];
+    const BADF: [u8; 18] = [21, 16, 0, 0, 0, 9, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];
+
+    fn decode(parts: &[&[u8]]) -> Result<FastBindingUpdate, DecodeError> {
+        FastBindingUpdate::decode(&mut &parts.concat()[..])
+    }
+
+    fn alternate_coa() -> Vec<u8> {
+        [&[3, 16][..], &Ipv6Addr::LOCALHOST.octets()].concat()
+    }
+
+    #[test]
+    fn every_flag_has_its_own_bit_and_the_rest_is_ignored() {
+        for octet in 0..=255 {
+            let message = decode(&[&[0, 1, octet, 0xff, 0, 30]]).unwrap();
+            let flags = [
+                message.ack,
+                message.home,
+                message.link_local,
+                message.key_management,
+            ];
+            let expected = [0x80, 0x40, 0x20, 0x10].map(|bit| octet & bit != 0);
+            assert_eq!(flags, expected);
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            assert_eq!(bytes[2..4], [octet & 0xf0, 0]);
+        }
+    }
+
+    #[test]
+    fn fbu_without_authorization_is_read_as_one() {
+        assert_eq!(decode(&[&FIXED, &MN_LLA]).unwrap().authorization, None);
+    }
+
+    #[test]
+    fn authorization_must_be_the_last_option() {
+        assert!(decode(&[&FIXED, &MN_LLA, &BADF]).is_ok());
+        // RFC 6275 section 6.2: nor may padding follow.
+        for behind in [&MN_LLA[..], &[0], &[1, 0]] {
+            assert_eq!(
+                decode(&[&FIXED, &BADF, behind]),
+                Err(DecodeError::AuthorizationNotLast(behind.len()))
+            );
+        }
+    }
+
+    #[test]
+    fn authorization_is_read_with_either_length() {
+        let mut without_spi = BADF;
+        without_spi[1] = 12;
+        assert_eq!(decode(&[&FIXED, &without_spi]), decode(&[&FIXED, &BADF]));
+    }
+
+    #[test]
+    fn second_option_of_a_kind_is_refused() {
+        let coa = alternate_coa();
+        assert_eq!(
+            decode(&[&FIXED, &coa, &coa]),
+            Err(DecodeError::DuplicateOption("alternate care-of address"))
+        );
+        assert_eq!(
+            decode(&[&FIXED, &MN_LLA, &MN_LLA]),
+            Err(DecodeError::DuplicateOption("MN link-layer address"))
+        );
+    }
+
+    #[test]
+    fn other_options_are_carried_along() {
+        let foreign_lla = [7, 7, 3, 2, 0, 0, 0, 0, 7];
+        let other = [200, 0];
+        let message = decode(&[&FIXED, &other, &foreign_lla, &BADF]).unwrap();
+        assert_eq!(message.mn_lla, None);
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        assert_eq!(FastBindingUpdate::decode(&mut &bytes[..]), Ok(message));
+        // At 12 of the header; BADF at 30, after padding from 23 on.
+        assert_eq!(bytes[6..17], [&other[..], &foreign_lla].concat());
+        assert_eq!(bytes[17..24], [1, 5, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[24..], BADF);
+    }
+}

@@ -116,3 +116,38 @@ impl HandoverAck {
         options.finish(None);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_survives_and_says_whether_it_accepts() {
+        for value in 0..=255 {
+            let code = HackCode::from(value);
+            assert_eq!(code.value(), value);
+            assert_eq!(code.is_accepted(), value < 128 && value != 4);
+        }
+        assert_eq!(HackCode::from(3), HackCode::UsePcoa);
+        assert_eq!(HackCode::from(131), HackCode::Other(131));
+    }
+
+    #[test]
+    fn reserved_octet_is_ignored() {
+        let message = HandoverAck::decode(&mut &[0, 1, 0xff, 2][..]).unwrap();
+        assert_eq!(message.code, HackCode::NcoaAssigned);
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        assert_eq!(bytes[..4], [0, 1, 0, 2]);
+    }
+
+    #[test]
+    fn second_new_care_of_address_is_refused() {
+        let option = [&[34, 18, 2, 128][..], &[9; 16]].concat();
+        let bytes = [&[0, 1, 0, 2][..], &option, &option].concat();
+        assert_eq!(
+            HandoverAck::decode(&mut &bytes[..]),
+            Err(DecodeError::DuplicateOption("new care-of address"))
+        );
+    }
+}

@@ -131,3 +131,82 @@ impl HandoverInitiate {
         options.finish(None);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIXED: [u8; 4] = [0, 1, 0x40, 0];
+    const MN_LLA: [u8; 9] = [7, 7, 2, 2, 0, 0, 0, 0, 7];
+
+    fn address(kind: u8, code: u8) -> Vec<u8> {
+        let mut option = vec![kind, 18, code, 128];
+        option.extend(Ipv6Addr::LOCALHOST.octets());
+        option
+    }
+
+    fn decode(parts: &[&[u8]]) -> Result<HandoverInitiate, DecodeError> {
+        HandoverInitiate::decode(&mut &parts.concat()[..])
+    }
+
+    /// GEN-11; among the ignored bits are the P and F of RFC 5949.
+    #[test]
+    fn every_flag_has_its_own_bit_and_the_rest_is_ignored() {
+        for octet in 0..=255 {
+            let message = decode(&[&[0, 1, octet, 0]]).unwrap();
+            assert_eq!(message.assigned_address, octet & 0x80 != 0);
+            assert_eq!(message.buffer, octet & 0x40 != 0);
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            assert_eq!(bytes[2], octet & 0xc0);
+        }
+    }
+
+    #[test]
+    fn option_17_is_not_an_address() {
+        let message = decode(&[&FIXED, &MN_LLA, &address(17, 1), &address(34, 2)]).unwrap();
+        assert_eq!(message.pcoa, None);
+        assert_eq!(message.ncoa, Some(Ipv6Addr::LOCALHOST));
+        assert_eq!(message.unknown[0].kind, 17);
+    }
+
+    #[test]
+    fn addresses_of_other_kinds_are_carried_along() {
+        let message = decode(&[&FIXED, &address(34, 3), &address(34, 4)]).unwrap();
+        assert_eq!((message.pcoa, message.ncoa), (None, None));
+        assert_eq!(message.unknown.len(), 2);
+    }
+
+    #[test]
+    fn second_option_of_a_kind_is_refused() {
+        for (option, name) in [
+            (MN_LLA.to_vec(), "MN link-layer address"),
+            (address(34, 1), "previous care-of address"),
+            (address(34, 2), "new care-of address"),
+        ] {
+            assert_eq!(
+                decode(&[&FIXED, &option, &option]),
+                Err(DecodeError::DuplicateOption(name))
+            );
+        }
+    }
+
+    #[test]
+    fn prefix_length_above_128_is_refused() {
+        let mut option = address(34, 1);
+        option[3] = 129;
+        assert_eq!(
+            decode(&[&FIXED, &option]),
+            Err(DecodeError::PrefixLength(129))
+        );
+    }
+
+    #[test]
+    fn option_that_runs_into_the_next_is_cut_at_its_own_length() {
+        // The first one says 7 octets but holds a code that is not an MN's: what follows is
+        // read where it ends, whatever it holds.
+        let message = decode(&[&FIXED, &[7, 7, 9, 34, 18, 1, 128, 0, 0], &MN_LLA]).unwrap();
+        assert_eq!(message.mn_lla, Some(MacAddr([2, 0, 0, 0, 0, 7])));
+        assert_eq!(message.pcoa, None);
+    }
+}

@@ -121,3 +121,64 @@ impl NeighborAdvertisement {
         options.unknown(&self.unknown);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TARGET: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x11);
+
+    /// A message with this first octet of flags and these options.
+    fn decode(flags: [u8; 4], options: &[u8]) -> Result<NeighborAdvertisement, DecodeError> {
+        let bytes = [&[136, 0, 0, 0][..], &flags, &TARGET.octets(), options].concat();
+        NeighborAdvertisement::decode(&mut &bytes[..])
+    }
+
+    #[test]
+    fn every_flag_has_its_own_bit_and_the_rest_is_ignored() {
+        for octet in 0..=255u8 {
+            let message = decode([octet, 0xff, 0xff, 0xff], &[]).unwrap();
+            assert_eq!(message.router, octet & 0x80 != 0);
+            assert_eq!(message.solicited, octet & 0x40 != 0);
+            assert_eq!(message.override_, octet & 0x20 != 0);
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            assert_eq!(bytes[4..8], [octet & 0xe0, 0, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn target_that_is_no_node_is_refused() {
+        for target in ["ff02::1", "::"] {
+            let address: Ipv6Addr = target.parse().unwrap();
+            let bytes = [&[136, 0, 0, 0, 0, 0, 0, 0][..], &address.octets()].concat();
+            assert_eq!(
+                NeighborAdvertisement::decode(&mut &bytes[..]),
+                Err(DecodeError::NotUnicast {
+                    field: "target address",
+                    address
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn second_target_address_is_refused() {
+        let option = [2, 1, 2, 0, 0, 0, 0, 7];
+        assert!(decode([0; 4], &option).unwrap().target_lla.is_some());
+        assert_eq!(
+            decode([0; 4], &[option, option].concat()),
+            Err(DecodeError::DuplicateOption("target link-layer address"))
+        );
+    }
+
+    #[test]
+    fn code_other_than_0_is_refused() {
+        let mut bytes = vec![136, 3, 0, 0, 0, 0, 0, 0];
+        bytes.extend(TARGET.octets());
+        assert!(matches!(
+            NeighborAdvertisement::decode(&mut &bytes[..]),
+            Err(DecodeError::Code { code: 3, .. })
+        ));
+    }
+}

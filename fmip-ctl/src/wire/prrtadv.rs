@@ -267,3 +267,205 @@ impl PartialTuple {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: [u8; 8] = [154, 0, 0, 0, 3, 0, 0x12, 0x34];
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
+    const NAR: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1);
+
+    fn lla(code: u8) -> Vec<u8> {
+        let mut option = vec![19, 2, code];
+        option.extend(MAC.0);
+        option.resize(16, 0);
+        option
+    }
+
+    fn ip(code: u8, prefix_length: u8) -> Vec<u8> {
+        let mut option = vec![17, 3, code, prefix_length, 0, 0, 0, 0];
+        option.extend(NAR.octets());
+        option
+    }
+
+    fn decode(options: &[Vec<u8>]) -> Result<PrRtAdv, DecodeError> {
+        PrRtAdv::decode(&mut &[HEADER.to_vec(), options.concat()].concat()[..])
+    }
+
+    #[test]
+    fn prefix_left_out_is_that_of_the_router_s_address() {
+        let message = decode(&[lla(1), lla(3), ip(3, 64)]).unwrap();
+        let router = message.tuples[0].router.unwrap();
+        assert_eq!(router.address, NAR);
+        assert_eq!(router.prefix.to_string(), "2001:db8:2::/64");
+    }
+
+    #[test]
+    fn prefix_that_is_there_wins() {
+        let message = decode(&[lla(1), lla(3), ip(3, 64), ip(4, 32)]).unwrap();
+        let router = message.tuples[0].router.unwrap();
+        assert_eq!(router.prefix.to_string(), "2001:db8::/32");
+    }
+
+    #[test]
+    fn half_a_router_is_refused() {
+        for (options, option) in [
+            (vec![lla(1), lla(3)], "router address"),
+            (vec![lla(1), ip(4, 64)], "router link-layer address"),
+            (vec![lla(1), ip(3, 64)], "router link-layer address"),
+            (vec![lla(1), lla(3), ip(3, 0)], "router prefix"),
+        ] {
+            assert_eq!(
+                decode(&options),
+                Err(DecodeError::MissingOption {
+                    message: "PrRtAdv",
+                    option
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn router_before_any_access_point_is_refused() {
+        for (option, name) in [
+            (lla(3), "router link-layer address"),
+            (ip(3, 64), "router address"),
+            (ip(4, 64), "router prefix"),
+            (ip(2, 128), "new care-of address"),
+        ] {
+            assert_eq!(
+                decode(&[option, lla(1)]),
+                Err(DecodeError::MisplacedOption(name))
+            );
+        }
+    }
+
+    #[test]
+    fn option_that_a_tuple_has_already_is_refused() {
+        for (option, name) in [
+            (lla(3), "router link-layer address"),
+            (ip(3, 64), "router address"),
+            (ip(4, 64), "router prefix"),
+            (ip(2, 128), "new care-of address"),
+            (lla(4), "source link-layer address"),
+        ] {
+            assert_eq!(
+                decode(&[lla(1), option.clone(), option]),
+                Err(DecodeError::DuplicateOption(name))
+            );
+        }
+    }
+
+    #[test]
+    fn options_belong_to_the_access_point_before_them() {
+        let message = decode(&[
+            lla(6),
+            lla(1),
+            lla(3),
+            ip(3, 64),
+            lla(7),
+            ip(2, 128),
+            lla(5),
+        ]);
+        let seen: Vec<_> = message
+            .unwrap()
+            .tuples
+            .iter()
+            .map(|tuple| (tuple.outcome, tuple.router.is_some(), tuple.new_coa))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (ApOutcome::NoPrefix, false, None),
+                (ApOutcome::Known, true, None),
+                (ApOutcome::NoFastHandover, false, Some(NAR)),
+                (ApOutcome::SameInterface, false, None),
+            ]
+        );
+    }
+
+    #[test]
+    fn addresses_of_other_kinds_are_carried_along() {
+        let message = decode(&[lla(0), lla(2), ip(1, 0), ip(9, 255), lla(8)]).unwrap();
+        assert_eq!(message.unknown.len(), 4);
+        assert_eq!(message.tuples[0].outcome, ApOutcome::Other(8));
+    }
+
+    /// GEN-11: RFC 7411 has made the first of the reserved bits its own.
+    #[test]
+    fn reserved_octet_is_ignored() {
+        let mut bytes = [HEADER.to_vec(), lla(1)].concat();
+        bytes[5] = 0xff;
+        assert_eq!(PrRtAdv::decode(&mut &bytes[..]), decode(&[lla(1)]));
+    }
+
+    #[test]
+    fn encoded_length_is_that_of_what_is_written() {
+        let empty = PrRtAdv {
+            code: PrRtAdvCode::Solicited,
+            identifier: 0,
+            source_lla: None,
+            tuples: vec![],
+            unknown: vec![],
+        };
+        let router = RouterInfo {
+            lla: MAC,
+            address: NAR,
+            prefix: Prefix::new(NAR, 64).unwrap(),
+        };
+        for router in [None, Some(router)] {
+            for new_coa in [None, Some(NAR)] {
+                let tuple = ApTuple {
+                    access_point: MAC,
+                    outcome: ApOutcome::Known,
+                    router,
+                    new_coa,
+                };
+                let len = tuple.encoded_len();
+                let message = PrRtAdv {
+                    tuples: vec![tuple],
+                    ..empty.clone()
+                };
+                let mut bytes = Vec::new();
+                message.encode(&mut bytes);
+                assert_eq!(bytes.len(), PrRtAdv::FIXED_LEN + len);
+            }
+        }
+    }
+
+    #[test]
+    fn tuples_beyond_the_longest_packet_are_left_out_whole() {
+        let tuple = ApTuple {
+            access_point: MAC,
+            outcome: ApOutcome::Known,
+            router: Some(RouterInfo {
+                lla: MAC,
+                address: NAR,
+                prefix: Prefix::new(NAR, 64).unwrap(),
+            }),
+            new_coa: None,
+        };
+        let message = PrRtAdv {
+            code: PrRtAdvCode::Neighborhood,
+            identifier: 0,
+            source_lla: None,
+            tuples: vec![tuple; 1000],
+            unknown: vec![],
+        };
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        let read = PrRtAdv::decode(&mut &bytes[..]).unwrap();
+        assert_eq!(read.tuples.len(), (65_504 - 8) / 80);
+    }
+
+    #[test]
+    fn every_value_of_a_code_survives() {
+        for value in 0..=255 {
+            assert_eq!(PrRtAdvCode::from(value).value(), value);
+            assert_eq!(ApOutcome::from(value).value(), value);
+        }
+        assert_eq!(PrRtAdvCode::from(5), PrRtAdvCode::Dhcp);
+        assert_eq!(PrRtAdvCode::from(6), PrRtAdvCode::Other(6));
+    }
+}

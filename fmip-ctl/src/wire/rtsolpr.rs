@@ -113,3 +113,108 @@ impl RtSolPr {
         options.unknown(&self.unknown);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: [u8; 8] = [154, 0, 0, 0, 2, 0, 0x12, 0x34];
+    const WILDCARD: [u8; 8] = [19, 1, 0, 0, 0, 0, 0, 0];
+
+    fn lla(code: u8, last: u8) -> [u8; 16] {
+        [19, 2, code, 2, 0, 0, 0, 0, last, 0, 0, 0, 0, 0, 0, 0]
+    }
+
+    fn decode(parts: &[&[u8]]) -> Result<RtSolPr, DecodeError> {
+        RtSolPr::decode(&mut &parts.concat()[..])
+    }
+
+    #[test]
+    fn question_about_no_access_point_is_refused() {
+        let missing = Err(DecodeError::MissingOption {
+            message: "RtSolPr",
+            option: "access point",
+        });
+        assert_eq!(decode(&[&HEADER]), missing);
+        assert_eq!(decode(&[&HEADER, &lla(4, 1)]), missing);
+    }
+
+    #[test]
+    fn wildcard_includes_every_other_access_point() {
+        for parts in [
+            [&HEADER[..], &WILDCARD, &lla(1, 2)],
+            [&HEADER[..], &lla(1, 2), &WILDCARD],
+        ] {
+            assert_eq!(decode(&parts).unwrap().access_points, []);
+        }
+    }
+
+    #[test]
+    fn wildcard_may_be_as_long_as_an_address() {
+        assert_eq!(decode(&[&HEADER, &lla(0, 0)]).unwrap().access_points, []);
+    }
+
+    #[test]
+    fn access_points_keep_their_order() {
+        let message = decode(&[&HEADER, &lla(1, 9), &lla(4, 1), &lla(1, 8)]).unwrap();
+        let address = |last| MacAddr([2, 0, 0, 0, 0, last]);
+        assert_eq!(message.identifier, 0x1234);
+        assert_eq!(message.source_lla, Some(address(1)));
+        assert_eq!(message.access_points, [address(9), address(8)]);
+    }
+
+    #[test]
+    fn second_source_address_is_refused() {
+        assert_eq!(
+            decode(&[&HEADER, &WILDCARD, &lla(4, 1), &lla(4, 1)]),
+            Err(DecodeError::DuplicateOption("source link-layer address"))
+        );
+    }
+
+    #[test]
+    fn code_other_than_0_is_refused() {
+        let mut header = HEADER;
+        header[1] = 1;
+        assert_eq!(
+            decode(&[&header, &WILDCARD]),
+            Err(DecodeError::Code {
+                message: "RtSolPr",
+                code: 1
+            })
+        );
+    }
+
+    /// GEN-10: a nonce (14), an address that only a PrRtAdv has, the address of an MN.
+    #[test]
+    fn options_of_other_messages_are_carried_along() {
+        let nonce = [14, 1, 1, 2, 3, 4, 5, 6];
+        let mut prefix = [0; 24];
+        prefix[..4].copy_from_slice(&[17, 3, 4, 200]);
+        let message = decode(&[&HEADER, &nonce, &prefix, &lla(2, 7), &WILDCARD]).unwrap();
+        let kinds: Vec<u8> = message.unknown.iter().map(|option| option.kind).collect();
+        assert_eq!(kinds, [14, 17, 19]);
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        assert_eq!(
+            bytes,
+            [&HEADER[..], &WILDCARD, &nonce, &prefix, &lla(2, 7)].concat()
+        );
+    }
+
+    #[test]
+    fn reserved_octet_is_ignored() {
+        let mut header = HEADER;
+        header[5] = 0xff;
+        assert_eq!(decode(&[&header, &WILDCARD]), decode(&[&HEADER, &WILDCARD]));
+    }
+
+    #[test]
+    fn message_shorter_than_its_fixed_part_is_refused() {
+        for len in 0..HEADER.len() {
+            assert!(matches!(
+                decode(&[&HEADER[..len]]),
+                Err(DecodeError::Truncated { .. })
+            ));
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! What holds for every packet, and for every string of octets.
+
+use proptest::{collection::vec, option, prelude::*};
+
+use super::*;
+
+fn mac() -> impl Strategy<Value = MacAddr> {
+    any::<[u8; 6]>().prop_map(MacAddr)
+}
+
+fn address() -> impl Strategy<Value = Ipv6Addr> {
+    any::<u128>().prop_map(Ipv6Addr::from_bits)
+}
+
+fn unicast() -> impl Strategy<Value = Ipv6Addr> {
+    address().prop_filter("a node's address", |address| {
+        !address.is_multicast() && !address.is_unspecified()
+    })
+}
+
+/// Options of types that no message gives a meaning to, with bodies of these lengths.
+fn unknown(len: impl Strategy<Value = usize>) -> impl Strategy<Value = Vec<UnknownOption>> {
+    let body = len.prop_flat_map(|len| vec(any::<u8>(), len));
+    let option = (100..=255u8, body).prop_map(|(kind, body)| UnknownOption {
+        kind,
+        body: body.into(),
+    });
+    vec(option, 0..3)
+}
+
+fn unknown_nd() -> impl Strategy<Value = Vec<UnknownOption>> {
+    unknown((1..5usize).prop_map(|units| 8 * units - 2))
+}
+
+fn unknown_mh() -> impl Strategy<Value = Vec<UnknownOption>> {
+    unknown(prop_oneof![0..20usize, Just(255)])
+}
+
+fn rtsolpr() -> impl Strategy<Value = Message> {
+    let fields = (
+        any::<u16>(),
+        option::of(mac()),
+        vec(mac(), 0..4),
+        unknown_nd(),
+    );
+    fields.prop_map(|(identifier, source_lla, access_points, unknown)| {
+        Message::RtSolPr(RtSolPr {
+            identifier,
+            source_lla,
+            access_points,
+            unknown,
+        })
+    })
+}
+
+fn prrtadv() -> impl Strategy<Value = Message> {
+    let prefix =
+        (address(), 0..=128u8).prop_map(|(address, length)| Prefix::new(address, length).unwrap());
+    let router = (mac(), address(), prefix).prop_map(|(lla, address, prefix)| RouterInfo {
+        lla,
+        address,
+        prefix,
+    });
+    let outcome = prop_oneof![Just(1u8), 5..=255u8].prop_map(ApOutcome::from);
+    let tuple = (mac(), outcome, option::of(router), option::of(address())).prop_map(
+        |(access_point, outcome, router, new_coa)| ApTuple {
+            access_point,
+            outcome,
+            router,
+            new_coa,
+        },
+    );
+    let fields = (
+        any::<u8>(),
+        any::<u16>(),
+        option::of(mac()),
+        vec(tuple, 0..4),
+        unknown_nd(),
+    );
+    fields.prop_map(|(code, identifier, source_lla, tuples, unknown)| {
+        Message::PrRtAdv(PrRtAdv {
+            code: code.into(),
+            identifier,
+            source_lla,
+            tuples,
+            unknown,
+        })
+    })
+}
+
+fn na() -> impl Strategy<Value = Message> {
+    let fields = (
+        any::<[bool; 3]>(),
+        unicast(),
+        option::of(mac()),
+        unknown_nd(),
+    );
+    fields.prop_map(
+        |([router, solicited, override_], target, target_lla, unknown)| {
+            Message::NeighborAdvertisement(NeighborAdvertisement {
+                router,
+                solicited,
+                override_,
+                target,
+                target_lla,
+                unknown,
+            })
+        },
+    )
+}
+
+fn authorization() -> impl Strategy<Value = Option<Authorization>> {
+    let len = prop_oneof![4 => Just(12usize), 1 => Just(16), 1 => Just(32), 2 => 1..=251usize];
+    let authenticator = len.prop_flat_map(|len| vec(any::<u8>(), len));
+    option::weighted(
+        0.8,
+        (any::<u32>(), authenticator).prop_map(|(spi, authenticator)| Authorization {
+            spi,
+            authenticator: authenticator.into(),
+        }),
+    )
+}
+
+fn fbu() -> impl Strategy<Value = Message> {
+    let fields = (
+        any::<u16>(),
+        any::<[bool; 4]>(),
+        any::<u16>(),
+        option::of(address()),
+        option::of(mac()),
+        unknown_mh(),
+        authorization(),
+    );
+    fields.prop_map(
+        |(sequence, flags, lifetime, alternate_coa, mn_lla, unknown, authorization)| {
+            let [ack, home, link_local, key_management] = flags;
+            Message::FastBindingUpdate(FastBindingUpdate {
+                sequence,
+                ack,
+                home,
+                link_local,
+                key_management,
+                lifetime,
+                alternate_coa,
+                mn_lla,
+                unknown,
+                authorization,
+            })
+        },
+    )
+}
+
+fn fback() -> impl Strategy<Value = Message> {
+    let fields = (
+        any::<u8>(),
+        any::<bool>(),
+        any::<u16>(),
+        any::<u16>(),
+        option::of(address()),
+        unknown_mh(),
+        authorization(),
+    );
+    fields.prop_map(
+        |(status, key_management, sequence, lifetime, alternate_coa, unknown, authorization)| {
+            Message::FastBindingAck(FastBindingAck {
+                status: status.into(),
+                key_management,
+                sequence,
+                lifetime,
+                alternate_coa,
+                unknown,
+                authorization,
+            })
+        },
+    )
+}
+
+fn hi() -> impl Strategy<Value = Message> {
+    let fields = (
+        any::<u16>(),
+        any::<[bool; 2]>(),
+        any::<u8>(),
+        option::of(mac()),
+        option::of(address()),
+        option::of(address()),
+        unknown_mh(),
+    );
+    fields.prop_map(
+        |(sequence, [assigned_address, buffer], code, mn_lla, pcoa, ncoa, unknown)| {
+            Message::HandoverInitiate(HandoverInitiate {
+                sequence,
+                assigned_address,
+                buffer,
+                code: code.into(),
+                mn_lla,
+                pcoa,
+                ncoa,
+                unknown,
+            })
+        },
+    )
+}
+
+fn hack() -> impl Strategy<Value = Message> {
+    let fields = (
+        any::<u16>(),
+        any::<u8>(),
+        option::of(address()),
+        unknown_mh(),
+    );
+    fields.prop_map(|(sequence, code, ncoa, unknown)| {
+        Message::HandoverAck(HandoverAck {
+            sequence,
+            code: code.into(),
+            ncoa,
+            unknown,
+        })
+    })
+}
+
+fn packet() -> impl Strategy<Value = Packet> {
+    let message = prop_oneof![rtsolpr(), prrtadv(), na(), fbu(), fback(), hi(), hack()];
+    (
+        address(),
+        address(),
+        any::<u8>(),
+        option::of(unicast()),
+        message,
+    )
+        .prop_map(
+            |(source, destination, hop_limit, home_address, message)| Packet {
+                source,
+                destination,
+                hop_limit: match message {
+                    Message::RtSolPr(_)
+                    | Message::PrRtAdv(_)
+                    | Message::NeighborAdvertisement(_) => 255,
+                    _ => hop_limit,
+                },
+                home_address,
+                message,
+            },
+        )
+}
+
+/// Gives a packet whose octets were tampered with the checksum that they ask for, so that the
+/// message behind it is looked at too.
+fn mend(bytes: &mut [u8]) {
+    let Ok((headers, rest)) = Headers::decode(bytes) else {
+        return;
+    };
+    let (offset, message) = match headers.next_header {
+        next_header::ICMPV6 => (icmpv6::CHECKSUM_OFFSET, rest),
+        _ => match super::mobility_header::cut(rest) {
+            Ok(header) => (super::mobility_header::CHECKSUM_OFFSET, header),
+            Err(_) => return,
+        },
+    };
+    if message.len() < offset + 2 {
+        return;
+    }
+    let mut zeroed = message.to_vec();
+    zeroed[offset..offset + 2].fill(0);
+    let (source, destination) = (headers.checksum_source(), headers.destination);
+    let value = checksum(source, destination, headers.next_header, &zeroed);
+    let at = bytes.len() - rest.len() + offset;
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+/// Type and body of an option: one that some message knows, or any other.
+fn raw_option() -> impl Strategy<Value = (u8, Vec<u8>)> {
+    let known = prop::sample::select(vec![
+        (2u8, 6usize),
+        (3, 16),
+        (7, 7),
+        (17, 22),
+        (19, 14),
+        (21, 16),
+        (34, 18),
+    ])
+    .prop_flat_map(|(kind, len)| (Just(kind), vec(any::<u8>(), len)));
+    let any = (any::<u8>(), vec(any::<u8>(), 0..30));
+    (prop_oneof![9 => known, 1 => any], 0..10u8, 0..130u8).prop_map(
+        |((kind, mut body), code, prefix_length)| {
+            // Option-Code and Prefix Length, where there is such a thing.
+            for (octet, value) in body.iter_mut().zip([code, prefix_length]) {
+                *octet = value;
+            }
+            (kind, body)
+        },
+    )
+}
+
+/// What was accepted is written as something that says the same, and is written so again.
+fn accepted_is_stable(bytes: &[u8]) -> Result<(), TestCaseError> {
+    if let Ok(packet) = Packet::decode(bytes) {
+        let written = packet.encode();
+        let again = Packet::decode(&written);
+        prop_assert_eq!(again.as_ref(), Ok(&packet));
+        prop_assert_eq!(again.unwrap().encode(), written);
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn packet_is_read_as_it_was_written(packet in packet()) {
+        prop_assert_eq!(Packet::decode(&packet.encode()), Ok(packet));
+    }
+
+    #[test]
+    fn every_strict_prefix_is_an_error(packet in packet()) {
+        let bytes = packet.encode();
+        for len in 0..bytes.len() {
+            prop_assert!(
+                matches!(Packet::decode(&bytes[..len]), Err(DecodeError::Truncated { .. })),
+                "{} of {} octets", len, bytes.len()
+            );
+        }
+    }
+
+    /// As the one above, for a packet that was cut before the IPv6 header was made.
+    #[test]
+    fn mobility_header_shorter_than_it_says_is_an_error(packet in packet()) {
+        let bytes = packet.encode();
+        let (headers, rest) = Headers::decode(&bytes).unwrap();
+        if headers.next_header == next_header::MOBILITY {
+            for len in 0..rest.len() {
+                let mut cut = bytes[..bytes.len() - rest.len() + len].to_vec();
+                let payload_length = (cut.len() - 40) as u16;
+                cut[4..6].copy_from_slice(&payload_length.to_be_bytes());
+                mend(&mut cut);
+                let is_truncated =
+                    matches!(Packet::decode(&cut), Err(DecodeError::Truncated { .. }));
+                prop_assert!(is_truncated, "{} of {} octets", len, rest.len());
+            }
+        }
+    }
+
+    #[test]
+    fn mobility_header_is_a_multiple_of_8_octets_and_the_packet_s_end(packet in packet()) {
+        let bytes = packet.encode();
+        match (mobility_header(&bytes), &packet.message) {
+            (None, Message::RtSolPr(_) | Message::PrRtAdv(_) | Message::NeighborAdvertisement(_)) => {}
+            (Some(header), message) => {
+                prop_assert_eq!(header.len() % 8, 0);
+                prop_assert!(bytes.ends_with(header));
+                if let Message::FastBindingUpdate(FastBindingUpdate { authorization, .. })
+                    | Message::FastBindingAck(FastBindingAck { authorization, .. }) = message
+                    && let Some(Authorization { authenticator, .. }) = authorization
+                {
+                    prop_assert!(header.ends_with(authenticator));
+                }
+            }
+            (None, message) => prop_assert!(false, "no Mobility Header for {}", message.name()),
+        }
+    }
+
+    /// A 16-bit sum sees every error in a single bit.
+    #[test]
+    fn flipped_bit_in_the_message_is_an_error(packet in packet(), position: prop::sample::Index) {
+        let mut bytes = packet.encode().to_vec();
+        let rest = Headers::decode(&bytes).unwrap().1.len();
+        let bit = position.index(8 * rest);
+        let at = bytes.len() - rest + bit / 8;
+        bytes[at] ^= 1 << (bit % 8);
+        prop_assert!(Packet::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn tampered_packet_never_panics_and_what_passes_is_stable(
+        packet in packet(),
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+    ) {
+        let mut bytes = packet.encode().to_vec();
+        for (position, octet) in changes {
+            let at = position.index(bytes.len());
+            bytes[at] = octet;
+        }
+        accepted_is_stable(&bytes)?;
+        mend(&mut bytes);
+        accepted_is_stable(&bytes)?;
+    }
+
+    /// Options in any order and number, mostly of the right length, behind a fixed part without
+    /// sense: what a foreign implementation might send.
+    #[test]
+    fn any_sequence_of_options_never_panics_and_what_passes_is_stable(
+        kind in prop::sample::select(vec![(58u8, 154u8), (58, 136), (135, 8), (135, 9), (135, 14),
+            (135, 15)]),
+        mut message in vec(any::<u8>(), 24),
+        options in vec(raw_option(), 0..6),
+    ) {
+        let (next_header, kind) = kind;
+        let is_icmpv6 = next_header == next_header::ICMPV6;
+        message[0] = if is_icmpv6 { kind } else { next_header::NONE };
+        message[1] = 0;
+        message[2] = kind;
+        message[4] = 2 + message[4] % 2;
+        message.truncate(match kind {
+            154 => 8,
+            136 => 24,
+            8 | 9 => 12,
+            _ => 10,
+        });
+        for (kind, body) in options {
+            message.push(kind);
+            if is_icmpv6 {
+                let len = (body.len() + 2).next_multiple_of(8);
+                message.push((len / 8) as u8);
+                let end = message.len() + len - 2;
+                message.extend(body);
+                message.resize(end, 0);
+            } else {
+                message.push(body.len() as u8);
+                message.extend(body);
+            }
+        }
+        if !is_icmpv6 {
+            message.resize(message.len().next_multiple_of(8), 0);
+            message[1] = (message.len() / 8 - 1) as u8;
+        }
+        let mut bytes = vec![0x60, 0, 0, 0, 0, 0, next_header, 255];
+        bytes[4..6].copy_from_slice(&(message.len() as u16).to_be_bytes());
+        bytes.extend([0x20; 32]);
+        bytes.extend(message);
+        mend(&mut bytes);
+        accepted_is_stable(&bytes)?;
+    }
+
+    #[test]
+    fn random_octets_never_panic(bytes in vec(any::<u8>(), 0..200)) {
+        let _ = Packet::decode(&bytes);
+        let _ = mobility_header(&bytes);
+    }
+}

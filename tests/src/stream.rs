@@ -1,0 +1,733 @@
+//! UDP streams between the mobile node and its correspondent, and the account of what arrived.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::io::Errno;
+use serde::Serialize;
+
+use crate::{
+    netns::NetNs,
+    topology::{CN, Lab, PCOA, usable_addresses},
+    wait::{SOON, wait_until},
+};
+
+/// IPv6 and UDP headers before the payload.
+const HEADERS: usize = 40 + 8;
+/// The smallest packet that holds the stream's own header, in bytes of IPv6 packet.
+pub const MIN_SIZE: usize = HEADERS + StreamHeader::SIZE;
+/// The largest packet that still fits a link of 1500 bytes with the tunnel's outer header around it.
+pub const MAX_SIZE: usize = 1500 - 40;
+/// The highest rate in packets per second and direction. Beyond it the pacing of a sender that may be
+/// held up for milliseconds cannot keep its bursts below the length of a veth ring.
+pub const MAX_RATE: u32 = 20_000;
+
+/// The most packets that go out back to back when a sender was held up: a veth ring has 256 places.
+const MAX_BURST: u64 = 32;
+/// The pause after a burst of that length.
+const BURST_PAUSE: Duration = Duration::from_millis(1);
+/// How long a receiver listens on after everything has come, for duplicates.
+const DUPLICATES_WAIT: Duration = Duration::from_millis(200);
+/// How long nothing must come until a receiver takes the rest for lost.
+const LOST_AFTER: Duration = Duration::from_secs(1);
+/// Enough for seconds of any stream, so that a receiver that is held up loses nothing, and what waits in
+/// the kernel for a neighbour's address does not stop a sender.
+const SOCKET_BUFFER: usize = 32 << 20;
+
+const MN_PORT: u16 = 5000;
+const CN_PORT: u16 = 6000;
+
+/// The stream in each direction.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct StreamConfig {
+    rate: u32,
+    size: usize,
+}
+
+impl StreamConfig {
+    /// `rate` packets per second (1 to [`MAX_RATE`]) of `size` bytes of IPv6 packet ([`MIN_SIZE`] to
+    /// [`MAX_SIZE`]), in each direction.
+    pub fn new(rate: u32, size: usize) -> Result<Self> {
+        ensure!(
+            (1..=MAX_RATE).contains(&rate),
+            "a rate of {rate} packets per second is not between 1 and {MAX_RATE}"
+        );
+        ensure!(
+            (MIN_SIZE..=MAX_SIZE).contains(&size),
+            "a packet size of {size} bytes is not between {MIN_SIZE} (headers, sequence number and \
+             time) and {MAX_SIZE} (what fits a link of 1500 bytes inside a tunnel)"
+        );
+        Ok(Self { rate, size })
+    }
+
+    /// Packets per second in each direction.
+    pub fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// Bytes of each IPv6 packet.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+}
+
+/// What became of one direction's packets.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Direction {
+    /// Packets the sender sent, those included that the system refused to send.
+    pub sent: u64,
+    /// Different packets that arrived.
+    pub received: u64,
+    /// Packets that never arrived.
+    pub lost: u64,
+    /// Arrivals of packets that had arrived before.
+    pub duplicated: u64,
+    /// Packets that arrived after one sent later.
+    pub reordered: u64,
+    /// The longest time between two arrivals, in milliseconds.
+    pub longest_gap_ms: f64,
+    /// The longest time a packet was under way, in milliseconds.
+    #[serde(skip)]
+    pub longest_delay_ms: f64,
+}
+
+/// The account of both directions.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic {
+    /// From the correspondent node to the mobile node.
+    pub downlink: Direction,
+    /// From the mobile node to the correspondent node.
+    pub uplink: Direction,
+    /// What the system answered instead of sending, and how often: these packets are lost.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// The account of one receiver.
+#[derive(Debug, Default)]
+struct Account {
+    /// One bit per sequence number.
+    seen: Vec<u64>,
+    received: u64,
+    duplicated: u64,
+    reordered: u64,
+    highest: Option<u64>,
+    last_arrival: Option<Duration>,
+    longest_gap: Duration,
+    longest_delay: Duration,
+}
+
+impl Account {
+    /// Enters the arrival, at `now` since the streams' start, of the packet with `header`. Returns whether
+    /// this packet is the newest of all so far.
+    fn enter(&mut self, header: StreamHeader, now: Duration) -> bool {
+        let StreamHeader { sequence, time } = header;
+        let delay = now.saturating_sub(Duration::from_nanos(time));
+        self.longest_delay = self.longest_delay.max(delay);
+        if let Some(last) = self.last_arrival.replace(now) {
+            self.longest_gap = self.longest_gap.max(now.saturating_sub(last));
+        }
+        let word = (sequence / 64) as usize;
+        let bit = 1 << (sequence % 64);
+        if word >= self.seen.len() {
+            self.seen.resize(word + 1, 0);
+        }
+        if self.seen[word] & bit != 0 {
+            self.duplicated += 1;
+            return false;
+        }
+        self.seen[word] |= bit;
+        self.received += 1;
+        if self.highest.is_some_and(|highest| sequence < highest) {
+            self.reordered += 1;
+            return false;
+        }
+        self.highest = Some(sequence);
+        true
+    }
+
+    fn close(&self, sent: u64) -> Direction {
+        Direction {
+            sent,
+            received: self.received,
+            lost: sent.saturating_sub(self.received),
+            duplicated: self.duplicated,
+            reordered: self.reordered,
+            longest_gap_ms: milliseconds(self.longest_gap),
+            longest_delay_ms: milliseconds(self.longest_delay),
+        }
+    }
+}
+
+/// To the microsecond: what lies below is not the network's.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
+
+/// What stands at the front of each payload: magic, sequence number, time of sending; big-endian.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+struct StreamHeader {
+    /// Counts from 0; [`StreamHeader::PROBE`] is not part of the stream.
+    sequence: u64,
+    /// Nanoseconds since the streams' start.
+    time: u64,
+}
+
+impl StreamHeader {
+    const SIZE: usize = 24;
+    const MAGIC: [u8; 8] = *b"fmip-lab";
+    /// Asks whether the path is there, before the stream starts.
+    const PROBE: u64 = u64::MAX;
+    /// A bound on sequence numbers, so that a stray packet cannot make the account grow: hours at the
+    /// highest rate.
+    const END: u64 = 1 << 32;
+
+    fn write(self, payload: &mut [u8]) {
+        payload[..8].copy_from_slice(&Self::MAGIC);
+        payload[8..16].copy_from_slice(&self.sequence.to_be_bytes());
+        payload[16..24].copy_from_slice(&self.time.to_be_bytes());
+    }
+
+    fn read(payload: &[u8]) -> Option<Self> {
+        let number = |at: usize| -> Option<u64> {
+            Some(u64::from_be_bytes(
+                payload.get(at..at + 8)?.try_into().ok()?,
+            ))
+        };
+        let sequence = number(8)?;
+        (payload.starts_with(&Self::MAGIC) && (sequence < Self::END || sequence == Self::PROBE))
+            .then_some(Self {
+                sequence,
+                time: number(16)?,
+            })
+    }
+}
+
+/// When packets are due: packet `n` at `n / rate`, whatever happened to those before.
+#[derive(Debug)]
+struct Pace {
+    interval_ns: u64,
+}
+
+impl Pace {
+    fn new(rate: u32) -> Self {
+        Self {
+            interval_ns: 1_000_000_000 / u64::from(rate),
+        }
+    }
+
+    /// How many packets to send now, `elapsed` after the start, when `sent` went out before.
+    fn due(&self, elapsed: Duration, sent: u64) -> u64 {
+        let due = elapsed.as_nanos() as u64 / self.interval_ns + 1;
+        due.saturating_sub(sent).min(MAX_BURST)
+    }
+
+    /// The time from the start at which packet `number` is due.
+    fn time_of(&self, number: u64) -> Duration {
+        Duration::from_nanos(number * self.interval_ns)
+    }
+}
+
+/// Where a sender's packets go out and to whom.
+#[derive(Debug)]
+struct Path {
+    socket: UdpSocket,
+    to: SocketAddrV6,
+}
+
+/// One direction of the stream.
+#[derive(Debug)]
+struct Flow {
+    path: Arc<Mutex<Arc<Path>>>,
+    stop: Arc<AtomicBool>,
+    /// Set, with the number of packets sent, when the sender is done.
+    sent: Arc<Mutex<Option<u64>>>,
+    received: Arc<AtomicU64>,
+    /// Where the newest packet came from.
+    newest_source: Arc<Mutex<Option<SocketAddrV6>>>,
+    sender: JoinHandle<Result<BTreeMap<String, u64>>>,
+    receiver: JoinHandle<Result<Account>>,
+}
+
+impl Flow {
+    fn start(config: StreamConfig, path: Path, receive: UdpSocket, start: Instant) -> Result<Self> {
+        let path = Arc::new(Mutex::new(Arc::new(path)));
+        let stop = Arc::<AtomicBool>::default();
+        let sent = Arc::<Mutex<Option<u64>>>::default();
+        let received = Arc::<AtomicU64>::default();
+        let newest_source = Arc::<Mutex<Option<SocketAddrV6>>>::default();
+        let sender = thread::Builder::new().name("sender".into()).spawn({
+            let (path, stop, sent) = (path.clone(), stop.clone(), sent.clone());
+            move || {
+                let mut number = 0;
+                let refused = send_all(config, &path, &stop, start, &mut number);
+                *sent.lock().expect("no holder panics") = Some(number);
+                refused
+            }
+        })?;
+        let receiver = thread::Builder::new().name("receiver".into()).spawn({
+            let (sent, received, newest_source) =
+                (sent.clone(), received.clone(), newest_source.clone());
+            move || receive_all(&receive, start, &sent, &received, &newest_source)
+        })?;
+        Ok(Self {
+            path,
+            stop,
+            sent,
+            received,
+            newest_source,
+            sender,
+            receiver,
+        })
+    }
+
+    fn set_path(&self, path: Path) {
+        *self.path.lock().expect("no holder panics") = Arc::new(path);
+    }
+
+    fn finish(self) -> Result<(Direction, BTreeMap<String, u64>)> {
+        let panicked = |_| anyhow!("a thread of the stream panicked");
+        let refused = self.sender.join().map_err(panicked)??;
+        let account = self.receiver.join().map_err(panicked)??;
+        let sent = self.sent.lock().expect("no holder panics").unwrap_or(0);
+        Ok((account.close(sent), refused))
+    }
+}
+
+/// Both streams, running.
+#[derive(Debug)]
+pub struct Streams {
+    downlink: Option<Flow>,
+    uplink: Option<Flow>,
+}
+
+impl Streams {
+    /// Waits until packets pass both ways between [`PCOA`] and the correspondent node (a first packet
+    /// may wait for neighbour discovery), then starts the streams.
+    pub fn start(lab: &Lab, config: StreamConfig) -> Result<Self> {
+        let to_cn = SocketAddrV6::new(CN, CN_PORT, 0, 0);
+        let to_mn = SocketAddrV6::new(PCOA, MN_PORT, 0, 0);
+        let mn_receive = bind(&lab.mn, Ipv6Addr::UNSPECIFIED, MN_PORT)?;
+        let cn_receive = bind(&lab.cn, Ipv6Addr::UNSPECIFIED, CN_PORT)?;
+        let downlink = Path {
+            socket: bind(&lab.cn, CN, 0)?,
+            to: to_mn,
+        };
+        let uplink = Path {
+            socket: bind(&lab.mn, PCOA, 0)?,
+            to: to_cn,
+        };
+        probe("downlink", &downlink, &mn_receive)?;
+        probe("uplink", &uplink, &cn_receive)?;
+        let start = Instant::now();
+        let mut streams = Self {
+            downlink: None,
+            uplink: None,
+        };
+        streams.downlink = Some(Flow::start(config, downlink, mn_receive, start)?);
+        streams.uplink = Some(Flow::start(config, uplink, cn_receive, start)?);
+        Ok(streams)
+    }
+
+    fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.downlink.iter().chain(&self.uplink)
+    }
+
+    fn downlink_flow(&self) -> &Flow {
+        self.downlink
+            .as_ref()
+            .expect("both flows run until the end")
+    }
+
+    fn uplink_flow(&self) -> &Flow {
+        self.uplink.as_ref().expect("both flows run until the end")
+    }
+
+    /// How many different packets have arrived so far: downlink, uplink.
+    pub fn received(&self) -> (u64, u64) {
+        let count = |flow: &Flow| flow.received.load(Ordering::Relaxed);
+        (count(self.downlink_flow()), count(self.uplink_flow()))
+    }
+
+    /// Waits until `packets` more have arrived in each direction.
+    pub fn wait_for_packets(&self, packets: u64, deadline: Duration) -> Result<()> {
+        let before = self.received();
+        let what = format!("{packets} more packets each way");
+        wait_until(&what, deadline, || {
+            self.check()?;
+            let now = self.received();
+            let enough = now.0 >= before.0 + packets && now.1 >= before.1 + packets;
+            Ok(enough.then_some(()))
+        })
+    }
+
+    /// What an application that copes with a new address does, without fast handover: the mobile node
+    /// sends from its new address as soon as the kernel has it usable, and the correspondent answers to
+    /// where the newest packet came from. Returns once it has answered; `deadline` bounds the wait.
+    pub fn follow_new_address(&self, lab: &Lab, deadline: Duration) -> Result<Ipv6Addr> {
+        let address = lab.mn.run(|| {
+            wait_until("a new address of the mobile node", deadline, || {
+                Ok(usable_addresses()?
+                    .into_iter()
+                    .find(|address| *address != PCOA))
+            })
+        })?;
+        self.uplink_flow().set_path(Path {
+            socket: bind(&lab.mn, address, 0)?,
+            to: SocketAddrV6::new(CN, CN_PORT, 0, 0),
+        });
+        wait_until("the correspondent to hear of it", deadline, || {
+            let newest = *self
+                .uplink_flow()
+                .newest_source
+                .lock()
+                .expect("no holder panics");
+            Ok(newest.filter(|source| *source.ip() == address).map(drop))
+        })?;
+        self.downlink_flow().set_path(Path {
+            socket: bind(&lab.cn, CN, 0)?,
+            to: SocketAddrV6::new(address, MN_PORT, 0, 0),
+        });
+        Ok(address)
+    }
+
+    /// Fails if a sender or a receiver has ended on its own.
+    pub fn check(&self) -> Result<()> {
+        for flow in self.flows() {
+            ensure!(
+                !flow.sender.is_finished() && !flow.receiver.is_finished(),
+                "a stream has ended before its time"
+            );
+        }
+        Ok(())
+    }
+
+    /// Stops sending, waits for what is still on its way, and closes the account.
+    pub fn stop(mut self) -> Result<Traffic> {
+        self.stop_senders();
+        let mut traffic = Traffic::default();
+        let ended = "both flows run until the end";
+        let flows = [
+            self.downlink.take().expect(ended),
+            self.uplink.take().expect(ended),
+        ];
+        let [downlink, uplink] = flows.map(Flow::finish);
+        for (account, (direction, refused)) in [&mut traffic.downlink, &mut traffic.uplink]
+            .into_iter()
+            .zip([downlink?, uplink?])
+        {
+            *account = direction;
+            for (error, count) in refused {
+                *traffic.refused.entry(error).or_default() += count;
+            }
+        }
+        Ok(traffic)
+    }
+
+    fn stop_senders(&self) {
+        for flow in self.flows() {
+            flow.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Streams {
+    /// The threads end on their own after that.
+    fn drop(&mut self) {
+        self.stop_senders();
+    }
+}
+
+fn bind(namespace: &NetNs, address: Ipv6Addr, port: u16) -> Result<UdpSocket> {
+    let socket = namespace.run(|| {
+        UdpSocket::bind(SocketAddrV6::new(address, port, 0, 0))
+            .with_context(|| format!("cannot bind to {address} in {}", namespace.name()))
+    })?;
+    rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER)?;
+    rustix::net::sockopt::set_socket_send_buffer_size_force(&socket, SOCKET_BUFFER)?;
+    // A stream does not wait for a full queue: what does not fit is lost. (In practice it always fits.)
+    socket.set_write_timeout(Some(Duration::from_millis(1)))?;
+    // Short, so that a receiver sees in time that nothing more comes.
+    socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+    Ok(socket)
+}
+
+fn probe(direction: &str, path: &Path, receive: &UdpSocket) -> Result<()> {
+    let mut packet = [0; StreamHeader::SIZE];
+    StreamHeader {
+        sequence: StreamHeader::PROBE,
+        time: 0,
+    }
+    .write(&mut packet);
+    wait_until(&format!("a first packet {direction}"), SOON, || {
+        match path.socket.send_to(&packet, path.to) {
+            Ok(_) => {}
+            Err(error) if is_loss(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let mut answer = [0; StreamHeader::SIZE];
+        match receive.recv(&mut answer) {
+            Ok(_) => Ok((answer == packet).then_some(())),
+            Err(error) if is_timeout(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
+/// Sends until it is told to stop. Returns what the system refused to send.
+fn send_all(
+    config: StreamConfig,
+    path: &Mutex<Arc<Path>>,
+    stop: &AtomicBool,
+    start: Instant,
+    number: &mut u64,
+) -> Result<BTreeMap<String, u64>> {
+    let pace = Pace::new(config.rate);
+    let mut refused = BTreeMap::<String, u64>::new();
+    let mut payload = vec![0; config.size - HEADERS];
+    while !stop.load(Ordering::Relaxed) {
+        let due = pace.due(start.elapsed(), *number);
+        let current = path.lock().expect("no holder panics").clone();
+        for _ in 0..due {
+            StreamHeader {
+                sequence: *number,
+                time: start.elapsed().as_nanos() as u64,
+            }
+            .write(&mut payload);
+            *number += 1;
+            match current.socket.send_to(&payload, current.to) {
+                Ok(_) => {}
+                Err(error) if is_loss(&error) => {
+                    *refused.entry(error.to_string()).or_default() += 1;
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot send to {}", current.to));
+                }
+            }
+        }
+        let next = pace.time_of(*number).saturating_sub(start.elapsed());
+        let pause = if due == MAX_BURST {
+            next.max(BURST_PAUSE)
+        } else {
+            next
+        };
+        // In slices, so that a slow stream, too, stops soon.
+        thread::sleep(pause.min(Duration::from_millis(20)));
+    }
+    Ok(refused)
+}
+
+/// Receives until the sender is done and everything has come or nothing comes any more.
+fn receive_all(
+    socket: &UdpSocket,
+    start: Instant,
+    sent: &Mutex<Option<u64>>,
+    received: &AtomicU64,
+    newest_source: &Mutex<Option<SocketAddrV6>>,
+) -> Result<Account> {
+    let mut account = Account::default();
+    let mut packet = [0; MAX_SIZE];
+    let mut quiet_since = Instant::now();
+    loop {
+        match socket.recv_from(&mut packet) {
+            Ok((length, from)) => {
+                let now = start.elapsed();
+                let Some(header) = StreamHeader::read(&packet[..length])
+                    .filter(|header| header.sequence != StreamHeader::PROBE)
+                else {
+                    continue;
+                };
+                quiet_since = Instant::now();
+                if account.enter(header, now)
+                    && let SocketAddr::V6(from) = from
+                {
+                    *newest_source.lock().expect("no holder panics") = Some(from);
+                }
+                received.store(account.received, Ordering::Relaxed);
+                continue;
+            }
+            Err(error) if is_timeout(&error) => {}
+            Err(error) => bail!("cannot receive: {error}"),
+        }
+        let Some(sent) = *sent.lock().expect("no holder panics") else {
+            quiet_since = Instant::now();
+            continue;
+        };
+        let wait = if account.received == sent {
+            DUPLICATES_WAIT
+        } else {
+            LOST_AFTER
+        };
+        if quiet_since.elapsed() >= wait {
+            return Ok(account);
+        }
+    }
+}
+
+/// The system's answers that mean "this packet is lost", as they come while a node moves.
+fn is_loss(error: &io::Error) -> bool {
+    is_timeout(error)
+        || matches!(
+            Errno::from_io_error(error),
+            Some(
+                Errno::NETUNREACH
+                    | Errno::HOSTUNREACH
+                    | Errno::NETDOWN
+                    | Errno::NOBUFS
+                    | Errno::ADDRNOTAVAIL
+                    | Errno::PERM
+                    | Errno::ACCESS
+            )
+        )
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(sequence: u64) -> StreamHeader {
+        StreamHeader { sequence, time: 0 }
+    }
+
+    fn account_of(arrivals: &[u64]) -> Account {
+        let mut account = Account::default();
+        for (n, sequence) in arrivals.iter().enumerate() {
+            account.enter(header(*sequence), Duration::from_millis(n as u64));
+        }
+        account
+    }
+
+    fn counts(arrivals: &[u64], sent: u64) -> (u64, u64, u64, u64) {
+        let direction = account_of(arrivals).close(sent);
+        (
+            direction.received,
+            direction.lost,
+            direction.duplicated,
+            direction.reordered,
+        )
+    }
+
+    #[test]
+    fn a_perfect_stream_has_nothing_lost_duplicated_or_reordered() {
+        let all: Vec<u64> = (0..200).collect();
+        assert_eq!(counts(&all, 200), (200, 0, 0, 0));
+    }
+
+    #[test]
+    fn missing_packets_are_lost_also_at_the_end() {
+        assert_eq!(counts(&[0, 1, 3], 6), (3, 3, 0, 0));
+    }
+
+    #[test]
+    fn a_second_arrival_is_a_duplicate_and_not_reordered() {
+        assert_eq!(counts(&[0, 1, 2, 1], 3), (3, 0, 1, 0));
+    }
+
+    #[test]
+    fn duplicates_do_not_make_up_for_losses() {
+        assert_eq!(counts(&[0, 0, 0], 3), (1, 2, 2, 0));
+    }
+
+    #[test]
+    fn each_packet_behind_a_later_one_is_reordered() {
+        assert_eq!(counts(&[0, 3, 1, 2, 4], 5), (5, 0, 0, 2));
+    }
+
+    #[test]
+    fn the_longest_gap_is_between_arrivals() {
+        let mut account = Account::default();
+        for (sequence, at) in [(0, 0), (1, 10), (2, 260), (3, 270)] {
+            account.enter(header(sequence), Duration::from_millis(at));
+        }
+        assert_eq!(account.close(4).longest_gap_ms, 250.0);
+    }
+
+    #[test]
+    fn the_longest_delay_is_from_sending_to_arrival() {
+        let mut account = Account::default();
+        for (sequence, sent, at) in [(0, 0, 1), (1, 10, 17), (2, 20, 22)] {
+            let time = sent * 1_000_000;
+            account.enter(StreamHeader { sequence, time }, Duration::from_millis(at));
+        }
+        assert_eq!(account.close(3).longest_delay_ms, 7.0);
+    }
+
+    #[test]
+    fn only_the_newest_packet_tells_where_the_node_is() {
+        let now = Duration::ZERO;
+        let mut account = Account::default();
+        assert!(account.enter(header(5), now));
+        assert!(!account.enter(header(4), now));
+        assert!(!account.enter(header(5), now));
+        assert!(account.enter(header(6), now));
+    }
+
+    #[test]
+    fn the_header_survives_the_wire_and_foreign_packets_are_none() {
+        let header = StreamHeader {
+            sequence: 0x0102_0304,
+            time: 99,
+        };
+        let mut packet = [0; StreamHeader::SIZE + 10];
+        header.write(&mut packet);
+        assert_eq!(StreamHeader::read(&packet), Some(header));
+        for length in 0..StreamHeader::SIZE {
+            assert_eq!(StreamHeader::read(&packet[..length]), None);
+        }
+        packet[0] ^= 1;
+        assert_eq!(StreamHeader::read(&packet), None);
+    }
+
+    #[test]
+    fn a_sequence_number_beyond_any_stream_is_none_of_ours() {
+        let mut packet = [0; StreamHeader::SIZE];
+        StreamHeader {
+            sequence: StreamHeader::END,
+            time: 0,
+        }
+        .write(&mut packet);
+        assert_eq!(StreamHeader::read(&packet), None);
+    }
+
+    #[test]
+    fn packets_are_due_on_an_absolute_schedule() {
+        let pace = Pace::new(1000);
+        assert_eq!(pace.due(Duration::ZERO, 0), 1);
+        assert_eq!(pace.due(Duration::from_micros(999), 1), 0);
+        assert_eq!(pace.due(Duration::from_millis(10), 1), 10);
+        assert_eq!(pace.time_of(10), Duration::from_millis(10));
+    }
+
+    #[test]
+    fn a_sender_that_was_held_up_catches_up_in_bounded_bursts() {
+        let pace = Pace::new(5000);
+        assert_eq!(pace.due(Duration::from_secs(1), 10), MAX_BURST);
+    }
+
+    #[test]
+    fn sizes_and_rates_out_of_range_are_named() {
+        let refused = |rate, size| StreamConfig::new(rate, size).unwrap_err().to_string();
+        assert!(refused(1000, MIN_SIZE - 1).contains("71"));
+        assert!(refused(1000, MAX_SIZE + 1).contains("1461"));
+        assert!(refused(0, 200).contains("rate of 0"));
+        assert!(refused(MAX_RATE + 1, 200).contains("20001"));
+        assert!(StreamConfig::new(1, MIN_SIZE).is_ok());
+        assert!(StreamConfig::new(MAX_RATE, MAX_SIZE).is_ok());
+    }
+}

@@ -1,5 +1,7 @@
 //! The fmip controller.
 
+pub mod config;
 pub mod io;
+pub mod observe;
 pub mod proto;
 pub mod wire;

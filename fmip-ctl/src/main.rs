@@ -1,3 +1,9 @@
 //! The `fmip-ctl` binary.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

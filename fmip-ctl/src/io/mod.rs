@@ -1,6 +1,7 @@
 //! Thin adapters between the protocol core and Linux: the only room that knows sockets, netlink,
 //! the BPF maps and a clock.
 
+pub mod check;
 pub mod drain;
 pub mod load;
 pub mod maps;
@@ -11,4 +12,16 @@ pub mod transmit;
 pub fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+/// Runs the controller as `config` says, until it is told to end.
+///
+/// # Errors
+/// This machine cannot run it.
+pub async fn run(config: crate::config::Config) -> anyhow::Result<()> {
+    check::preconditions()?;
+    anyhow::bail!(
+        "the event loop of an {} is not built in",
+        config.role.name()
+    )
 }

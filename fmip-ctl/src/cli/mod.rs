@@ -1,0 +1,145 @@
+//! The command line: what `fmip-ctl` can be asked to do, and how it says that it cannot.
+
+mod check;
+mod events;
+mod run;
+mod status;
+mod trigger;
+
+use std::{
+    io::{self, IsTerminal},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use fmip_ctl::config::{Config, DEFAULT_CONTROL_SOCKET};
+use tracing::warn;
+use tracing_subscriber::EnvFilter;
+
+/// Lossless handover for mobile IPv6 nodes (RFC 5568).
+#[derive(Parser)]
+#[command(name = "fmip-ctl", version, about)]
+struct Cli {
+    /// The control socket of the controller to talk to.
+    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_CONTROL_SOCKET)]
+    socket: PathBuf,
+    /// What to log: error, warn, info, debug, trace, or a list like `info,fmip_ctl::proto=debug`.
+    /// Without it, the environment variable FMIP_LOG is asked; without that, it is `info`.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Loads the data path onto the interfaces and runs the controller in the foreground.
+    Run(ConfigFile),
+    /// Checks a configuration file, and changes nothing.
+    Check(ConfigFile),
+    /// Shows what a running controller did so far and does now.
+    Status(status::Options),
+    /// Tells the controller of a mobile node what its link layer does.
+    Trigger(trigger::Options),
+    /// Prints the events of a running controller as lines of JSON, until it ends.
+    Events,
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Runs the command that the arguments name; what goes wrong is one line on standard error.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.execute() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fmip-ctl: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Cli {
+    fn execute(self) -> anyhow::Result<()> {
+        start_logging(self.log_level.as_deref())?;
+        match self.command {
+            Command::Run(file) => run::run(load(&file.config)?),
+            Command::Check(file) => check::check(&file.config, &load(&file.config)?),
+            Command::Status(options) => status::status(&self.socket, &options),
+            Command::Trigger(options) => trigger::trigger(&self.socket, options),
+            Command::Events => events::events(&self.socket),
+        }
+    }
+}
+
+/// Whoever read our output has had enough, as `head` does.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn start_logging(level: Option<&str>) -> anyhow::Result<()> {
+    let (directives, source) = match level {
+        Some(level) => (level.to_owned(), "--log-level"),
+        None => (std::env::var("FMIP_LOG").unwrap_or_default(), "FMIP_LOG"),
+    };
+    let filter = if directives.trim().is_empty() {
+        EnvFilter::new("info")
+    } else {
+        EnvFilter::try_new(&directives)
+            .with_context(|| format!("{source}: {directives:?} is no log level"))?
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    Ok(())
+}
+
+fn load(file: &Path) -> anyhow::Result<Config> {
+    let config = Config::load(file)?;
+    // The file holds keys.
+    if let Ok(metadata) = file.metadata()
+        && metadata.permissions().mode() & 0o007 != 0
+    {
+        warn!(
+            file = %file.display(),
+            "everybody on this machine may read the keys in the configuration: chmod o= it"
+        );
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_socket_may_stand_on_either_side_of_the_command() {
+        for arguments in [
+            ["fmip-ctl", "--socket", "/run/x", "status"],
+            ["fmip-ctl", "status", "--socket", "/run/x"],
+        ] {
+            let cli = Cli::try_parse_from(arguments).unwrap();
+            assert_eq!(cli.socket, Path::new("/run/x"));
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! `fmip-ctl run`: the controller itself.
+
+use anyhow::Context;
+use fmip_ctl::{config::Config, io};
+
+/// Runs the controller until it is told to end.
+///
+/// On one thread: the protocol core is one machine, and the packets do not come here.
+pub(super) fn run(config: Config) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the tokio runtime")?
+        .block_on(io::run(config))
+}

@@ -1,0 +1,244 @@
+//! `fmip-ctl status`: what a controller did so far and does now.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::Path,
+};
+
+use clap::Args;
+use fmip_ctl::observe::{Request, Status, client::Client};
+use serde_json::Value;
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// Prints the controller's answer as it is, one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks once and prints the answer.
+pub(super) fn status(socket: &Path, options: &Options) -> anyhow::Result<()> {
+    let mut client = Client::connect(socket)?;
+    let text = if options.json {
+        serde_json::to_string(&client.request(&Request::Status)?)? + "\n"
+    } else {
+        report(&client.status()?)
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// The status for people: what is zero is left out.
+fn report(status: &Status) -> String {
+    let mut text = format!(
+        "{}, up {}; packets held {}, released {}\n",
+        status.role,
+        duration(status.uptime_s),
+        status.held,
+        status.released
+    );
+    section(
+        &mut text,
+        "Handovers",
+        status.handovers.iter().map(|handover| {
+            let Value::Object(fields) = handover else {
+                return vec![plain(handover)];
+            };
+            fields
+                .iter()
+                .map(|(name, value)| format!("{name} {}", plain(value)))
+                .collect()
+        }),
+    );
+    section(
+        &mut text,
+        "Buffers",
+        status.buffers.iter().map(|buffer| {
+            vec![
+                buffer.address.to_string(),
+                format!("held {}", buffer.held),
+                format!("released {}", buffer.released),
+                format!("dropped {}", buffer.dropped),
+                format!("waiting {}", buffer.waiting),
+            ]
+        }),
+    );
+    section(
+        &mut text,
+        "Packets by reason",
+        status
+            .reasons
+            .iter()
+            .filter(|(_, count)| count.packets != 0)
+            .map(|(name, count)| {
+                vec![
+                    name.clone(),
+                    format!("{} packets", count.packets),
+                    format!("{} bytes", count.bytes),
+                ]
+            }),
+    );
+    let mut counters = Vec::new();
+    flatten("", &status.signalling, &mut counters);
+    section(&mut text, "Signalling", counters.into_iter());
+    let control = &status.control;
+    section(
+        &mut text,
+        "Control socket",
+        [
+            ("bad requests", control.bad_requests),
+            ("slow subscribers", control.slow_subscribers),
+            ("refused connections", control.refused_connections),
+        ]
+        .into_iter()
+        .filter(|(_, number)| *number != 0)
+        .map(|(name, number)| vec![name.to_owned(), number.to_string()]),
+    );
+    text
+}
+
+/// Appends a titled table with aligned columns, or nothing if it has no rows.
+fn section(text: &mut String, title: &str, rows: impl Iterator<Item = Vec<String>>) {
+    let rows: Vec<Vec<String>> = rows.collect();
+    if rows.is_empty() {
+        return;
+    }
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or_default()
+        })
+        .collect();
+    let _ = writeln!(text, "\n{title}");
+    for row in rows {
+        let mut line = String::from(" ");
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, " {cell:width$} ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+/// Counters as rows of name and number, nested ones with their names joined; zeros are left out.
+fn flatten(prefix: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let name = if prefix.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{prefix}.{name}")
+                };
+                flatten(&name, value, rows);
+            }
+        }
+        Value::Null => {}
+        Value::Number(number) if number.as_u64() == Some(0) => {}
+        value => rows.push(vec![prefix.to_owned(), plain(value)]),
+    }
+}
+
+/// A JSON value without the quotation marks around text.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60) {
+        (0, 0, 0) => format!("{seconds:.1} s"),
+        (0, 0, minutes) => format!("{minutes} min {} s", whole % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fmip_ctl::observe::{BufferStatus, ControlCounts, Count};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_report_shows_what_is_not_zero() {
+        let count = |packets, bytes| Count { packets, bytes };
+        let status = Status {
+            role: "access-router".to_owned(),
+            uptime_s: 3.25,
+            reasons: [
+                ("forwarded".to_owned(), count(1_200, 240_000)),
+                ("held".to_owned(), count(7, 1_400)),
+                ("no-binding".to_owned(), count(0, 0)),
+            ]
+            .into(),
+            signalling: json!({"received": {"hi": 1, "fbu": 0}, "malformed": 2}),
+            handovers: vec![json!({"role": "nar", "ncoa": "2001:db8:2::1"})],
+            buffers: vec![BufferStatus {
+                address: "2001:db8:2::1".parse().unwrap(),
+                held: 7,
+                released: 4,
+                dropped: 1,
+                waiting: 2,
+            }],
+            held: 7,
+            released: 4,
+            control: ControlCounts {
+                bad_requests: 3,
+                ..Default::default()
+            },
+        };
+        assert_eq!(
+            report(&status),
+            "\
+access-router, up 3.2 s; packets held 7, released 4
+
+Handovers
+  ncoa 2001:db8:2::1  role nar
+
+Buffers
+  2001:db8:2::1  held 7  released 4  dropped 1  waiting 2
+
+Packets by reason
+  forwarded  1200 packets  240000 bytes
+  held       7 packets     1400 bytes
+
+Signalling
+  malformed    2
+  received.hi  1
+
+Control socket
+  bad requests  3
+"
+        );
+    }
+
+    #[test]
+    fn an_idle_controller_has_a_report_of_one_line() {
+        let status = Status {
+            role: "mobile-node".to_owned(),
+            uptime_s: 93_784.0,
+            ..Default::default()
+        };
+        assert_eq!(
+            report(&status),
+            "mobile-node, up 1 d 2 h; packets held 0, released 0\n"
+        );
+    }
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        assert_eq!(duration(0.04), "0.0 s");
+        assert_eq!(duration(75.9), "1 min 15 s");
+        assert_eq!(duration(7_265.0), "2 h 1 min");
+    }
+}

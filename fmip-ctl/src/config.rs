@@ -1,0 +1,455 @@
+//! The configuration file: what a router or a mobile node is told before it starts.
+//!
+//! A pure reader: text in, a checked [`Config`] out. It asks nothing of the machine, so that a file
+//! can be checked on another machine than the one it is for; what the interfaces it names
+//! really are is found by `io` and joined here ([`Config::router_config`],
+//! [`Config::mobile_node_config`]).
+//!
+//! Every error names the file, the line, the key, the value and what to do about it. The value
+//! of a `key` is the exception: it is shown nowhere, neither in errors nor by `Debug`.
+
+mod file;
+
+use std::{
+    fmt,
+    net::Ipv6Addr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{
+    proto,
+    wire::{MacAddr, Prefix},
+};
+
+/// Where the control socket is if the file does not say.
+pub const DEFAULT_CONTROL_SOCKET: &str = "/run/fmip/control.sock";
+
+/// The shortest handover key, in octets. HMAC-SHA1 gains nothing from less than its output's 20,
+/// but RFC 5269 section 4 hands out 16.
+pub const MIN_KEY_OCTETS: usize = 16;
+/// The longest handover key, in octets: far above what HMAC-SHA1 makes use of.
+pub const MAX_KEY_OCTETS: usize = 256;
+/// The largest buffer pool, in packets; a slot is about 2 KiB of kernel memory that cannot be
+/// swapped out.
+pub const MAX_POOL_PACKETS: u32 = 1 << 20;
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where the controller listens for `fmip-ctl status` and its like.
+    pub control_socket: PathBuf,
+    /// What this machine is.
+    pub role: Role,
+    /// The handover buffer.
+    pub buffer: Buffer,
+    /// The protocol's timers and retry limits (RFC 5568 section 9).
+    pub timers: proto::Timers,
+}
+
+/// What a machine is, and what it must know for it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Role {
+    /// An access router: PAR of some handovers and NAR of others.
+    AccessRouter(AccessRouter),
+    /// A mobile node.
+    MobileNode(MobileNode),
+}
+
+impl Role {
+    /// The role as the file, `status` and the logs write it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::AccessRouter(_) => "access-router",
+            Self::MobileNode(_) => "mobile-node",
+        }
+    }
+}
+
+/// The section `[access-router]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessRouter {
+    /// Interfaces towards the other routers; at least one.
+    pub core_interfaces: Vec<String>,
+    /// The most handovers at a time, both roles together; what comes above is refused.
+    pub max_handovers: usize,
+    /// The links that mobile nodes are on; at least one.
+    pub access: Vec<Access>,
+    /// The routers that mobile nodes are exchanged with.
+    pub neighbors: Vec<Neighbor>,
+    /// The handover keys of the mobile nodes.
+    pub mobile_nodes: Vec<MobileNodeKey>,
+}
+
+/// An `[[access-router.access]]`: a link that mobile nodes are on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    /// The interface's name.
+    pub interface: String,
+    /// This router's global address on the link.
+    pub address: Ipv6Addr,
+    /// The prefix of the link, 64 bits at most.
+    pub prefix: Prefix,
+    /// The access points that bridge to this link.
+    pub access_points: Vec<MacAddr>,
+}
+
+/// An `[[access-router.neighbor]]`: one access link of another router.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Neighbor {
+    /// The router's global address on that link; HI and tunnels go there.
+    pub address: Ipv6Addr,
+    /// Its link-layer address on that link.
+    pub link_address: MacAddr,
+    /// The prefix of that link, 64 bits at most.
+    pub prefix: Prefix,
+    /// The access points that bridge to that link.
+    pub access_points: Vec<MacAddr>,
+}
+
+/// An `[[access-router.mobile-node]]`: what authenticates the FBUs for one address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MobileNodeKey {
+    /// The mobile node's address on this router's link.
+    pub pcoa: Ipv6Addr,
+    /// The security parameter index that goes with the key; never 0, which stands for keys made
+    /// by SEND (RFC 5568 section 6.4.5).
+    pub spi: u32,
+    /// The key that the mobile node shares with this router.
+    pub key: Key,
+}
+
+/// The section `[mobile-node]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MobileNode {
+    /// The name of the interface that moves.
+    pub interface: String,
+    /// The global address of the router that the node is attached to now.
+    pub access_router: Ipv6Addr,
+    /// The node's address on that router's link.
+    pub pcoa: Ipv6Addr,
+    /// The access point the node is attached to now, if known.
+    pub access_point: Option<MacAddr>,
+    /// The security parameter index that goes with the key; never 0.
+    pub spi: u32,
+    /// The key that the node shares with its access router.
+    pub key: Key,
+    /// How long a binding the node asks for, in whole seconds.
+    pub lifetime: Duration,
+}
+
+/// The section `[buffer]`: how packets are held while a mobile node is between two links.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    /// Whether this router asks its neighbors to hold packets (the U flag of HI).
+    pub enabled: bool,
+    /// Packets that can be held for all mobile nodes together.
+    pub packets: u32,
+    /// Packets that can be held for one mobile node; not above `packets`.
+    pub packets_per_node: u32,
+    /// Octets that can be held for one mobile node.
+    pub bytes_per_node: u64,
+    /// How held packets leave.
+    pub drain: Drain,
+    /// How much faster than it arrived a backlog leaves when paced; above 1, or it would never
+    /// shrink.
+    pub catch_up: f64,
+    /// The longest time that a packet may be held.
+    pub max_hold: Duration,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            packets: 16_384,
+            packets_per_node: 8_192,
+            bytes_per_node: 16 << 20,
+            drain: Drain::Paced,
+            catch_up: 2.0,
+            max_hold: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How held packets leave the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// At most 5 back to back, then at the rate at which they came, times the catch-up factor
+    /// (RFC 5568 section 5.4).
+    Paced,
+    /// As fast as the link takes them.
+    Burst,
+}
+
+impl Drain {
+    /// The policy as the file writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Paced => "paced",
+            Self::Burst => "burst",
+        }
+    }
+}
+
+/// A handover key. `Debug` says how long it is and no more.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(Vec<u8>);
+
+impl Key {
+    /// The key's octets, [`MIN_KEY_OCTETS`] to [`MAX_KEY_OCTETS`].
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({} octets)", self.0.len())
+    }
+}
+
+/// What the kernel knows about an interface that the configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its index in the controller's network namespace.
+    pub index: u32,
+    /// Its link-layer address.
+    pub link_address: MacAddr,
+    /// The largest packet it sends, in octets.
+    pub mtu: u32,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// Its link-local address, if it has one.
+    pub link_local: Option<Ipv6Addr>,
+    /// Its global addresses and their prefix lengths.
+    pub addresses: Vec<(Ipv6Addr, u8)>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or does not say what it should.
+    #[error("{}:{line}: {}{message}", file.display(), Prefixed(key))]
+    Invalid {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key, with its sections in front of it; empty for the file as a whole.
+        key: String,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+    /// The file and the machine's interfaces do not go together.
+    #[error("{key}: {message}")]
+    Interface {
+        /// The key that names the interface or one of its addresses.
+        key: &'static str,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+}
+
+/// `key: `, or nothing for an empty key.
+struct Prefixed<'a>(&'a str);
+
+impl fmt::Display for Prefixed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "{}: ", self.0)
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`], or those of [`Config::parse`].
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Read {
+            file: file.to_owned(),
+            source,
+        })?;
+        Self::parse(file, &text)
+    }
+
+    /// Checks a file's text; `file` is its name for error messages.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] for the first thing that is wrong.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        file::parse(file, text)
+    }
+
+    /// The names of all interfaces that the configuration uses, each once.
+    pub fn interface_names(&self) -> Vec<&str> {
+        match &self.role {
+            Role::AccessRouter(router) => router
+                .core_interfaces
+                .iter()
+                .chain(router.access.iter().map(|access| &access.interface))
+                .map(String::as_str)
+                .collect(),
+            Role::MobileNode(node) => vec![&node.interface],
+        }
+    }
+
+    /// What the protocol core of an access router is told; `router` is this configuration's role.
+    ///
+    /// # Errors
+    /// [`ConfigError::Interface`] if an access interface is not among `interfaces`, is down, or
+    /// does not have the addresses it should.
+    pub fn router_config(
+        &self,
+        router: &AccessRouter,
+        interfaces: &[Interface],
+    ) -> Result<proto::RouterConfig, ConfigError> {
+        let access = router
+            .access
+            .iter()
+            .map(|access| {
+                const KEY: &str = "access-router.access.address";
+                let interface = usable_interface(
+                    interfaces,
+                    "access-router.access.interface",
+                    &access.interface,
+                )?;
+                has_address(interface, KEY, access.address)?;
+                let link_local = interface.link_local.ok_or_else(|| ConfigError::Interface {
+                    key: "access-router.access.interface",
+                    message: format!(
+                        "{} has no link-local address, and router advertisements need one: set \
+                         net.ipv6.conf.{}.disable_ipv6 to 0",
+                        interface.name, interface.name
+                    ),
+                })?;
+                Ok(proto::AccessLink {
+                    interface: interface.index,
+                    address: access.address,
+                    link_local,
+                    lla: interface.link_address,
+                    prefix: access.prefix,
+                    access_points: access.access_points.clone(),
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        for name in &router.core_interfaces {
+            usable_interface(interfaces, "access-router.core-interfaces", name)?;
+        }
+        Ok(proto::RouterConfig {
+            timers: self.timers.clone(),
+            access,
+            peers: router
+                .neighbors
+                .iter()
+                .map(|neighbor| proto::Peer {
+                    address: neighbor.address,
+                    lla: neighbor.link_address,
+                    prefix: neighbor.prefix,
+                    access_points: neighbor.access_points.clone(),
+                })
+                .collect(),
+            mobile_nodes: router
+                .mobile_nodes
+                .iter()
+                .map(|node| proto::HandoverKey {
+                    pcoa: node.pcoa,
+                    spi: node.spi,
+                    key: node.key.as_bytes().to_vec(),
+                })
+                .collect(),
+            buffering: self.buffer.enabled,
+            max_handovers: router.max_handovers,
+        })
+    }
+
+    /// What the protocol core of a mobile node is told; `node` is this configuration's role.
+    ///
+    /// # Errors
+    /// [`ConfigError::Interface`] if its interface is not among `interfaces`, is down, or does not
+    /// have the address it should.
+    pub fn mobile_node_config(
+        &self,
+        node: &MobileNode,
+        interfaces: &[Interface],
+    ) -> Result<proto::MobileNodeConfig, ConfigError> {
+        let interface = usable_interface(interfaces, "mobile-node.interface", &node.interface)?;
+        has_address(interface, "mobile-node.pcoa", node.pcoa)?;
+        Ok(proto::MobileNodeConfig {
+            timers: self.timers.clone(),
+            interface: interface.index,
+            lla: interface.link_address,
+            pcoa: node.pcoa,
+            par: node.access_router,
+            current_access_point: node.access_point,
+            spi: node.spi,
+            key: node.key.as_bytes().to_vec(),
+            lifetime: node.lifetime,
+        })
+    }
+}
+
+fn usable_interface<'a>(
+    interfaces: &'a [Interface],
+    key: &'static str,
+    name: &str,
+) -> Result<&'a Interface, ConfigError> {
+    let interface = interfaces
+        .iter()
+        .find(|interface| interface.name == name)
+        .ok_or_else(|| ConfigError::Interface {
+            key,
+            message: format!("there is no interface {name}"),
+        })?;
+    if !interface.up {
+        return Err(ConfigError::Interface {
+            key,
+            message: format!("{name} is down: `ip link set {name} up`"),
+        });
+    }
+    Ok(interface)
+}
+
+fn has_address(
+    interface: &Interface,
+    key: &'static str,
+    address: Ipv6Addr,
+) -> Result<(), ConfigError> {
+    if interface.addresses.iter().any(|(own, _)| *own == address) {
+        return Ok(());
+    }
+    let own: Vec<String> = interface
+        .addresses
+        .iter()
+        .map(|(address, length)| format!("{address}/{length}"))
+        .collect();
+    Err(ConfigError::Interface {
+        key,
+        message: format!(
+            "{address} is not an address of {} (it has {}): correct the file or add the address",
+            interface.name,
+            if own.is_empty() {
+                "no global address".to_owned()
+            } else {
+                own.join(", ")
+            },
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests;

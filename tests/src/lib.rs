@@ -26,12 +26,14 @@
 //! Reading order: [`topology`] builds the network, [`stream`] sends the packets and keeps the account,
 //! [`controller`] runs `fmip-ctl` in it, [`handover`] plays the move, [`report`] tells people and machines.
 
+pub mod capture;
 pub mod controller;
 pub mod handover;
 pub mod netns;
 pub mod process;
 pub mod report;
 pub mod stream;
+pub mod testing;
 pub mod topology;
 pub mod wait;
 

@@ -19,6 +19,14 @@ impl Address {
         ])
     }
 
+    /// The sixteen octets in network order.
+    #[inline(always)]
+    pub const fn octets(&self) -> [u8; 16] {
+        let [a, b, c, d, e, f, g, h] = self.0[0].to_ne_bytes();
+        let [i, j, k, l, m, n, o, p] = self.0[1].to_ne_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }
+
     /// The first octet: 0xff means multicast (RFC 4291 section 2.4).
     #[inline(always)]
     pub const fn is_multicast(&self) -> bool {
@@ -41,10 +49,7 @@ impl From<Ipv6Addr> for Address {
 
 impl From<Address> for Ipv6Addr {
     fn from(address: Address) -> Self {
-        let mut octets = [0; 16];
-        octets[..8].copy_from_slice(&address.0[0].to_ne_bytes());
-        octets[8..].copy_from_slice(&address.0[1].to_ne_bytes());
-        octets.into()
+        address.octets().into()
     }
 }
 

@@ -3,6 +3,7 @@
 use core::mem::zeroed;
 
 use aya_ebpf::{
+    EbpfContext as _,
     bindings::{BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as Fib},
     helpers::bpf_fib_lookup,
 };
@@ -40,7 +41,7 @@ pub(crate) fn route(
     fib.__bindgen_anon_4.ipv6_dst = words(destination);
     // SAFETY: the context is the kernel's, the structure on this stack.
     let answer =
-        unsafe { bpf_fib_lookup(packet.context(), &raw mut fib, size_of::<Fib>() as i32, 0) };
+        unsafe { bpf_fib_lookup(packet.as_ptr(), &raw mut fib, size_of::<Fib>() as i32, 0) };
     if answer == i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
         Route::To(NextHop {
             interface: fib.ifindex,

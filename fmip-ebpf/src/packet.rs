@@ -112,10 +112,11 @@ impl XdpPacket {
         // SAFETY: as the caller says.
         unsafe { bpf_xdp_store_bytes(self.ctx, 0, from.cast(), length) == 0 }
     }
+}
 
-    /// The context, for helpers that want it.
+impl EbpfContext for XdpPacket {
     #[inline(always)]
-    pub(crate) fn context(&self) -> *mut core::ffi::c_void {
+    fn as_ptr(&self) -> *mut core::ffi::c_void {
         self.ctx.cast()
     }
 }

@@ -1,5 +1,6 @@
 //! An access router: what happens to a packet that comes in.
 
+use aya_log_ebpf::debug;
 use fmip_common::{
     binding::{ACTION_BUFFER, ACTION_TUNNEL, Address, Binding},
     reason::Reason,
@@ -106,6 +107,12 @@ fn from_tunnel(packet: &mut XdpPacket, outer: &Ipv6) -> Outcome {
         _ => return Outcome::Pass(Reason::NoBinding),
     };
     if outer.source != binding.outer_destination || outer.destination != binding.outer_source {
+        debug!(
+            packet,
+            "tunnelled packet from {:i}, claiming to be from {:i}: not the end of that tunnel",
+            outer.source.octets(),
+            inner.source.octets()
+        );
         return Outcome::Pass(Reason::Spoofed);
     }
     let congestion = tunnel::congestion(outer, &inner);

@@ -42,8 +42,15 @@ impl Programs {
     /// # Errors
     /// When the kernel refuses a map or the object cannot be read.
     pub fn load(pool: u32) -> Result<Self> {
+        // Log statements that nobody would see cost the data path nothing.
+        let log_level: u8 = if tracing::enabled!(tracing::Level::DEBUG) {
+            aya_log::Level::Debug as u8
+        } else {
+            aya_log::Level::Warn as u8
+        };
         let ebpf = EbpfLoader::new()
             .map_max_entries("SLOTS", pool)
+            .override_global(aya_log::LEVEL, &log_level, true)
             .load(OBJECT)
             .map_err(|error| anyhow!(in_full(&error)))
             .with_context(|| {

@@ -186,11 +186,11 @@ impl Maps {
         self.bind(pcoa, binding)
     }
 
-    /// NAR: packets to `address` are held. Gives the buffer's index.
+    /// NAR: packets to `address` are held. If they are already, only the expiry changes.
     ///
     /// # Errors
     /// When no buffer is free or the map is full.
-    pub fn hold(&mut self, address: Ipv6Addr, next_hop: NextHop, expires_ns: u64) -> Result<u32> {
+    pub fn hold(&mut self, address: Ipv6Addr, next_hop: NextHop, expires_ns: u64) -> Result<()> {
         let binding = Binding {
             action: ACTION_BUFFER,
             expires_ns,
@@ -200,7 +200,7 @@ impl Maps {
     }
 
     /// Mobile node: packets from `pcoa` are held, encapsulated from `ncoa` to `par`; packets to it
-    /// are accepted from that tunnel. Gives the buffer's index.
+    /// are accepted from that tunnel. If that is so already, only the tunnel and the expiry change.
     ///
     /// # Errors
     /// When no buffer is free or the map is full.
@@ -211,7 +211,7 @@ impl Maps {
         par: Ipv6Addr,
         next_hop: NextHop,
         expires_ns: u64,
-    ) -> Result<u32> {
+    ) -> Result<()> {
         let binding = Binding {
             action: ACTION_MOBILE,
             buffer: NO_BUFFER,
@@ -324,11 +324,11 @@ impl Maps {
         address: Ipv6Addr,
         next_hop: NextHop,
         mut binding: Binding,
-    ) -> Result<u32> {
-        anyhow::ensure!(
-            !self.in_use.contains_key(&address),
-            "{address} has a handover buffer already"
-        );
+    ) -> Result<()> {
+        if let Some(&index) = self.in_use.get(&address) {
+            binding.buffer = index;
+            return self.bind(address, binding);
+        }
         let index = self
             .free
             .take(Instant::now())
@@ -345,7 +345,7 @@ impl Maps {
         match bound {
             Ok(()) => {
                 self.in_use.insert(address, index);
-                Ok(index)
+                Ok(())
             }
             Err(error) => {
                 self.free.give_back(Instant::now(), index);

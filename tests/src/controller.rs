@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    fs::OpenOptions,
     io::{BufRead as _, BufReader, Write as _},
     net::Ipv6Addr,
-    os::unix::net::UnixStream,
+    os::unix::{fs::OpenOptionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Condvar, Mutex},
@@ -230,7 +231,13 @@ impl Controller {
         let name = role.name();
         let file = |extension: &str| lab.directory().join(format!("{name}.{extension}"));
         let (config, socket) = (file("toml"), file("sock"));
-        fs::write(&config, configuration(role, settings, &socket))
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&config)
+            .and_then(|mut file| file.write_all(configuration(role, settings, &socket).as_bytes()))
             .with_context(|| format!("cannot write {}", config.display()))?;
         let mut command = Command::new(&settings.fmip_ctl);
         command
@@ -257,7 +264,11 @@ impl Controller {
             self.process.check_running()?;
             Ok(UnixStream::connect(&self.socket).ok().map(drop))
         })
-        .with_context(|| self.log())
+        .map_err(|error| match self.process.ended() {
+            // The error says already what it said.
+            Ok(Some(_)) => error,
+            _ => error.context(self.log()),
+        })
     }
 
     /// Its control socket.
@@ -625,6 +636,25 @@ mod tests {
             file["timers"]["proxy-nd-lifetime-ms"].as_integer(),
             Some(700)
         );
+    }
+
+    #[test]
+    fn the_controller_understands_every_file() {
+        let mut settings = settings();
+        settings.buffer = Buffer {
+            packets: Some(4096),
+            packets_per_node: Some(1024),
+            drain: Some("paced".to_owned()),
+            catch_up: Some(3.0),
+            max_hold_ms: Some(5000),
+        };
+        settings.timers.insert("una-interval-ms", 50);
+        for role in [Role::Par, Role::Nar, Role::Mn] {
+            let text = configuration(role, &settings, Path::new("/run/x.sock"));
+            if let Err(error) = fmip_ctl::config::Config::parse(Path::new("x.toml"), &text) {
+                panic!("{}: {error}\n{text}", role.name());
+            }
+        }
     }
 
     #[test]

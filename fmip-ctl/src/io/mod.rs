@@ -3,8 +3,10 @@
 
 pub mod check;
 pub mod drain;
+mod ethtool;
 pub mod load;
 pub mod maps;
+pub mod netlink;
 pub mod signals;
 pub mod transmit;
 

@@ -1,0 +1,403 @@
+//! What the controller changes in the kernel's tables, and that all of it goes away again.
+//!
+//! `ip` is the witness: what it prints does not come through the code under test.
+
+use std::{fs, future::Future, net::Ipv6Addr, sync::atomic::AtomicU32};
+
+use anyhow::{Context, Result, ensure};
+use fmip_ctl::{config::Interface, io::netlink::Netlink, wire::MacAddr};
+use fmip_tests::netns::NetNs;
+use serde_json::{Value, json};
+
+const PREFIX: u8 = 64;
+
+fn address(text: &str) -> Ipv6Addr {
+    text.parse().expect("a constant")
+}
+
+fn link_address(text: &str) -> MacAddr {
+    text.parse().expect("a constant")
+}
+
+/// A namespace with a veth pair in it, acc0 up with two addresses, and acc1.
+struct Setup {
+    namespace: NetNs,
+}
+
+impl Setup {
+    /// `None`, said aloud, if the rights to make a namespace are missing.
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root to make a network namespace");
+            return None;
+        }
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("fmip-nl-{}-{number}", std::process::id());
+        let namespace = NetNs::create(&name).unwrap();
+        namespace
+            .ip_batch(
+                "link add acc0 address 02:00:00:00:00:11 mtu 1400 type veth peer name acc1\n\
+                 address add 2001:db8:1::1/64 dev acc0 nodad\n\
+                 link set acc0 up\n\
+                 link set acc1 up\n",
+            )
+            .unwrap();
+        Some(Self { namespace })
+    }
+
+    /// Runs `work` in the namespace, on a runtime of its own.
+    fn run<T: Send, F: Future<Output = Result<T>>>(&self, work: impl FnOnce() -> F + Send) -> T {
+        self.namespace
+            .run(|| {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?
+                    .block_on(work())
+            })
+            .unwrap()
+    }
+
+    fn list(&self, arguments: &str) -> Vec<Value> {
+        match self.namespace.ip_json(arguments).unwrap() {
+            Value::Array(entries) => entries,
+            other => panic!("ip {arguments} prints no list: {other}"),
+        }
+    }
+
+    /// Everything that could be left behind.
+    fn tables(&self) -> Vec<Value> {
+        let mut tables = Vec::new();
+        for arguments in [
+            "-6 neigh show proxy",
+            "-6 neigh show nud permanent",
+            "-6 route show default",
+            "-details link show",
+        ] {
+            for mut entry in self.list(arguments) {
+                if let Some(entry) = entry.as_object_mut() {
+                    // Statistics of a link change by themselves.
+                    entry.retain(|key, _| {
+                        ["ifname", "flags", "address", "mtu", "dst", "dev", "gateway"]
+                            .contains(&key.as_str())
+                    });
+                }
+                tables.push(entry);
+            }
+        }
+        for entry in self.addresses() {
+            tables.push(json!({"local": entry["local"]}));
+        }
+        tables
+    }
+
+    fn addresses(&self) -> Vec<Value> {
+        self.list("-6 address show dev acc0 scope global")
+            .iter()
+            .flat_map(|link| link["addr_info"].as_array().cloned().unwrap_or_default())
+            .filter(|entry| entry["local"].is_string())
+            .collect()
+    }
+
+    fn switch(&self, name: &str) -> String {
+        self.namespace
+            .run(|| {
+                let path = format!("/proc/sys/net/ipv6/conf/{name}");
+                fs::read_to_string(&path).with_context(|| path)
+            })
+            .unwrap()
+            .trim()
+            .to_owned()
+    }
+}
+
+async fn connected() -> Result<(Netlink, Interface)> {
+    let mut netlink = Netlink::connect().await?;
+    let mut interfaces = netlink.resolve(&["acc0"]).await?;
+    ensure!(interfaces.len() == 1);
+    Ok((netlink, interfaces.remove(0)))
+}
+
+#[test]
+fn an_interface_is_resolved_with_all_that_the_configuration_asks_for() {
+    let Some(setup) = Setup::new() else { return };
+    let interface = setup.run(|| async { Ok(connected().await?.1) });
+    assert_eq!(interface.name, "acc0");
+    assert_eq!(interface.link_address, link_address("02:00:00:00:00:11"));
+    assert_eq!(interface.mtu, 1_400);
+    assert!(interface.up);
+    assert_eq!(interface.link_local, Some(address("fe80::ff:fe00:11")));
+    assert_eq!(interface.addresses, [(address("2001:db8:1::1"), PREFIX)]);
+    let index = &setup.list("link show acc0")[0]["ifindex"];
+    assert_eq!(*index, json!(interface.index));
+}
+
+#[test]
+fn an_interface_that_does_not_exist_is_named_among_those_that_do() {
+    let Some(setup) = Setup::new() else { return };
+    let refused = |name: &'static str| {
+        setup.run(move || async move {
+            let mut netlink = Netlink::connect().await?;
+            Ok(netlink.resolve(&[name]).await.unwrap_err().to_string())
+        })
+    };
+    let error = refused("acc9");
+    assert!(
+        error.starts_with("there is no interface acc9 (there are: lo, "),
+        "{error}"
+    );
+    assert!(error.contains("acc0"), "{error}");
+    // An interface that is there and is none to run on.
+    let error = refused("lo");
+    assert!(error.contains("lo has no link-layer address"), "{error}");
+}
+
+#[test]
+fn a_proxy_entry_comes_and_goes_and_the_switch_is_put_back() {
+    let Some(setup) = Setup::new() else { return };
+    let before = setup.tables();
+    let setup = &setup;
+    let ncoa = address("2001:db8:1::ff:fe00:1");
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        netlink.add_proxy_nd(acc0.index, ncoa).await?;
+        // Again, as when a HI is sent again.
+        netlink.add_proxy_nd(acc0.index, ncoa).await?;
+        let proxies = setup.list("-6 neigh show proxy");
+        assert_eq!(proxies.len(), 1, "{proxies:?}");
+        assert_eq!(proxies[0]["dst"], json!(ncoa));
+        assert_eq!(proxies[0]["dev"], "acc0");
+        assert_eq!(proxies[0]["protocol"], "55");
+        assert_eq!(setup.switch("acc0/proxy_ndp"), "1");
+
+        netlink.remove_proxy_nd(acc0.index, ncoa).await?;
+        netlink.remove_proxy_nd(acc0.index, ncoa).await?;
+        assert_eq!(setup.list("-6 neigh show proxy").len(), 0);
+
+        netlink.add_proxy_nd(acc0.index, ncoa).await?;
+        netlink.clean_up().await;
+        Ok(())
+    });
+    assert_eq!(setup.tables(), before);
+    assert_eq!(setup.switch("acc0/proxy_ndp"), "0");
+}
+
+#[test]
+fn a_mobile_node_becomes_a_stale_neighbor_whatever_was_known_of_it() {
+    let Some(setup) = Setup::new() else { return };
+    let setup = &setup;
+    let ncoa = address("2001:db8:1::ff:fe00:1");
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        for mac in ["02:00:00:00:00:01", "02:00:00:00:00:02"] {
+            netlink
+                .add_stale_neighbor(acc0.index, ncoa, link_address(mac))
+                .await?;
+            let neighbors = setup.list("-6 neigh show dev acc0 to 2001:db8:1::ff:fe00:1");
+            assert_eq!(neighbors.len(), 1, "{neighbors:?}");
+            assert_eq!(neighbors[0]["lladdr"], mac);
+            assert_eq!(neighbors[0]["state"], json!(["STALE"]));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn an_added_address_is_deprecated_and_usable_at_once() {
+    let Some(setup) = Setup::new() else { return };
+    let before = setup.tables();
+    let setup = &setup;
+    let ncoa = address("2001:db8:2::ff:fe00:1");
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        netlink.add_address(acc0.index, ncoa, PREFIX).await?;
+        netlink.add_address(acc0.index, ncoa, PREFIX).await?;
+        let addresses = setup.addresses();
+        let added = addresses
+            .iter()
+            .find(|entry| entry["local"] == json!(ncoa))
+            .with_context(|| format!("{addresses:?}"))?;
+        assert_eq!(added["prefixlen"], 64);
+        assert_eq!(added["deprecated"], true, "{added}");
+        assert_eq!(added["preferred_life_time"], 0, "{added}");
+        // Tentative alone would mean that it cannot be used for a second.
+        assert!(
+            added["optimistic"] == true || added["tentative"].is_null(),
+            "{added}"
+        );
+        assert_eq!(setup.switch("acc0/optimistic_dad"), "0");
+        // No connection begins from it, though it is the only one with this prefix.
+        let route = setup.list("-6 route get 2001:db8:2::9");
+        assert_eq!(route[0]["prefsrc"], "2001:db8:1::1", "{route:?}");
+        netlink.clean_up().await;
+        Ok(())
+    });
+    assert_eq!(setup.tables(), before);
+}
+
+#[test]
+fn an_address_that_was_there_before_is_left_alone() {
+    let Some(setup) = Setup::new() else { return };
+    let before = setup.tables();
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        netlink
+            .add_address(acc0.index, address("2001:db8:1::1"), PREFIX)
+            .await?;
+        netlink.clean_up().await;
+        Ok(())
+    });
+    assert_eq!(setup.tables(), before);
+    assert!(setup.addresses()[0]["deprecated"].is_null());
+}
+
+#[test]
+fn the_default_router_is_used_without_asking_and_may_be_off_link() {
+    let Some(setup) = Setup::new() else { return };
+    // What a router advertisement of the previous router leaves.
+    setup
+        .namespace
+        .ip("-6 route add default via fe80::99 dev acc0 metric 1024 proto ra")
+        .unwrap();
+    let before = setup.tables();
+    let setup = &setup;
+    let via = |destination: &str| {
+        let route = setup.list(&format!("-6 route get {destination}"));
+        (route[0]["gateway"].clone(), route[0]["metrics"].clone())
+    };
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        for (router, mac) in [
+            ("2001:db8:2::1", "02:00:00:00:00:22"),
+            ("2001:db8:3::1", "02:00:00:00:00:33"),
+        ] {
+            netlink
+                .set_default_router(acc0.index, address(router), link_address(mac))
+                .await?;
+            let (gateway, metrics) = via("2001:db8:ffff::1");
+            assert_eq!(gateway, router);
+            assert_eq!(metrics[0]["mtu"], 1_360, "{metrics}");
+            let neighbors = setup.list("-6 neigh show nud permanent");
+            assert_eq!(neighbors.len(), 1, "{neighbors:?}");
+            assert_eq!(neighbors[0]["dst"], router);
+            assert_eq!(neighbors[0]["lladdr"], mac);
+            let defaults = setup.list("-6 route show default");
+            assert_eq!(defaults.len(), 2, "{defaults:?}");
+        }
+        // The link comes and goes in the middle of a handover.
+        setup.namespace.ip("link set acc1 down")?;
+        setup.namespace.ip("link set acc1 up")?;
+        assert_eq!(setup.list("-6 neigh show nud permanent").len(), 1);
+        assert_eq!(via("2001:db8:ffff::1").0, "2001:db8:3::1");
+
+        netlink.restore_default_router(acc0.index).await?;
+        netlink.restore_default_router(acc0.index).await?;
+        assert_eq!(via("2001:db8:ffff::1").0, "fe80::99");
+        assert_eq!(setup.list("-6 neigh show nud permanent").len(), 0);
+
+        netlink
+            .set_default_router(
+                acc0.index,
+                address("2001:db8:2::1"),
+                link_address("02:00:00:00:00:22"),
+            )
+            .await?;
+        netlink.clean_up().await;
+        Ok(())
+    });
+    assert_eq!(setup.tables(), before);
+}
+
+#[test]
+fn the_parked_pair_is_up_silent_and_removed() {
+    let Some(setup) = Setup::new() else { return };
+    let before = setup.tables();
+    let setup = &setup;
+    setup.run(|| async {
+        let (mut netlink, _) = connected().await?;
+        let parked = netlink.park().await?;
+        let links = setup.list("-details link show");
+        let ends: Vec<&Value> = links
+            .iter()
+            .filter(|link| {
+                link["ifname"]
+                    .as_str()
+                    .is_some_and(|name| name.starts_with("fmip-park"))
+            })
+            .collect();
+        assert_eq!(ends.len(), 2, "{links:?}");
+        for end in &ends {
+            assert_eq!(end["operstate"], "UP", "{end}");
+            let name = end["ifname"].as_str().unwrap();
+            assert_eq!(setup.switch(&format!("{name}/disable_ipv6")), "1");
+        }
+        let own = ends
+            .iter()
+            .find(|end| end["ifindex"] == json!(parked.index))
+            .context("its index is that of one end")?;
+        assert_eq!(own["ifname"], json!(parked.name));
+        netlink.clean_up().await;
+        Ok(())
+    });
+    assert_eq!(setup.tables(), before);
+}
+
+#[test]
+fn what_a_killed_controller_left_is_removed_and_nothing_else() {
+    let Some(setup) = Setup::new() else { return };
+    setup
+        .namespace
+        .ip_batch(
+            "neigh add proxy 2001:db8:1::7 dev acc0\n\
+             neigh add 2001:db8:1::8 lladdr 02:00:00:00:00:88 dev acc0 nud permanent\n\
+             route add default via fe80::99 dev acc0 metric 1024 proto static\n\
+             address add 2001:db8:7::1/64 dev acc0 nodad\n",
+        )
+        .unwrap();
+    let before = setup.tables();
+    setup.run(|| async {
+        let (mut killed, acc0) = connected().await?;
+        killed
+            .add_proxy_nd(acc0.index, address("2001:db8:1::ff:fe00:1"))
+            .await?;
+        killed
+            .add_address(acc0.index, address("2001:db8:2::ff:fe00:1"), PREFIX)
+            .await?;
+        killed
+            .set_default_router(
+                acc0.index,
+                address("2001:db8:2::1"),
+                link_address("02:00:00:00:00:22"),
+            )
+            .await?;
+        killed.park().await?;
+        // Killed: it has no time to clean up.
+        std::mem::forget(killed);
+        Ok(())
+    });
+    assert_ne!(setup.tables(), before);
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        netlink.remove_leftovers(&[acc0]).await
+    });
+    assert_eq!(setup.tables(), before);
+}
+
+#[test]
+fn a_link_of_somebody_else_is_not_taken_for_a_leftover() {
+    let Some(setup) = Setup::new() else { return };
+    setup
+        .namespace
+        .ip("link add fmip-park0 type bridge")
+        .unwrap();
+    let before = setup.tables();
+    let error = setup.run(|| async {
+        let (mut netlink, _) = connected().await?;
+        Ok(netlink.park().await.unwrap_err().to_string())
+    });
+    assert_eq!(
+        error,
+        "interface fmip-park0 is no veth pair of a controller: give it another name"
+    );
+    assert_eq!(setup.tables(), before);
+}

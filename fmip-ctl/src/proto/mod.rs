@@ -18,8 +18,18 @@
 //! Nothing here depends on anything but the inputs, their order and the seed: the same inputs
 //! give the same outputs.
 
+pub mod auth;
 mod mobile_node;
+mod nar;
+mod neighborhood;
+mod outbox;
+mod par;
 mod router;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+mod timer;
 
 pub use mobile_node::MobileNode;
 pub use router::AccessRouter;
@@ -75,6 +85,12 @@ impl Sub for Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
+
+/// The hop limit of signalling that routers forward (the default of RFC 1700).
+const HOP_LIMIT: u8 = 64;
+
+/// What every link takes (RFC 8200 section 5): the bound of a PrRtAdv.
+const LINK_MTU: usize = 1280;
 
 /// The kernel's number of an interface.
 pub type InterfaceIndex = u32;
@@ -509,6 +525,8 @@ pub enum Removal {
     Refused,
     /// The NAR did not answer.
     PeerSilent,
+    /// It could not be renewed.
+    Failed,
     /// This router shuts down.
     Shutdown,
 }

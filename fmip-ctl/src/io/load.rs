@@ -6,10 +6,12 @@ use aya::{
     programs::{
         ProgramError, SchedClassifier, TcAttachType, Xdp,
         links::FdLink,
-        tc::SchedClassifierLink,
+        tc::{self, SchedClassifierLink, TcError},
         xdp::{XdpLink, XdpMode},
     },
+    util::KernelVersion,
 };
+use rustix::io::Errno;
 
 /// The BPF object that the build script made.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fmip-ebpf"));
@@ -37,10 +39,10 @@ enum Link {
 }
 
 impl Programs {
-    /// Loads the object with a pool of `pool` slots for held packets.
+    /// Loads the object, all its programs included, with a pool of `pool` slots for held packets.
     ///
     /// # Errors
-    /// When the kernel refuses a map or the object cannot be read.
+    /// When the kernel refuses a map or, in its verifier's words, a program.
     pub fn load(pool: u32) -> Result<Self> {
         // Log statements that nobody would see cost the data path nothing.
         let log_level: u8 = if tracing::enabled!(tracing::Level::DEBUG) {
@@ -56,10 +58,18 @@ impl Programs {
             .with_context(|| {
                 format!("cannot load the BPF object (with a pool of {pool} packets)")
             })?;
-        Ok(Self {
+        let mut programs = Self {
             ebpf,
             links: Vec::new(),
-        })
+        };
+        // All at once, while the object still has its maps: whoever takes one may drop it.
+        for name in [ROUTER, DRAIN] {
+            loaded(programs.xdp(name)?.load(), name)?;
+        }
+        for name in [MOBILE_IN, MOBILE_OUT] {
+            loaded(programs.classifier(name)?.load(), name)?;
+        }
+        Ok(programs)
     }
 
     /// The maps of the object, and its programs for test runs.
@@ -67,32 +77,28 @@ impl Programs {
         &mut self.ebpf
     }
 
-    /// Loads an XDP program into the kernel, once.
+    /// An XDP program.
     ///
     /// # Errors
-    /// When the kernel's verifier refuses it.
+    /// When there is none of this name.
     pub fn xdp(&mut self, name: &str) -> Result<&mut Xdp> {
-        let program: &mut Xdp = self
-            .ebpf
+        self.ebpf
             .program_mut(name)
             .with_context(|| format!("the BPF object has no program {name}"))?
-            .try_into()?;
-        loaded(program.load(), name)?;
-        Ok(program)
+            .try_into()
+            .with_context(|| format!("{name} is not an XDP program"))
     }
 
-    /// Loads a TC program into the kernel, once.
+    /// A TC program.
     ///
     /// # Errors
-    /// When the kernel's verifier refuses it.
+    /// When there is none of this name.
     pub fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier> {
-        let program: &mut SchedClassifier = self
-            .ebpf
+        self.ebpf
             .program_mut(name)
             .with_context(|| format!("the BPF object has no program {name}"))?
-            .try_into()?;
-        loaded(program.load(), name)?;
-        Ok(program)
+            .try_into()
+            .with_context(|| format!("{name} is not a TC program"))
     }
 
     /// Attaches an XDP program to an interface, natively.
@@ -129,14 +135,12 @@ impl Programs {
         interface: &str,
         direction: TcAttachType,
     ) -> Result<()> {
-        match aya::programs::tc::qdisc_add_clsact(interface) {
-            Ok(()) => {}
-            // There already, from whoever.
-            Err(aya::programs::tc::TcError::AlreadyAttached) => {}
-            Err(error) => {
-                return Err(anyhow!(in_full(&error)))
-                    .with_context(|| format!("cannot add clsact to {interface}"));
-            }
+        // From 6.6 on the program is attached by TCX, which needs no queueing discipline.
+        let needs_clsact = KernelVersion::current()
+            .map(|version| version < KernelVersion::new(6, 6, 0))
+            .unwrap_or(true);
+        if needs_clsact {
+            add_clsact(interface)?;
         }
         let program = self.classifier(name)?;
         let id = program
@@ -149,12 +153,25 @@ impl Programs {
     }
 }
 
-fn loaded(result: Result<(), ProgramError>, name: &str) -> Result<()> {
-    match result {
-        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
-        Err(error) => Err(anyhow!(in_full(&error)))
-            .with_context(|| format!("the kernel refuses the program {name}")),
+/// Adds the queueing discipline that TC programs need before TCX, if it is not there already. It
+/// stays: others may use it.
+fn add_clsact(interface: &str) -> Result<()> {
+    let already_there = |error: &TcError| match error {
+        TcError::AlreadyAttached => true,
+        TcError::NetlinkError(error) => error.raw_os_error() == Some(Errno::EXIST.raw_os_error()),
+        _ => false,
+    };
+    match tc::qdisc_add_clsact(interface) {
+        Err(error) if !already_there(&error) => Err(anyhow!(in_full(&error)))
+            .with_context(|| format!("cannot add clsact to {interface}")),
+        _ => Ok(()),
     }
+}
+
+fn loaded(result: Result<(), ProgramError>, name: &str) -> Result<()> {
+    result
+        .map_err(|error| anyhow!(in_full(&error)))
+        .with_context(|| format!("the kernel refuses the program {name}"))
 }
 
 /// An error with its causes: aya's say only the outermost when shown.

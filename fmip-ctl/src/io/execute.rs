@@ -1,0 +1,190 @@
+//! Carries out the core's commands: in the data path and in the kernel.
+
+use std::{collections::BTreeMap, net::Ipv6Addr};
+
+use anyhow::{Context as _, Result};
+use fmip_common::binding::NextHop;
+
+use super::{
+    drain::{Drain, Report},
+    maps::Maps,
+    netlink::Netlink,
+};
+use crate::{
+    config::Interface,
+    proto::{Command, InterfaceIndex},
+    wire::MacAddr,
+};
+
+/// Everything that a command may change.
+pub struct Executor {
+    maps: Maps,
+    drain: Drain,
+    netlink: Netlink,
+    interfaces: BTreeMap<InterfaceIndex, Interface>,
+    /// The NCoA of each reverse tunnel, by its PCoA: signalling to both is taken.
+    uplinks: BTreeMap<Ipv6Addr, Ipv6Addr>,
+}
+
+impl Executor {
+    /// Takes the means to carry out commands on these interfaces.
+    pub fn new(maps: Maps, drain: Drain, netlink: Netlink, interfaces: Vec<Interface>) -> Self {
+        Self {
+            maps,
+            drain,
+            netlink,
+            interfaces: interfaces
+                .into_iter()
+                .map(|interface| (interface.index, interface))
+                .collect(),
+            uplinks: BTreeMap::new(),
+        }
+    }
+
+    /// The maps, to read.
+    pub fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
+    /// Carries out one command.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the command had no effect then.
+    pub async fn execute(&mut self, command: &Command) -> Result<()> {
+        match *command {
+            Command::InstallTunnel {
+                pcoa,
+                ncoa,
+                local,
+                expires,
+            } => self
+                .maps
+                .install_tunnel(pcoa, ncoa, local, expires.as_nanos()),
+            Command::RemoveTunnel { pcoa } => self.unbind(pcoa),
+            Command::StartBuffering {
+                address,
+                interface,
+                link_address,
+                expires,
+            } => {
+                let hop = self.next_hop(interface, link_address)?;
+                self.maps.hold(address, hop, expires.as_nanos())
+            }
+            Command::ReleaseBuffer { address, expires } => {
+                self.release(address, expires.as_nanos())
+            }
+            Command::RemoveBuffer { address } => self.unbind(address),
+            Command::AddProxyNd { interface, address } => {
+                Ok(self.netlink.add_proxy_nd(interface, address).await?)
+            }
+            Command::RemoveProxyNd { interface, address } => {
+                Ok(self.netlink.remove_proxy_nd(interface, address).await?)
+            }
+            Command::AddNeighbor {
+                interface,
+                address,
+                link_address,
+            } => Ok(self
+                .netlink
+                .add_neighbor(interface, address, link_address)
+                .await?),
+            Command::HoldUplink {
+                pcoa,
+                ncoa,
+                par,
+                interface,
+                router_lla,
+                expires,
+            } => {
+                let hop = self.next_hop(interface, router_lla)?;
+                self.maps.add_local(ncoa)?;
+                self.uplinks.insert(pcoa, ncoa);
+                self.maps
+                    .hold_uplink(pcoa, ncoa, par, hop, expires.as_nanos())
+            }
+            Command::ReleaseUplink { pcoa, expires } => self.release(pcoa, expires.as_nanos()),
+            Command::RemoveUplink { pcoa } => self.remove_uplink(pcoa).await,
+            Command::ConfigureAddress {
+                interface,
+                address,
+                prefix_length,
+            } => {
+                let name = self.interface(interface)?.name.clone();
+                Ok(self
+                    .netlink
+                    .add_deprecated_address(&name, interface, address, prefix_length)
+                    .await?)
+            }
+            Command::SetDefaultRouter {
+                interface,
+                router,
+                link_address,
+            } => Ok(self
+                .netlink
+                .set_default_router(interface, router, link_address)
+                .await?),
+            // The link layer's driver listens on the control socket: the core's event of the same
+            // name tells it.
+            Command::SwitchLink { .. } => Ok(()),
+        }
+    }
+
+    /// Takes note of what the drain thread tells.
+    pub fn note(&mut self, report: &Report) {
+        if let Report::Discarded { buffer, .. } = report {
+            self.maps.give_back(*buffer);
+        }
+    }
+
+    /// Ends: what the commands changed in the kernel is undone, the programs are unloaded.
+    pub async fn end(mut self) {
+        let uplinks: Vec<Ipv6Addr> = self.uplinks.keys().copied().collect();
+        for pcoa in uplinks {
+            if let Err(error) = self.remove_uplink(pcoa).await {
+                tracing::warn!(%pcoa, "{error:#}");
+            }
+        }
+        drop(self.drain);
+        self.netlink.close().await;
+    }
+
+    fn interface(&self, index: InterfaceIndex) -> Result<&Interface> {
+        self.interfaces
+            .get(&index)
+            .with_context(|| format!("no interface with index {index} is configured"))
+    }
+
+    fn next_hop(&self, interface: InterfaceIndex, destination: MacAddr) -> Result<NextHop> {
+        Ok(NextHop {
+            interface,
+            destination: destination.0,
+            source: self.interface(interface)?.link_address.0,
+        })
+    }
+
+    fn release(&mut self, address: Ipv6Addr, expires_ns: u64) -> Result<()> {
+        let buffer = self
+            .maps
+            .buffer_of(address)
+            .with_context(|| format!("{address} has no handover buffer"))?;
+        self.maps.set_expiry(address, expires_ns)?;
+        self.drain.release(address, buffer);
+        Ok(())
+    }
+
+    fn unbind(&mut self, address: Ipv6Addr) -> Result<()> {
+        if let Some(buffer) = self.maps.unbind(address)? {
+            self.drain.discard(buffer);
+        }
+        Ok(())
+    }
+
+    async fn remove_uplink(&mut self, pcoa: Ipv6Addr) -> Result<()> {
+        self.unbind(pcoa)?;
+        if let Some(ncoa) = self.uplinks.remove(&pcoa) {
+            self.maps.remove_local(ncoa)?;
+            self.netlink.remove_default_router().await?;
+        }
+        Ok(())
+    }
+}

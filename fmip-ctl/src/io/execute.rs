@@ -22,8 +22,13 @@ pub struct Executor {
     drain: Drain,
     netlink: Netlink,
     interfaces: BTreeMap<InterfaceIndex, Interface>,
-    /// The NCoA of each reverse tunnel, by its PCoA: signalling to both is taken.
-    uplinks: BTreeMap<Ipv6Addr, Ipv6Addr>,
+    uplinks: BTreeMap<Ipv6Addr, Uplink>,
+}
+
+/// What was changed for a mobile node's reverse tunnel besides its binding.
+struct Uplink {
+    ncoa: Ipv6Addr,
+    interface: InterfaceIndex,
 }
 
 impl Executor {
@@ -86,7 +91,7 @@ impl Executor {
                 link_address,
             } => Ok(self
                 .netlink
-                .add_neighbor(interface, address, link_address)
+                .add_stale_neighbor(interface, address, link_address)
                 .await?),
             Command::HoldUplink {
                 pcoa,
@@ -98,7 +103,7 @@ impl Executor {
             } => {
                 let hop = self.next_hop(interface, router_lla)?;
                 self.maps.add_local(ncoa)?;
-                self.uplinks.insert(pcoa, ncoa);
+                self.uplinks.insert(pcoa, Uplink { ncoa, interface });
                 self.maps
                     .hold_uplink(pcoa, ncoa, par, hop, expires.as_nanos())
             }
@@ -108,13 +113,10 @@ impl Executor {
                 interface,
                 address,
                 prefix_length,
-            } => {
-                let name = self.interface(interface)?.name.clone();
-                Ok(self
-                    .netlink
-                    .add_deprecated_address(&name, interface, address, prefix_length)
-                    .await?)
-            }
+            } => Ok(self
+                .netlink
+                .add_address(interface, address, prefix_length)
+                .await?),
             Command::SetDefaultRouter {
                 interface,
                 router,
@@ -145,7 +147,7 @@ impl Executor {
             }
         }
         drop(self.drain);
-        self.netlink.close().await;
+        self.netlink.clean_up().await;
     }
 
     fn interface(&self, index: InterfaceIndex) -> Result<&Interface> {
@@ -181,9 +183,11 @@ impl Executor {
 
     async fn remove_uplink(&mut self, pcoa: Ipv6Addr) -> Result<()> {
         self.unbind(pcoa)?;
-        if let Some(ncoa) = self.uplinks.remove(&pcoa) {
-            self.maps.remove_local(ncoa)?;
-            self.netlink.remove_default_router().await?;
+        if let Some(uplink) = self.uplinks.remove(&pcoa) {
+            self.maps.remove_local(uplink.ncoa)?;
+            self.netlink
+                .restore_default_router(uplink.interface)
+                .await?;
         }
         Ok(())
     }

@@ -38,12 +38,6 @@ use crate::{
     proto::{self, AccessRouter, Admin, Input, Instant, MobileNode, Output},
 };
 
-/// The parked veth pair: the drain program is attached to the first, since a run with live frames
-/// of a program that is attached nowhere takes a thousand times as long; and what is redirected
-/// into it ends behind the second.
-const PARKED: &str = "fmip-park0";
-const PARKED_PEER: &str = "fmip-park1";
-
 /// Loads the programs as the configuration says and runs until it is told to end; then removes all
 /// that it loaded and changed.
 ///
@@ -52,18 +46,15 @@ const PARKED_PEER: &str = "fmip-park1";
 /// refuses something. Nothing is left behind then.
 pub async fn run(config: Config) -> Result<()> {
     check::preconditions()?;
-    let mut netlink = Netlink::open()?;
-    let mut interfaces = Vec::new();
-    for name in config.interface_names() {
-        interfaces.push(netlink.interface(name).await?);
-    }
+    let mut netlink = Netlink::connect().await?;
+    let interfaces = netlink.resolve(&config.interface_names()).await?;
     let machine = Machine::new(&config, &interfaces)?;
-    netlink.remove_leftovers().await?;
+    netlink.remove_leftovers(&interfaces).await?;
 
     let loaded = match load(&config, &interfaces, &mut netlink).await {
         Ok(loaded) => loaded,
         Err(error) => {
-            netlink.close().await;
+            netlink.clean_up().await;
             return Err(error);
         }
     };
@@ -113,14 +104,9 @@ async fn load(
             maps.add_local(address)?;
         }
     }
-    let (parked, _) = netlink.create_parked_pair(PARKED, PARKED_PEER).await?;
-    maps.set_parked(parked)?;
-    programs.attach_xdp(DRAIN, PARKED)?;
-    if let Role::AccessRouter(router) = &config.role {
-        for access in &router.access {
-            netlink.enable_proxy_nd(&access.interface)?;
-        }
-    }
+    let parked = netlink.park().await?;
+    maps.set_parked(parked.index)?;
+    programs.attach_xdp(DRAIN, &parked.name)?;
     let drain_maps = DrainMaps::new(programs.ebpf())?;
     let signals = Signals::new(signal_ring(programs.ebpf())?)?;
     for interface in interfaces {

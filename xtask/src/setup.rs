@@ -141,8 +141,8 @@ fn install_missing(wish: Option<Toolchain>, mut talk: bool) -> Result<()> {
             eprintln!("setup: {reason}");
         }
         if !facts.root && plan.steps.iter().any(|(_, step)| step.needs_root()) {
-            let mut commands: Vec<String> = update.iter().map(ToString::to_string).collect();
-            commands.extend(plan.steps.iter().map(|(_, step)| step.to_string()));
+            let mut commands: Vec<String> = update.iter().map(Invocation::with_sudo).collect();
+            commands.extend(plan.steps.iter().map(|(_, step)| step.with_sudo()));
             eprintln!("setup: only root may install packages; run these, then setup again:");
             for command in commands {
                 eprintln!("  {command}");
@@ -155,6 +155,7 @@ fn install_missing(wish: Option<Toolchain>, mut talk: bool) -> Result<()> {
             bail!("missing: {}", missing.join(", "));
         }
         for (label, invocation) in &plan.steps {
+            eprintln!("setup: {invocation}");
             step::run(&format!("setup: {label}"), &mut invocation.command(), false).with_context(
                 || format!("`{invocation}` failed; missing: {}", missing.join(", ")),
             )?;
@@ -234,8 +235,6 @@ struct Facts {
     linker: Result<Linker, String>,
     /// The folder of the LLVM that the linker is to be built against, if it is installed whole.
     llvm_prefix: Option<PathBuf>,
-    /// Whether a C++ compiler is installed: bpf-linker links its standard library.
-    cxx: bool,
     /// For each of [`PROGRAMS`], in their order.
     programs: Vec<Option<PathBuf>>,
     /// What apt says about Debian's compiler; asked only if it matters.
@@ -261,7 +260,6 @@ impl Facts {
             compiler: compiler.join().expect("the search does not panic"),
             linker: linker.join().expect("the search does not panic"),
             llvm_prefix: None,
-            cxx: machine::find_program("c++").is_some(),
             programs,
             compiler_offer: not_asked(),
             llvm_offer: not_asked(),
@@ -286,7 +284,7 @@ impl Facts {
 
     /// Whether the missing things may be had from apt.
     fn wants_apt(&self) -> bool {
-        let linker_parts = self.linker.is_err() && (self.llvm_prefix.is_none() || !self.cxx);
+        let linker_parts = self.linker.is_err() && self.llvm_prefix.is_none();
         self.apt && (self.compiler.is_err() || linker_parts || !self.missing_packages().is_empty())
     }
 
@@ -348,7 +346,7 @@ impl Facts {
                 program,
                 path.as_ref()
                     .map(|path| path.display().to_string())
-                    .ok_or_else(|| format!("{user} needs it; Debian's package is {package}")),
+                    .ok_or_else(|| format!("for {user}; Debian's package is {package}")),
             );
         }
     }
@@ -571,9 +569,6 @@ fn plan(facts: &Facts, wish: Option<Toolchain>) -> Result<Plan, String> {
             if facts.llvm_prefix.is_none() {
                 packages.push(format!("llvm-{llvm}-dev"));
             }
-            if !facts.cxx {
-                packages.push("g++".to_owned());
-            }
             let prefix = facts
                 .llvm_prefix
                 .clone()
@@ -600,7 +595,7 @@ fn plan(facts: &Facts, wish: Option<Toolchain>) -> Result<Plan, String> {
             ));
         }
         plan.steps.push((
-            format!("apt-get install {}", packages.join(" ")),
+            format!("apt-get install, {} packages", packages.len()),
             Invocation::new("apt-get")
                 // tshark would ask whether everybody may capture.
                 .env("DEBIAN_FRONTEND", "noninteractive")
@@ -708,7 +703,6 @@ mod tests {
             compiler: Err("none".to_owned()),
             linker: Err("none".to_owned()),
             llvm_prefix: None,
-            cxx: false,
             programs: vec![None; PROGRAMS.len()],
             compiler_offer: Offer::Yes,
             llvm_offer: Offer::Yes,
@@ -721,7 +715,6 @@ mod tests {
             compiler: Ok(debian_compiler()),
             linker: Ok(linker(Some(22))),
             llvm_prefix: Some("/usr/lib/llvm-22".into()),
-            cxx: true,
             programs: vec![Some("/usr/bin/x".into()); PROGRAMS.len()],
             ..bare()
         }
@@ -740,9 +733,9 @@ mod tests {
         assert_eq!(
             commands(&plan),
             [
-                "sudo DEBIAN_FRONTEND=noninteractive apt-get install --yes \
+                "DEBIAN_FRONTEND=noninteractive apt-get install --yes \
                  --no-install-recommends --no-remove -o DPkg::Lock::Timeout=300 rustc-web \
-                 cargo-web libstd-rust-web-dev-bpf llvm-22-dev g++ iproute2 ethtool radvd procps \
+                 cargo-web libstd-rust-web-dev-bpf llvm-22-dev iproute2 ethtool radvd procps \
                  tshark",
                 "LLVM_PREFIX=/usr/lib/llvm-22 cargo install bpf-linker --version 0.13.0 --locked \
                  --force --no-default-features --features llvm-22",
@@ -849,11 +842,10 @@ mod tests {
         assert!(command.contains("bpf-linker/releases"), "{command}");
         let facts = Facts {
             llvm_offer: Offer::Yes,
-            cxx: false,
             ..facts
         };
         let commands = commands(&plan(&facts, None).unwrap());
-        assert!(commands[0].ends_with("llvm-23-dev g++"), "{commands:?}");
+        assert!(commands[0].ends_with("llvm-23-dev"), "{commands:?}");
         assert!(commands[1].starts_with("LLVM_PREFIX=/usr/lib/llvm-23 "));
     }
 

@@ -47,7 +47,7 @@ impl Invocation {
         self
     }
 
-    /// Marks a program that changes the system: shown with `sudo` before it.
+    /// Marks a program that changes the system: shown with `sudo` before it to others than root.
     pub(crate) fn by_root(mut self) -> Self {
         self.by_root = true;
         self
@@ -55,6 +55,12 @@ impl Invocation {
 
     pub(crate) fn needs_root(&self) -> bool {
         self.by_root
+    }
+
+    /// As a line for the shell of somebody who has to ask for the rights.
+    pub(crate) fn with_sudo(&self) -> String {
+        let sudo = if self.by_root { "sudo " } else { "" };
+        format!("{sudo}{self}")
     }
 
     pub(crate) fn command(&self) -> Command {
@@ -65,12 +71,9 @@ impl Invocation {
     }
 }
 
-/// As a line for a shell.
+/// As a line for the shell of somebody who has the rights.
 impl fmt::Display for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.by_root {
-            f.write_str("sudo ")?;
-        }
         for (key, value) in &self.env {
             write!(f, "{key}={} ", quoted(value))?;
         }
@@ -324,8 +327,10 @@ mod tests {
             .by_root();
         assert_eq!(
             invocation.to_string(),
-            r"sudo A='b c' apt-get install 'x'\''y' g++"
+            r"A='b c' apt-get install 'x'\''y' g++"
         );
+        assert_eq!(invocation.with_sudo(), format!("sudo {invocation}"));
+        assert_eq!(Invocation::new("true").with_sudo(), "true");
     }
 
     #[test]

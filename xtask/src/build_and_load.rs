@@ -97,6 +97,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         None => {
             let mut command = Command::new(built.program("fmip-lab")?);
             command.args(lab_arguments(controller, matches));
+            command.env("PATH", machine::search_path());
             command
         }
     };

@@ -1,7 +1,9 @@
 //! What the machine is: rights, kernel, programs.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::PathBuf,
 };
@@ -85,12 +87,22 @@ fn kernel_version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()??, numbers.next()??))
 }
 
-/// Where `program` is: in `PATH`, or in the folders of system programs that are not in every
-/// user's `PATH`.
-pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
+/// `PATH` with the folders of system programs, which a user's `PATH` that `sudo` was told to keep
+/// may lack.
+pub(crate) fn search_path() -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+    let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    for folder in ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from) {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    env::join_paths(folders).unwrap_or(path)
+}
+
+/// Where `program` is in the search path.
+pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
+    env::split_paths(&search_path())
         .map(|folder| folder.join(program))
         .find(|path| {
             fs::metadata(path).is_ok_and(|metadata| {

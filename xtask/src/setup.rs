@@ -42,11 +42,10 @@ const DEBIAN_COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "libstd-rust-web-d
 const OLDEST_RUSTC: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// Programs that are run, the Debian package of each, and who runs it.
-const PROGRAMS: [(&str, &str, &str); 5] = [
+const PROGRAMS: [(&str, &str, &str); 4] = [
     ("ip", "iproute2", "the lab"),
     ("ethtool", "ethtool", "the lab"),
     ("radvd", "radvd", "the lab"),
-    ("sysctl", "procps", "the lab"),
     ("tshark", "tshark", "the tests"),
 ];
 
@@ -735,8 +734,7 @@ mod tests {
             [
                 "DEBIAN_FRONTEND=noninteractive apt-get install --yes \
                  --no-install-recommends --no-remove -o DPkg::Lock::Timeout=300 rustc-web \
-                 cargo-web libstd-rust-web-dev-bpf llvm-22-dev iproute2 ethtool radvd procps \
-                 tshark",
+                 cargo-web libstd-rust-web-dev-bpf llvm-22-dev iproute2 ethtool radvd tshark",
                 "LLVM_PREFIX=/usr/lib/llvm-22 cargo install bpf-linker --version 0.13.0 --locked \
                  --force --no-default-features --features llvm-22",
             ]
@@ -871,7 +869,6 @@ mod tests {
                 "ip",
                 "ethtool",
                 "radvd",
-                "sysctl",
                 "tshark"
             ]
         );

@@ -72,6 +72,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         let mut command = step::cargo();
         command
             .args(["test", "--no-fail-fast", "--package", KERNEL_TESTS])
+            .env("PATH", machine::search_path())
             .env("FMIP_CTL", built.program("fmip-ctl")?);
         failed |= !run_tests(command, matches, &["--test-threads=1"], &mut tally)?;
     }

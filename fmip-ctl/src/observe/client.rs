@@ -231,3 +231,57 @@ impl Lines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines() -> (UnixStream, Lines) {
+        let (there, here) = UnixStream::pair().unwrap();
+        let lines = Lines {
+            stream: here,
+            buffer: Vec::new(),
+            searched: 0,
+        };
+        (there, lines)
+    }
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_millis(20))
+    }
+
+    #[test]
+    fn half_a_line_survives_a_deadline() {
+        let (mut there, mut lines) = lines();
+        there.write_all(b"one\ntw").unwrap();
+        assert_eq!(lines.next_before(soon()).unwrap().unwrap(), b"one");
+        assert!(matches!(
+            lines.next_before(soon()),
+            Err(ClientError::Timeout)
+        ));
+        there.write_all(b"o\nthree\n").unwrap();
+        assert_eq!(lines.next_before(soon()).unwrap().unwrap(), b"two");
+        assert_eq!(lines.next_before(None).unwrap().unwrap(), b"three");
+        drop(there);
+        assert!(lines.next_before(None).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_end_within_a_line_is_an_error() {
+        let (mut there, mut lines) = lines();
+        there.write_all(b"one\ntw").unwrap();
+        drop(there);
+        assert_eq!(lines.next_before(None).unwrap().unwrap(), b"one");
+        assert!(matches!(lines.next_before(None), Err(ClientError::Closed)));
+    }
+
+    #[test]
+    fn a_controller_that_is_not_there_is_named_with_what_to_look_at() {
+        let error = Client::connect(Path::new("/nonexistent/x.sock")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no controller listens on /nonexistent/x.sock: is `fmip-ctl run` running, and is this \
+             its control-socket?"
+        );
+    }
+}

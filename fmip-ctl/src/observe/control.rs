@@ -44,7 +44,7 @@ const ORDER_QUEUE: usize = 16;
 /// Connections at a time; each costs a task and a buffer.
 const MAX_CONNECTIONS: usize = 64;
 /// How long one line may take to be written to a client that does not read.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the clients have at the end to take what was written for them.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// Only the owner and the group of the controller may give it orders.

@@ -1,0 +1,471 @@
+//! The control socket's language, and both of its ends against each other.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use serde_json::json;
+use tokio::{sync::mpsc, task::spawn_blocking};
+
+use super::{
+    client::{Client, ClientError},
+    control::{ControlError, ControlSocket, EventBus, Order, orders},
+    *,
+};
+
+/// Longer than anything here takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A directory that is removed with what is in it.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("fmip-observe-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("control.sock")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Happening {
+    Tick { number: u64, padding: String },
+}
+
+fn tick(number: u64) -> Happening {
+    Happening::Tick {
+        number,
+        padding: "x".repeat(200),
+    }
+}
+
+fn status() -> Status {
+    Status {
+        role: "mobile-node".to_owned(),
+        uptime_s: 1.5,
+        signalling: json!({"received": 3}),
+        held: 9,
+        ..Default::default()
+    }
+}
+
+/// An event loop of the shortest kind; returns the triggers it was given.
+async fn answer_all(mut orders: mpsc::Receiver<Order>) -> Vec<Trigger> {
+    let mut triggers = Vec::new();
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Status { reply } => drop(reply.send(Ok(status()))),
+            Order::Trigger {
+                trigger: Trigger::LinkDown,
+                reply,
+            } => drop(reply.send(Err("there is no link".to_owned()))),
+            Order::Trigger { trigger, reply } => {
+                triggers.push(trigger);
+                drop(reply.send(Ok(())));
+            }
+            Order::Shutdown { reply } => {
+                drop(reply.send(Ok(())));
+                break;
+            }
+        }
+    }
+    triggers
+}
+
+/// A server whose event loop answers, and what is needed to end it.
+struct Server {
+    directory: Directory,
+    socket: ControlSocket,
+    events: EventBus,
+    triggers: tokio::task::JoinHandle<Vec<Trigger>>,
+}
+
+fn serve() -> Server {
+    let directory = Directory::new();
+    let (sender, receiver) = orders();
+    let events = EventBus::default();
+    let socket = ControlSocket::start(&directory.socket(), sender, events.clone()).unwrap();
+    Server {
+        directory,
+        socket,
+        events,
+        triggers: tokio::spawn(answer_all(receiver)),
+    }
+}
+
+/// Runs blocking code beside the server.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::time::timeout(DEADLINE, spawn_blocking(work))
+        .await
+        .expect("the client ends in time")
+        .expect("the client does not panic")
+}
+
+fn raw(path: &Path) -> BufReader<UnixStream> {
+    let stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    BufReader::new(stream)
+}
+
+fn ask(connection: &mut BufReader<UnixStream>, line: &str) -> String {
+    connection.get_mut().write_all(line.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_line(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn requests_have_the_documented_shape() {
+    let access_point: MacAddr = "02:00:00:00:0a:02".parse().unwrap();
+    for (line, request) in [
+        (r#"{"command":"status"}"#, Request::Status),
+        (r#"{"command":"subscribe"}"#, Request::Subscribe),
+        (r#"{"command":"shutdown"}"#, Request::Shutdown),
+        (
+            r#"{"command":"trigger","trigger":"impend","access_point":"02:00:00:00:0a:02"}"#,
+            Request::Trigger(Trigger::Impend { access_point }),
+        ),
+        (
+            r#"{"command":"trigger","trigger":"link-up","access_point":"02:00:00:00:0a:02"}"#,
+            Request::Trigger(Trigger::LinkUp { access_point }),
+        ),
+        (
+            r#"{"command":"trigger","trigger":"new-link","access_point":"02:00:00:00:0a:02"}"#,
+            Request::Trigger(Trigger::NewLink { access_point }),
+        ),
+        (
+            r#"{"command":"trigger","trigger":"link-down"}"#,
+            Request::Trigger(Trigger::LinkDown),
+        ),
+    ] {
+        assert_eq!(serde_json::to_string(&request).unwrap(), line);
+        assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
+    }
+}
+
+#[test]
+fn every_trigger_is_its_primitive() {
+    let access_point: MacAddr = "02:00:00:00:0a:02".parse().unwrap();
+    for (trigger, event) in [
+        (
+            Trigger::Impend { access_point },
+            LinkEvent::HandoverImpend { access_point },
+        ),
+        (
+            Trigger::LinkUp { access_point },
+            LinkEvent::LinkUp { access_point },
+        ),
+        (Trigger::LinkDown, LinkEvent::LinkDown),
+        (
+            Trigger::NewLink { access_point },
+            LinkEvent::NewLinkDetected { access_point },
+        ),
+    ] {
+        assert_eq!(LinkEvent::from(trigger), event);
+    }
+}
+
+#[test]
+fn an_event_is_one_flat_object() {
+    let line = r#"{"time_ns":17,"event":"link-switch","access_point":"02:00:00:00:0a:02"}"#;
+    let record: EventRecord = serde_json::from_str(line).unwrap();
+    assert_eq!(record.time_ns, 17);
+    assert_eq!(record.event, "link-switch");
+    assert_eq!(record.fields["access_point"], "02:00:00:00:0a:02");
+    assert_eq!(serde_json::to_string(&record).unwrap(), line);
+}
+
+#[tokio::test]
+async fn a_client_gets_status_gives_triggers_and_ends_the_controller() {
+    let server = serve();
+    let path = server.directory.socket();
+    let access_point: MacAddr = "02:00:00:00:0a:02".parse().unwrap();
+    let got = beside(move || {
+        let mut client = Client::connect(&path).unwrap();
+        client.trigger(Trigger::Impend { access_point }).unwrap();
+        let refused = client.trigger(Trigger::LinkDown).unwrap_err();
+        assert_eq!(refused.to_string(), "there is no link");
+        let raw = client.request(&Request::Status).unwrap();
+        assert_eq!(raw["ok"], true);
+        assert_eq!(raw["held"], 9);
+        let got = client.status().unwrap();
+        client.shutdown().unwrap();
+        got
+    })
+    .await;
+    assert_eq!(got, status());
+    assert_eq!(
+        server.triggers.await.unwrap(),
+        [Trigger::Impend { access_point }]
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_answered_and_counted() {
+    let server = serve();
+    let path = server.directory.socket();
+    let got = beside(move || {
+        let mut connection = raw(&path);
+        for line in [
+            "hello\n",
+            "{\"command\":\"fly\"}\n",
+            "{\"command\":\"trigger\"}\n",
+            "{\"command\":\"trigger\",\"trigger\":\"impend\",\"access_point\":\"x\"}\n",
+            "\n",
+        ] {
+            let answer: Value = serde_json::from_str(&ask(&mut connection, line)).unwrap();
+            assert_eq!(answer["ok"], false, "{line}");
+            let error = answer["error"].as_str().unwrap();
+            assert!(error.starts_with("this is no request: "), "{error}");
+        }
+        // The same connection goes on.
+        let answer = ask(&mut connection, "{\"command\":\"status\"}\n");
+        serde_json::from_str::<Status>(&answer).unwrap()
+    })
+    .await;
+    assert_eq!(got.control.bad_requests, 5);
+}
+
+#[tokio::test]
+async fn a_line_without_end_is_refused_and_its_connection_closed() {
+    let server = serve();
+    let path = server.directory.socket();
+    let got = beside(move || {
+        let mut connection = raw(&path);
+        let line = "x".repeat(MAX_REQUEST + 1);
+        let answer = ask(&mut connection, &line);
+        assert_eq!(
+            answer,
+            "{\"ok\":false,\"error\":\"a request has 4096 octets at most\"}\n"
+        );
+        let mut rest = Vec::new();
+        // The end, or a reset because the server has not read everything.
+        let _ = connection.read_to_end(&mut rest);
+        assert!(rest.is_empty());
+        Client::connect(&path).unwrap().status().unwrap()
+    })
+    .await;
+    assert_eq!(got.control.bad_requests, 1);
+}
+
+#[tokio::test]
+async fn the_last_line_may_do_without_its_newline() {
+    let server = serve();
+    let path = server.directory.socket();
+    beside(move || {
+        let mut connection = raw(&path);
+        connection
+            .get_mut()
+            .write_all(b"{\"command\":\"status\"}")
+            .unwrap();
+        connection
+            .get_mut()
+            .shutdown(std::net::Shutdown::Write)
+            .unwrap();
+        let mut answer = String::new();
+        connection.read_line(&mut answer).unwrap();
+        assert!(answer.starts_with("{\"ok\":true,"), "{answer}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn subscribers_get_every_event_in_order_up_to_the_end() {
+    let server = serve();
+    let path = server.directory.socket();
+    let mut subscription =
+        beside(move || Client::connect(&path).unwrap().subscribe().unwrap()).await;
+    for number in 0..100 {
+        server.events.publish(number + 1_000, &tick(number));
+    }
+    // At once: the events are still on their way.
+    server.socket.stop().await;
+    beside(move || {
+        for number in 0..100 {
+            let deadline = Instant::now() + DEADLINE;
+            let record = subscription.next_before(deadline).unwrap().unwrap();
+            assert_eq!(record.event, "tick");
+            assert_eq!(record.time_ns, number + 1_000);
+            assert_eq!(record.fields["number"], number);
+        }
+        assert!(subscription.next().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_is_cut_off_and_holds_up_nobody() {
+    const EVENTS: u64 = 10_000;
+    let server = serve();
+    let path = server.directory.socket();
+    let (slow, mut reading) = beside(move || {
+        let subscribe = || Client::connect(&path).unwrap().subscribe().unwrap();
+        (subscribe(), subscribe())
+    })
+    .await;
+    let (progress, mut progressed) = mpsc::channel(1);
+    let reader = spawn_blocking(move || {
+        for number in 0..EVENTS {
+            let deadline = Instant::now() + DEADLINE;
+            let record = reading.next_before(deadline).unwrap().unwrap();
+            assert_eq!(record.fields["number"], number);
+            if number % 100 == 0 {
+                progress.blocking_send(number).unwrap();
+            }
+        }
+    });
+    for number in 0..EVENTS {
+        server.events.publish(number, &tick(number));
+        if number % 100 == 0 {
+            // Not further ahead of the reader than the queue is long.
+            assert_eq!(progressed.recv().await, Some(number));
+        }
+    }
+    reader.await.unwrap();
+    let path = server.directory.socket();
+    let got = tokio::time::timeout(DEADLINE, async {
+        loop {
+            let path = path.clone();
+            let got = beside(move || Client::connect(&path).unwrap().status().unwrap()).await;
+            if got.control.slow_subscribers != 0 {
+                return got;
+            }
+        }
+    })
+    .await
+    .expect("the slow subscriber is noticed");
+    assert_eq!(got.control.slow_subscribers, 1);
+    let read = beside(move || slow.take_while(Result::is_ok).count()).await;
+    assert!((1..EVENTS as usize).contains(&read), "{read}");
+}
+
+#[tokio::test]
+async fn an_order_that_nobody_answers_is_answered_as_an_end() {
+    let directory = Directory::new();
+    let (sender, mut receiver) = orders();
+    let _socket = ControlSocket::start(&directory.socket(), sender, EventBus::default()).unwrap();
+    let path = directory.socket();
+    let client = spawn_blocking(move || {
+        let mut client = Client::connect(&path).unwrap();
+        [client.shutdown(), client.status().map(drop)].map(|answer| answer.unwrap_err().to_string())
+    });
+    // The first is dropped, the second finds nobody.
+    drop(receiver.recv().await);
+    drop(receiver);
+    assert_eq!(
+        client.await.unwrap(),
+        ["the controller is ending", "the controller is ending"]
+    );
+}
+
+#[tokio::test]
+async fn too_many_connections_are_refused_and_counted() {
+    let server = serve();
+    let path = server.directory.socket();
+    let got = beside(move || {
+        let mut connections: Vec<_> = (0..64).map(|_| raw(&path)).collect();
+        for connection in &mut connections {
+            assert!(ask(connection, "{\"command\":\"status\"}\n").contains("\"ok\":true"));
+        }
+        let mut refused = String::new();
+        raw(&path).read_line(&mut refused).unwrap();
+        assert_eq!(
+            refused,
+            "{\"ok\":false,\"error\":\"too many connections: close one\"}\n"
+        );
+        let answer = ask(&mut connections[0], "{\"command\":\"status\"}\n");
+        serde_json::from_str::<Status>(&answer).unwrap()
+    })
+    .await;
+    assert_eq!(got.control.refused_connections, 1);
+}
+
+#[tokio::test]
+async fn the_socket_is_private_to_its_group_and_goes_with_its_controller() {
+    let server = serve();
+    let path = server.directory.socket();
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o660
+    );
+    drop(server.socket);
+    assert!(!path.exists());
+
+    let server = serve();
+    let path = server.directory.socket();
+    server.socket.stop().await;
+    assert!(!path.exists());
+    let error = beside(move || Client::connect(&path).unwrap_err()).await;
+    assert!(matches!(error, ClientError::NoController(_)), "{error}");
+}
+
+#[tokio::test]
+async fn its_directory_is_made_and_removed_if_need_be() {
+    let directory = Directory::new();
+    let path = directory.0.join("fmip/control.sock");
+    let (sender, _receiver) = orders();
+    let socket = ControlSocket::start(&path, sender, EventBus::default()).unwrap();
+    assert!(path.exists());
+    drop(socket);
+    assert!(!directory.0.join("fmip").exists());
+    assert!(directory.0.exists());
+}
+
+#[tokio::test]
+async fn a_socket_in_use_is_left_alone_and_a_stale_one_replaced() {
+    let directory = Directory::new();
+    let path = directory.socket();
+    let start = || {
+        let (sender, _receiver) = orders();
+        ControlSocket::start(&path, sender, EventBus::default())
+    };
+
+    let owner = UnixListener::bind(&path).unwrap();
+    let error = start().unwrap_err();
+    assert!(matches!(error, ControlError::InUse(_)), "{error}");
+    assert!(UnixStream::connect(&path).is_ok());
+
+    // A killed controller leaves its file, and nobody behind it.
+    drop(owner);
+    assert!(path.exists());
+    drop(start().unwrap());
+    assert!(!path.exists());
+
+    fs::write(&path, "a letter").unwrap();
+    let error = start().unwrap_err();
+    assert!(matches!(error, ControlError::NotASocket(_)), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "a letter");
+}
+
+#[tokio::test]
+async fn a_successor_that_took_the_place_keeps_it() {
+    let server = serve();
+    let path = server.directory.socket();
+    fs::remove_file(&path).unwrap();
+    let _successor = UnixListener::bind(&path).unwrap();
+    server.socket.stop().await;
+    assert!(path.exists());
+}

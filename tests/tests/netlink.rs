@@ -2,7 +2,7 @@
 //!
 //! `ip` is the witness: what it prints does not come through the code under test.
 
-use std::{fs, future::Future, net::Ipv6Addr, sync::atomic::AtomicU32};
+use std::{fs, future::Future, io::Write as _, net::Ipv6Addr, sync::atomic::AtomicU32};
 
 use anyhow::{Context, Result, ensure};
 use fmip_ctl::{config::Interface, io::netlink::Netlink, wire::MacAddr};
@@ -28,7 +28,10 @@ impl Setup {
     /// `None`, said aloud, if the rights to make a namespace are missing.
     fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: needs root to make a network namespace");
+            // Not by eprintln, which the test harness keeps to itself when a test passes.
+            let test = std::thread::current().name().unwrap_or("test").to_owned();
+            let reason = "needs root to make a network namespace";
+            let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {reason}");
             return None;
         }
         static NUMBER: AtomicU32 = AtomicU32::new(0);

@@ -130,8 +130,10 @@ impl Netlink {
     /// routes and permanent neighbor entries on `interfaces` that are marked as ours.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// Another controller runs in this network namespace; the kernel refuses.
     pub async fn remove_leftovers(&mut self, interfaces: &[Interface]) -> Result<()> {
+        // First: it fails if the controller that things are marked by still runs.
+        self.remove_idle_pair().await?;
         let here = |index: u32| interfaces.iter().any(|interface| interface.index == index);
         for proxies in [true, false] {
             for entry in self.neighbors(proxies).await? {
@@ -182,7 +184,7 @@ impl Netlink {
                 self.delete_route(message).await?;
             }
         }
-        self.remove_idle_pair().await
+        Ok(())
     }
 
     /// Makes a veth pair for a program that must be attached somewhere to be fast, and returns the
@@ -237,22 +239,28 @@ impl Netlink {
 
     /// Removes a parked pair that nobody uses any more.
     async fn remove_idle_pair(&self) -> Result<()> {
-        for link in self.links().await? {
-            let Some(name) = link_name(&link).filter(|name| PARKED.contains(name)) else {
-                continue;
-            };
-            if !is_veth(&link) {
+        let links = self.links().await?;
+        let pair = || {
+            links
+                .iter()
+                .filter(|link| link_name(link).is_some_and(|name| PARKED.contains(&name)))
+        };
+        // All of them before the first is removed, for the other end goes with it.
+        for link in pair() {
+            let name = link_name(link).unwrap_or_default();
+            if !is_veth(link) {
                 bail!("interface {name} is no veth pair of a controller: give it another name");
             }
             // A controller's program is gone as soon as the controller is, even if it was killed.
-            if has_xdp(&link) {
+            if has_xdp(link) {
                 bail!(
                     "another controller runs in this network namespace ({name} is in use): end it"
                 );
             }
-            debug!(name, "removing a veth pair that was left behind");
-            // The other end goes with it; that it is the next in this list is no error.
-            self.delete_link(name, link.header.index).await?;
+        }
+        for link in pair() {
+            debug!("removing a veth pair that was left behind");
+            self.delete_link(PARKED[0], link.header.index).await?;
         }
         Ok(())
     }

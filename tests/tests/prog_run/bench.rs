@@ -1,0 +1,461 @@
+//! The bench that a program is tested on: the loaded object, its maps, and one packet in, one out.
+
+use std::{
+    io::Write as _,
+    net::Ipv6Addr,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    maps::{Array, Map, MapData, RingBuf},
+    programs::{TestRun, TestRunAttrs, TestRunOptions},
+};
+use fmip_common::{
+    binding::NextHop,
+    buffer::{Buffer, DrainJob, Slot},
+    event::Signal,
+    reason::Reason,
+};
+use fmip_ctl::io::{
+    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER},
+    maps::{BufferLimits, DrainMaps, Maps, signal_ring},
+    monotonic_ns,
+};
+use fmip_tests::NetNs;
+
+use crate::packets::Packet;
+
+/// What a program said of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Pass,
+    Drop,
+    /// Out of an interface.
+    Redirect,
+    /// Back out of the interface it came in on.
+    Reply,
+}
+
+impl Verdict {
+    fn of_xdp(value: u32) -> Self {
+        // enum xdp_action in the kernel's uapi/linux/bpf.h.
+        match value {
+            1 => Self::Drop,
+            2 => Self::Pass,
+            3 => Self::Reply,
+            4 => Self::Redirect,
+            other => panic!("no XDP verdict: {other}"),
+        }
+    }
+
+    fn of_tc(value: u32) -> Self {
+        // TC_ACT_ in the kernel's uapi/linux/pkt_cls.h; UNSPEC is -1.
+        match value {
+            u32::MAX => Self::Pass,
+            2 => Self::Drop,
+            7 => Self::Redirect,
+            other => panic!("no TC verdict: {other}"),
+        }
+    }
+}
+
+/// What became of one packet.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) verdict: Verdict,
+    pub(crate) frame: Vec<u8>,
+    /// The counters that moved, by how many packets and octets.
+    pub(crate) moved: Vec<(Reason, u64, u64)>,
+}
+
+impl Ran {
+    /// The packet that came out, after a check of the verdict and of the one counter that moved: by
+    /// one packet, and by the octets of the frame that went in.
+    #[track_caller]
+    pub(crate) fn is(&self, verdict: Verdict, reason: Reason, sent: &[u8]) -> Packet {
+        self.is_frame(verdict, reason, sent);
+        Packet::read(&self.frame)
+    }
+
+    /// As [`Ran::is`], for what may be no packet at all.
+    #[track_caller]
+    pub(crate) fn is_frame(&self, verdict: Verdict, reason: Reason, sent: &[u8]) {
+        assert_eq!(
+            (self.verdict, self.moved.as_slice()),
+            (verdict, &[(reason, 1, sent.len() as u64)][..]),
+            "the packet left as {:02x?}",
+            self.frame
+        );
+    }
+
+    /// As [`Ran::is`]; and the packet is the one that went in.
+    #[track_caller]
+    pub(crate) fn is_unchanged(&self, verdict: Verdict, reason: Reason, sent: &[u8]) {
+        self.is_frame(verdict, reason, sent);
+        assert_eq!(self.frame, sent, "the packet was changed");
+    }
+}
+
+/// The programs and their maps.
+pub(crate) struct Bench {
+    pub(crate) programs: Programs,
+    pub(crate) maps: Maps,
+    pub(crate) drain: DrainMaps,
+    pub(crate) slots: Array<MapData, Slot>,
+    pub(crate) signals: RingBuf<MapData>,
+}
+
+/// Slots of the pool, unless a test says otherwise.
+pub(crate) const POOL: u32 = 64;
+/// Bounds of a buffer, unless a test says otherwise: none that a test meets by accident.
+pub(crate) const WIDE: BufferLimits = BufferLimits {
+    packets: 1 << 20,
+    bytes: 1 << 30,
+    age: std::time::Duration::from_secs(60),
+};
+
+impl Bench {
+    pub(crate) fn new() -> Result<Self> {
+        Self::with(POOL, WIDE)
+    }
+
+    pub(crate) fn with(pool: u32, limits: BufferLimits) -> Result<Self> {
+        let mut programs = Programs::load(pool)?;
+        let ebpf = programs.ebpf();
+        let slots = ebpf.map("SLOTS").context("the object has no slots")?;
+        let Map::Array(data) = slots else {
+            anyhow::bail!("the slots are no array")
+        };
+        let id = data.info()?.id();
+        let slots = Map::Array(MapData::from_id(id)?).try_into()?;
+        let maps = Maps::new(ebpf, pool, limits)?;
+        let drain = DrainMaps::new(ebpf)?;
+        let signals = signal_ring(ebpf)?;
+        Ok(Self {
+            programs,
+            maps,
+            drain,
+            slots,
+            signals,
+        })
+    }
+
+    /// A packet that the router sees come in on the loopback.
+    pub(crate) fn router(&mut self, frame: &[u8]) -> Result<Ran> {
+        self.xdp(ROUTER, frame, None)
+    }
+
+    /// A packet that the router sees come in on `interface`, which must have the program.
+    pub(crate) fn router_on(&mut self, interface: u32, frame: &[u8]) -> Result<Ran> {
+        self.xdp(ROUTER, frame, Some(interface))
+    }
+
+    fn xdp(&mut self, name: &str, frame: &[u8], interface: Option<u32>) -> Result<Ran> {
+        let context = interface.map(|interface| xdp_context(frame.len(), interface));
+        let program = self.programs.xdp(name)?;
+        let before = counts(&self.maps)?;
+        let (value, frame) = run(program, frame, context.as_deref())?;
+        Ok(Ran {
+            verdict: Verdict::of_xdp(value),
+            frame,
+            moved: moved(&before, &counts(&self.maps)?),
+        })
+    }
+
+    /// A packet that comes in at the mobile node.
+    pub(crate) fn mobile_in(&mut self, frame: &[u8]) -> Result<Ran> {
+        self.classifier(MOBILE_IN, frame)
+    }
+
+    /// A packet that goes out of the mobile node.
+    pub(crate) fn mobile_out(&mut self, frame: &[u8]) -> Result<Ran> {
+        self.classifier(MOBILE_OUT, frame)
+    }
+
+    fn classifier(&mut self, name: &str, frame: &[u8]) -> Result<Ran> {
+        let program = self.programs.classifier(name)?;
+        let before = counts(&self.maps)?;
+        let (value, frame) = run(program, frame, None)?;
+        Ok(Ran {
+            verdict: Verdict::of_tc(value),
+            frame,
+            moved: moved(&before, &counts(&self.maps)?),
+        })
+    }
+
+    /// The drain program with a job to do, and a packet that really came in on `interface`.
+    pub(crate) fn drain_program_on(
+        &mut self,
+        interface: u32,
+        frame: &[u8],
+        operation: u32,
+        buffer: u32,
+    ) -> Result<Ran> {
+        let job = DrainJob {
+            buffer,
+            operation,
+            ..DrainJob::default()
+        };
+        self.drain.job.set(0, job, 0)?;
+        self.xdp(DRAIN, frame, Some(interface))
+    }
+
+    /// Runs the drain program with `frames` live frames; what it answers, and the counters that moved.
+    pub(crate) fn drain(
+        &mut self,
+        operation: u32,
+        buffer: u32,
+        frames: u32,
+    ) -> Result<(DrainJob, Vec<(Reason, u64)>)> {
+        let before = counts(&self.maps)?;
+        let program = self.programs.xdp(DRAIN)?;
+        let job = run_drain(program, &mut self.drain, operation, buffer, frames)?;
+        let moved = moved(&before, &counts(&self.maps)?)
+            .into_iter()
+            .map(|(reason, packets, _)| (reason, packets))
+            .collect();
+        Ok((job, moved))
+    }
+
+    /// Holds packets to `address`, to be released out of `router`; the buffer's index.
+    pub(crate) fn hold(&mut self, address: Ipv6Addr, router: &Router) -> Result<u32> {
+        self.maps.hold(address, router.next_hop(), later())?;
+        self.maps.buffer_of(address).context("it has no buffer")
+    }
+
+    /// Holds packets from the PCoA, to be released out of `router`; the buffer's index.
+    pub(crate) fn hold_uplink(&mut self, router: &Router) -> Result<u32> {
+        use address::{NCOA, PAR, PCOA};
+        self.maps
+            .hold_uplink(PCOA, NCOA, PAR, router.next_hop(), later())?;
+        self.maps.buffer_of(PCOA).context("it has no buffer")
+    }
+
+    pub(crate) fn buffer(&self, index: u32) -> Result<Buffer> {
+        Ok(self.drain.buffers.get(&index, 0)?)
+    }
+
+    /// The frame in a slot.
+    pub(crate) fn slot(&self, index: u32) -> Result<Vec<u8>> {
+        let slot = self.slots.get(&index, 0)?;
+        Ok(slot.frame[..slot.length as usize].to_vec())
+    }
+
+    /// The next record of signalling: interface and frame.
+    pub(crate) fn signal(&mut self) -> Option<(u32, Vec<u8>)> {
+        let record = self.signals.next()?;
+        assert_eq!(record.len(), size_of::<Signal>());
+        let word = |at: usize| u32::from_ne_bytes(record[at..at + 4].try_into().expect("four"));
+        let length = word(12) as usize;
+        Some((word(8), record[16..16 + length].to_vec()))
+    }
+}
+
+/// Asks the drain program for something.
+pub(crate) fn run_drain(
+    program: &aya::programs::Xdp,
+    maps: &mut DrainMaps,
+    operation: u32,
+    buffer: u32,
+    frames: u32,
+) -> Result<DrainJob> {
+    let job = DrainJob {
+        buffer,
+        operation,
+        ..DrainJob::default()
+    };
+    maps.job.set(0, job, 0)?;
+    program.test_run(TestRunOptions {
+        data_in: Some(&[0; 64]),
+        repeat: frames,
+        attrs: TestRunAttrs::new().xdp_live_frames(frames),
+        ..TestRunOptions::new()
+    })?;
+    Ok(maps.job.get(&0, 0)?)
+}
+
+/// One run: the verdict and the packet that came out.
+fn run<P>(program: &P, frame: &[u8], context: Option<&[u8]>) -> Result<(u32, Vec<u8>)>
+where
+    P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = aya::programs::TestRunResult>,
+{
+    let mut out = vec![0; 4096];
+    let result = program.test_run(TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut out),
+        ctx_in: context,
+        ..TestRunOptions::new()
+    })?;
+    out.truncate(result.data_size_out as usize);
+    Ok((result.return_value, out))
+}
+
+/// `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+fn xdp_context(length: usize, interface: u32) -> Vec<u8> {
+    [0, length as u32, 0, interface, 0, 0]
+        .into_iter()
+        .flat_map(u32::to_ne_bytes)
+        .collect()
+}
+
+fn counts(maps: &Maps) -> Result<Vec<(Reason, u64, u64)>> {
+    Ok(maps
+        .counts()?
+        .into_iter()
+        .map(|(reason, count)| (reason, count.packets, count.bytes))
+        .collect())
+}
+
+fn moved(before: &[(Reason, u64, u64)], after: &[(Reason, u64, u64)]) -> Vec<(Reason, u64, u64)> {
+    before
+        .iter()
+        .zip(after)
+        .map(
+            |(&(reason, packets, bytes), &(_, packets_now, bytes_now))| {
+                (reason, packets_now - packets, bytes_now - bytes)
+            },
+        )
+        .filter(|&(_, packets, bytes)| packets > 0 || bytes > 0)
+        .collect()
+}
+
+/// A point in time that no test reaches.
+pub(crate) fn later() -> u64 {
+    monotonic_ns() + 3_600_000_000_000
+}
+
+/// The interfaces of a router in a namespace of its own.
+///
+/// ```text
+///     in1 ---- in0 [router] out0 ---- out1     2001:db8:f::/64, next hop 2001:db8:f::2
+/// ```
+///
+/// The router program is on `in0`, so that a run may name it as the packet's interface; the drain program on
+/// `parked0`, so that runs with many frames are quick.
+pub(crate) struct Router {
+    pub(crate) incoming: u32,
+    pub(crate) outgoing: u32,
+    pub(crate) parked: u32,
+}
+
+/// The link-layer addresses of `out0` and of the next hop behind it.
+pub(crate) const OUT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x10];
+pub(crate) const NEXT_HOP_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x11];
+
+/// The maximum transmission unit of `out0`.
+pub(crate) const OUT_MTU: u32 = 1500;
+
+impl Router {
+    /// Makes the interfaces, with a route to everywhere by way of the next hop; forwarding is on.
+    pub(crate) fn new(namespace: &NetNs, bench: &mut Bench) -> Result<Self> {
+        Self::bare(namespace, bench)?;
+        namespace.sysctl("ipv6/conf/all/forwarding", 1)?;
+        namespace.ip_batch(
+            "address add 2001:db8:f::1/64 dev out0 nodad\n\
+             neighbor add 2001:db8:f::2 lladdr 02:00:00:00:00:11 dev out0 nud permanent\n\
+             route add default via 2001:db8:f::2 dev out0\n",
+        )?;
+        Ok(Self {
+            incoming: index(namespace, "in0")?,
+            outgoing: index(namespace, "out0")?,
+            parked: index(namespace, "parked0")?,
+        })
+    }
+
+    fn bare(namespace: &NetNs, bench: &mut Bench) -> Result<()> {
+        // The kernel's own packets (router solicitations, multicast listener reports) would be counted
+        // among the tests': the far ends send none.
+        namespace.sysctl("ipv6/conf/default/disable_ipv6", 1)?;
+        namespace.ip_batch(
+            "link add in0 type veth peer name in1\n\
+             link add out0 address 02:00:00:00:00:10 type veth peer name out1\n\
+             link add parked0 type veth peer name parked1\n\
+             link set in0 up\nlink set in1 up\n\
+             link set out0 up\nlink set out1 up\n\
+             link set parked0 up\nlink set parked1 up\n",
+        )?;
+        for interface in ["in0", "out0"] {
+            namespace.sysctl(&format!("ipv6/conf/{interface}/disable_ipv6"), 0)?;
+        }
+        namespace.prepare_for_xdp("out1")?;
+        bench.programs.attach_xdp(ROUTER, "in0")?;
+        bench.programs.attach_xdp(DRAIN, "parked0")?;
+        Ok(())
+    }
+
+    /// Where a buffer releases to: out of `out0`.
+    pub(crate) fn next_hop(&self) -> NextHop {
+        NextHop {
+            interface: self.outgoing,
+            destination: NEXT_HOP_MAC,
+            source: OUT_MAC,
+        }
+    }
+}
+
+fn index(namespace: &NetNs, interface: &str) -> Result<u32> {
+    let links = namespace.ip_json(&format!("link show dev {interface}"))?;
+    let index = links[0]["ifindex"]
+        .as_u64()
+        .context("ip shows no ifindex")?;
+    Ok(u32::try_from(index)?)
+}
+
+/// Runs `test` with a bench in a network namespace of its own, or says why it is skipped.
+#[track_caller]
+pub(crate) fn in_namespace(test: impl FnOnce(&NetNs) -> Result<()> + Send) {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+    if !rustix::process::geteuid().is_root() {
+        // Past the harness, which keeps to itself what a passing test prints.
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED {}: BPF programs and network namespaces need root",
+            std::thread::current().name().unwrap_or("a test")
+        );
+        return;
+    }
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("fmip-run-{}-{number}", std::process::id());
+    let namespace = NetNs::create(&name).expect("a network namespace");
+    if let Err(error) = namespace.run(|| test(&namespace)) {
+        panic!("{error:#}");
+    }
+}
+
+/// Runs `test` with a bench in a namespace that has no interface but the loopback.
+#[track_caller]
+pub(crate) fn on_bench(test: impl FnOnce(&mut Bench) -> Result<()> + Send) {
+    in_namespace(|_| test(&mut Bench::new()?));
+}
+
+/// Runs `test` with a bench on a router.
+#[track_caller]
+pub(crate) fn on_router(test: impl FnOnce(&mut Bench, &Router) -> Result<()> + Send) {
+    in_namespace(|namespace| {
+        let mut bench = Bench::new()?;
+        let router = Router::new(namespace, &mut bench)?;
+        test(&mut bench, &router)
+    });
+}
+
+/// Addresses of the tests, by role.
+pub(crate) mod address {
+    use super::Ipv6Addr;
+
+    const fn address(net: u16, host: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, host)
+    }
+
+    /// The correspondent node.
+    pub(crate) const CN: Ipv6Addr = address(0xc, 2);
+    /// The previous access router, the tunnel's end.
+    pub(crate) const PAR: Ipv6Addr = address(0xf1, 2);
+    /// The previous care-of address.
+    pub(crate) const PCOA: Ipv6Addr = address(1, 0x10);
+    /// The new care-of address.
+    pub(crate) const NCOA: Ipv6Addr = address(2, 0x10);
+    /// Somebody else.
+    pub(crate) const OTHER: Ipv6Addr = address(9, 9);
+}

@@ -1,0 +1,248 @@
+//! NAR: packets to the new care-of address wait in the handover buffer.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use fmip_common::{
+    buffer::{Buffer, CLOSED, DRAIN_CLOSE, EMPTY, OUTCOME_DONE},
+    limits::FRAME_BYTES,
+    reason::Reason,
+};
+use fmip_ctl::io::{maps::BufferLimits, monotonic_ns};
+
+use crate::{
+    bench::{Bench, NEXT_HOP_MAC, OUT_MAC, POOL, Router, Verdict, WIDE, address::*, in_namespace},
+    packets::{ETHERNET, IPV6, Packet},
+};
+
+/// A packet to the NCoA, as the PAR's tunnel brings it.
+fn tunnelled(number: u32) -> Packet {
+    Packet::numbered(CN, PCOA, number).tunnelled(PAR, NCOA)
+}
+
+/// Runs `test` on a router that holds packets to the NCoA in the buffer whose index it gives.
+fn holding(
+    pool: u32,
+    limits: BufferLimits,
+    test: impl FnOnce(&mut Bench, &Router, u32) -> Result<()> + Send,
+) {
+    in_namespace(|namespace| {
+        let mut bench = Bench::with(pool, limits)?;
+        let router = Router::new(namespace, &mut bench)?;
+        let buffer = bench.hold(NCOA, &router)?;
+        test(&mut bench, &router, buffer)
+    });
+}
+
+#[test]
+fn a_packet_is_held_as_it_came_but_one_hop_older() {
+    holding(POOL, WIDE, |bench, router, buffer| {
+        let first = Packet::udp(CN, NCOA, 100);
+        let second = Packet::udp(CN, NCOA, 101);
+        let before = monotonic_ns();
+        for sent in [&first, &second] {
+            let ran = bench.router_on(router.incoming, &sent.octets())?;
+            ran.is_frame(Verdict::Drop, Reason::Held, &sent.octets());
+        }
+        let after = monotonic_ns();
+        // The pool's stack gives out its slots from the first one on.
+        for (slot, sent) in [(0, &first), (1, &second)] {
+            let expected = Packet {
+                hop_limit: sent.hop_limit - 1,
+                ..sent.clone()
+            };
+            assert_eq!(bench.slot(slot)?, expected.octets());
+        }
+        let found = bench.buffer(buffer)?;
+        let bytes = (first.octets().len() + second.octets().len()) as u64;
+        let expected = Buffer {
+            tail: 1,
+            head: 0,
+            waiting: 2,
+            waiting_bytes: bytes,
+            held: 2,
+            first_ns: found.first_ns,
+            last_ns: found.last_ns,
+            ..Buffer::open(
+                router.next_hop(),
+                WIDE.packets,
+                WIDE.bytes,
+                WIDE.age.as_nanos() as u64,
+            )
+        };
+        assert_eq!(found, expected);
+        assert!(before < found.first_ns && found.first_ns < found.last_ns);
+        assert!(found.last_ns < after);
+        assert_eq!(bench.slots.get(&0, 0)?.arrival_ns, found.first_ns);
+        assert_eq!(bench.slots.get(&1, 0)?.arrival_ns, found.last_ns);
+        assert_eq!(bench.slots.get(&0, 0)?.next, 1);
+        assert_eq!(bench.slots.get(&1, 0)?.next, EMPTY);
+        assert_eq!(bench.maps.slots_in_use()?, 2);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_used_up_hop_limit_is_not_held() {
+    holding(POOL, WIDE, |bench, router, _| {
+        let sent = Packet {
+            hop_limit: 1,
+            ..Packet::udp(CN, NCOA, 100)
+        }
+        .octets();
+        let ran = bench.router_on(router.incoming, &sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::HopLimit, &sent);
+        assert_eq!(bench.maps.slots_in_use()?, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_expired_binding_holds_nothing() {
+    holding(POOL, WIDE, |bench, router, _| {
+        bench.maps.set_expiry(NCOA, monotonic_ns())?;
+        let sent = Packet::udp(CN, NCOA, 100).octets();
+        let ran = bench.router_on(router.incoming, &sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::Expired, &sent);
+        assert_eq!(bench.maps.slots_in_use()?, 0);
+        Ok(())
+    });
+}
+
+/// Feeds packets until one is refused for `reason`; checks what is left behind.
+fn fill_until(
+    bench: &mut Bench,
+    router: &Router,
+    buffer: u32,
+    fitting: u32,
+    reason: Reason,
+) -> Result<()> {
+    for number in 0..fitting {
+        let sent = tunnelled(number).octets();
+        let ran = bench.router_on(router.incoming, &sent)?;
+        ran.is_frame(Verdict::Drop, Reason::Held, &sent);
+    }
+    let full = bench.buffer(buffer)?;
+    for number in 1..=3 {
+        let sent = tunnelled(fitting).octets();
+        let ran = bench.router_on(router.incoming, &sent)?;
+        ran.is_frame(Verdict::Drop, reason, &sent);
+        // What was refused leaves no trace but its count.
+        let expected = Buffer {
+            dropped: number,
+            ..full
+        };
+        assert_eq!(bench.buffer(buffer)?, expected);
+        assert_eq!(bench.maps.slots_in_use()?, u64::from(fitting));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_node_holds_no_more_packets_than_its_bound() {
+    let limits = BufferLimits { packets: 5, ..WIDE };
+    holding(POOL, limits, |bench, router, buffer| {
+        fill_until(bench, router, buffer, 5, Reason::NodeFull)
+    });
+}
+
+#[test]
+fn a_node_holds_no_more_octets_than_its_bound() {
+    let bytes = tunnelled(0).octets().len() as u64 * 4;
+    let limits = BufferLimits { bytes, ..WIDE };
+    holding(POOL, limits, |bench, router, buffer| {
+        fill_until(bench, router, buffer, 4, Reason::NodeFull)
+    });
+    let limits = BufferLimits {
+        bytes: bytes - 1,
+        ..WIDE
+    };
+    holding(POOL, limits, |bench, router, buffer| {
+        fill_until(bench, router, buffer, 3, Reason::NodeFull)
+    });
+}
+
+#[test]
+fn all_nodes_hold_no_more_packets_than_the_pool() {
+    holding(7, WIDE, |bench, router, buffer| {
+        fill_until(bench, router, buffer, 7, Reason::PoolFull)?;
+        // Another node finds it full as well.
+        bench.hold(OTHER, router)?;
+        let sent = Packet::udp(CN, OTHER, 100).octets();
+        let ran = bench.router_on(router.incoming, &sent)?;
+        ran.is_frame(Verdict::Drop, Reason::PoolFull, &sent);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_longest_packet_of_a_slot_is_held_and_one_octet_more_is_not() {
+    holding(POOL, WIDE, |bench, router, buffer| {
+        let longest = FRAME_BYTES - ETHERNET - IPV6;
+        let sent = Packet::udp(CN, NCOA, longest).octets();
+        assert_eq!(sent.len(), FRAME_BYTES);
+        let ran = bench.router_on(router.incoming, &sent)?;
+        ran.is_frame(Verdict::Drop, Reason::Held, &sent);
+        assert_eq!(bench.slot(0)?.len(), FRAME_BYTES);
+
+        let sent = Packet::udp(CN, NCOA, longest + 1).octets();
+        let ran = bench.router_on(router.incoming, &sent)?;
+        ran.is_frame(Verdict::Drop, Reason::TooLong, &sent);
+        let found = bench.buffer(buffer)?;
+        assert_eq!((found.waiting, found.held, found.dropped), (1, 1, 1));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_packet_to_a_closed_buffer_goes_straight_to_the_mobile_node() {
+    holding(POOL, WIDE, |bench, router, buffer| {
+        let (job, moved) = bench.drain(DRAIN_CLOSE, buffer, 1)?;
+        assert_eq!((job.outcome, job.taken), (OUTCOME_DONE, 0));
+        assert_eq!(moved, [], "there was no packet to count");
+        let closed = bench.buffer(buffer)?;
+        assert_eq!(closed.tail, CLOSED);
+        let sent = tunnelled(1);
+        let ran = bench.router_on(router.incoming, &sent.octets())?;
+        let packet = ran.is(Verdict::Redirect, Reason::Delivered, &sent.octets());
+        let expected = Packet {
+            hop_limit: sent.hop_limit - 1,
+            link_destination: NEXT_HOP_MAC,
+            link_source: OUT_MAC,
+            ..sent
+        };
+        assert_eq!(packet, expected);
+        assert_eq!(bench.buffer(buffer)?, closed);
+        assert_eq!(bench.maps.slots_in_use()?, 0);
+
+        let sent = Packet {
+            hop_limit: 1,
+            ..Packet::udp(CN, NCOA, 100)
+        }
+        .octets();
+        let ran = bench.router_on(router.incoming, &sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::HopLimit, &sent);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_packet_that_waited_too_long_is_not_sent() {
+    // A bound that every packet exceeds.
+    let limits = BufferLimits {
+        age: Duration::ZERO,
+        ..WIDE
+    };
+    holding(POOL, limits, |bench, router, buffer| {
+        let sent = tunnelled(1).octets();
+        let ran = bench.router_on(router.incoming, &sent)?;
+        ran.is_frame(Verdict::Drop, Reason::Held, &sent);
+        let (job, moved) = bench.drain(fmip_common::buffer::DRAIN_RELEASE, buffer, 1)?;
+        assert_eq!((job.outcome, job.taken), (OUTCOME_DONE, 1));
+        assert_eq!(moved, [(Reason::Aged, 1)]);
+        let found = bench.buffer(buffer)?;
+        assert_eq!((found.waiting, found.released, found.dropped), (0, 0, 1));
+        assert_eq!(bench.maps.slots_in_use()?, 0);
+        Ok(())
+    });
+}

@@ -1,0 +1,277 @@
+//! The mobile node's programs: out of the tunnel, and into the reverse tunnel.
+
+use anyhow::Result;
+use fmip_common::{
+    buffer::{DRAIN_CLOSE, DRAIN_RELEASE, OUTCOME_DONE},
+    limits::FRAME_BYTES,
+    reason::Reason,
+};
+use fmip_ctl::io::monotonic_ns;
+
+use crate::{
+    bench::{Bench, NEXT_HOP_MAC, OUT_MAC, Ran, Router, Verdict, address::*, on_bench, on_router},
+    packets::{ETHERNET, ICMPV6, IPV6, Packet},
+    receiver::Receiver,
+};
+
+/// What a slot holds, but for the link-layer addresses, which it gets when it is released.
+fn held(bench: &Bench, slot: u32) -> Result<Packet> {
+    Ok(Packet::read(&bench.slot(slot)?))
+}
+
+#[test]
+fn the_tunnel_from_the_par_is_opened() {
+    on_router(|bench, router| {
+        bench.hold_uplink(router)?;
+        let inner = Packet::udp(CN, PCOA, 100);
+        let sent = inner.tunnelled(PAR, NCOA).octets();
+        let ran = bench.mobile_in(&sent)?;
+        assert_eq!(
+            ran.is(Verdict::Pass, Reason::MobileUntunnelled, &sent),
+            inner
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_tunnel_from_or_to_another_end_stays_closed() {
+    on_router(|bench, router| {
+        bench.hold_uplink(router)?;
+        let inner = Packet::udp(CN, PCOA, 100);
+        for (source, destination) in [(OTHER, NCOA), (PAR, PCOA)] {
+            let sent = inner.tunnelled(source, destination).octets();
+            let ran = bench.mobile_in(&sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::Spoofed, &sent);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_not_for_a_bound_address_stays_closed() {
+    on_router(|bench, router| {
+        let to_pcoa = Packet::udp(CN, PCOA, 100).tunnelled(PAR, NCOA).octets();
+        let ran = bench.mobile_in(&to_pcoa)?;
+        ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &to_pcoa);
+
+        bench.hold_uplink(router)?;
+        let to_other = Packet::udp(CN, OTHER, 100).tunnelled(PAR, NCOA).octets();
+        let ran = bench.mobile_in(&to_other)?;
+        ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &to_other);
+        let plain = Packet::udp(CN, PCOA, 100).octets();
+        let ran = bench.mobile_in(&plain)?;
+        ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &plain);
+
+        bench.maps.set_expiry(PCOA, monotonic_ns())?;
+        let ran = bench.mobile_in(&to_pcoa)?;
+        ran.is_unchanged(Verdict::Pass, Reason::Expired, &to_pcoa);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_congestion_mark_comes_out_of_the_tunnel_or_the_packet_is_lost() {
+    on_router(|bench, router| {
+        bench.hold_uplink(router)?;
+        for (class, expected) in [(0x02, Some(0x03)), (0x00, None)] {
+            let inner = Packet {
+                class,
+                ..Packet::udp(CN, PCOA, 100)
+            };
+            let mut outer = inner.tunnelled(PAR, NCOA);
+            outer.class = 0x03;
+            let sent = outer.octets();
+            let ran = bench.mobile_in(&sent)?;
+            match expected {
+                Some(class) => assert_eq!(
+                    ran.is(Verdict::Pass, Reason::MobileUntunnelled, &sent),
+                    Packet { class, ..inner }
+                ),
+                None => ran.is_unchanged(Verdict::Drop, Reason::CongestionLost, &sent),
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn cut_short_at_any_length_a_packet_passes_unchanged_and_is_counted() {
+    on_router(|bench, router| {
+        bench.hold_uplink(router)?;
+        let inward = Packet::udp(CN, PCOA, 40).tunnelled(PAR, NCOA).octets();
+        let outward = Packet::udp(PCOA, CN, 40).octets();
+        // The kernel makes no shorter packet for a test run than an IPv6 header.
+        for length in ETHERNET + IPV6..inward.len() {
+            let ran = bench.mobile_in(&inward[..length])?;
+            ran.is_unchanged(Verdict::Pass, Reason::Malformed, &inward[..length]);
+        }
+        for length in ETHERNET + IPV6..outward.len() {
+            let ran = bench.mobile_out(&outward[..length])?;
+            ran.is_unchanged(Verdict::Pass, Reason::Malformed, &outward[..length]);
+        }
+        let mut cut = Packet::read(&inward);
+        for length in (1..cut.payload.len()).rev() {
+            cut.payload.truncate(length);
+            let sent = cut.octets();
+            let ran = bench.mobile_in(&sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::Malformed, &sent);
+        }
+        let mut arp = outward;
+        arp[12..14].copy_from_slice(&[0x08, 0x06]);
+        for ran in [bench.mobile_in(&arp)?, bench.mobile_out(&arp)?] {
+            ran.is_unchanged(Verdict::Pass, Reason::NotIpv6, &arp);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_packet_from_the_pcoa_is_held_in_the_reverse_tunnels_header() {
+    on_router(|bench, router| {
+        let receiver = Receiver::new()?;
+        let buffer = bench.hold_uplink(router)?;
+        let sent = Packet {
+            class: 0xba,
+            hop_limit: 1,
+            ..Packet::udp(PCOA, CN, 100)
+        };
+        // Without a parked interface to send the original to, it is dropped; held it is all the same.
+        let ran = bench.mobile_out(&sent.octets())?;
+        ran.is_frame(Verdict::Drop, Reason::Held, &sent.octets());
+        bench.maps.set_parked(router.parked)?;
+        let ran = bench.mobile_out(&sent.octets())?;
+        ran.is_frame(Verdict::Redirect, Reason::Held, &sent.octets());
+
+        let octets = sent.octets().len() + IPV6;
+        for slot in [0, 1] {
+            let outer = held(bench, slot)?;
+            assert_eq!(outer.octets().len(), octets);
+            assert_eq!((outer.source, outer.destination), (NCOA, PAR));
+            assert_eq!((outer.hop_limit, outer.class), (64, sent.class));
+            assert_eq!(outer.flow, sent.flow);
+            // This node is the packet's source: it takes no hop of it.
+            let inner = Packet {
+                link_destination: sent.link_destination,
+                link_source: sent.link_source,
+                ..outer.inner()
+            };
+            assert_eq!(inner, sent);
+        }
+        let found = bench.buffer(buffer)?;
+        assert_eq!((found.waiting, found.held), (2, 2));
+        assert_eq!(found.waiting_bytes, 2 * octets as u64);
+
+        let (job, moved) = bench.drain(DRAIN_RELEASE, buffer, 2)?;
+        assert_eq!(job.taken, 2);
+        assert_eq!(moved, [(Reason::Released, 2)]);
+        for packet in receiver.packets(2)? {
+            assert_eq!(packet.link_source, OUT_MAC);
+            assert_eq!(packet.inner().payload, sent.payload);
+        }
+        let found = bench.buffer(buffer)?;
+        assert_eq!((found.waiting, found.waiting_bytes), (0, 0));
+        assert_eq!(bench.maps.slots_in_use()?, 0);
+        Ok(())
+    });
+}
+
+/// Sends a packet out through a buffer that is closed.
+fn straight(bench: &mut Bench, router: &Router, sent: &Packet) -> Result<Ran> {
+    if bench.maps.buffer_of(PCOA).is_none() {
+        let buffer = bench.hold_uplink(router)?;
+        let (job, _) = bench.drain(DRAIN_CLOSE, buffer, 1)?;
+        assert_eq!(job.outcome, OUTCOME_DONE);
+    }
+    bench.mobile_out(&sent.octets())
+}
+
+#[test]
+fn once_the_buffer_is_closed_a_packet_goes_into_the_reverse_tunnel() {
+    on_router(|bench, router| {
+        for class in [0, 0x03, 0xba] {
+            let sent = Packet {
+                class,
+                ..Packet::udp(PCOA, CN, 100)
+            };
+            let ran = straight(bench, router, &sent)?;
+            let outer = ran.is(Verdict::Pass, Reason::MobileTunnelled, &sent.octets());
+            assert_eq!((outer.source, outer.destination), (NCOA, PAR));
+            assert_eq!((outer.hop_limit, outer.class), (64, class));
+            assert_eq!(outer.flow, sent.flow);
+            assert_eq!(outer.link_destination, NEXT_HOP_MAC);
+            assert_eq!(outer.link_source, OUT_MAC);
+            let inner = Packet {
+                link_destination: sent.link_destination,
+                link_source: sent.link_source,
+                ..outer.inner()
+            };
+            assert_eq!(inner, sent);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_belongs_to_the_link_stays_out_of_the_tunnel() {
+    on_router(|bench, router| {
+        bench.hold_uplink(router)?;
+        let discovery = Packet {
+            hop_limit: 255,
+            ..Packet::of(PCOA, CN, ICMPV6, &[135, 0, 0, 0, 0, 0, 0, 0])
+        };
+        for sent in [
+            Packet::udp(PCOA, "ff02::1".parse()?, 100),
+            Packet::udp(PCOA, "fe80::1".parse()?, 100),
+            discovery,
+        ] {
+            let sent = sent.octets();
+            let ran = bench.mobile_out(&sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn packets_from_other_addresses_go_their_own_way() {
+    on_router(|bench, router| {
+        bench.hold_uplink(router)?;
+        let sent = Packet::udp(NCOA, CN, 100).octets();
+        let ran = bench.mobile_out(&sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+        bench.maps.set_expiry(PCOA, monotonic_ns())?;
+        let sent = Packet::udp(PCOA, CN, 100).octets();
+        let ran = bench.mobile_out(&sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::Expired, &sent);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_longest_packet_that_fits_with_its_outer_header_is_held() {
+    on_router(|bench, router| {
+        bench.hold_uplink(router)?;
+        let longest = FRAME_BYTES - ETHERNET - 2 * IPV6;
+        for odd in 0..4 {
+            let sent = Packet::udp(PCOA, CN, longest - odd);
+            let ran = bench.mobile_out(&sent.octets())?;
+            ran.is_frame(Verdict::Drop, Reason::Held, &sent.octets());
+            assert_eq!(held(bench, odd as u32)?.inner().payload, sent.payload);
+        }
+        let sent = Packet::udp(PCOA, CN, longest + 1).octets();
+        let ran = bench.mobile_out(&sent)?;
+        ran.is_frame(Verdict::Drop, Reason::TooLong, &sent);
+        Ok(())
+    });
+}
+
+#[test]
+fn nothing_is_held_or_opened_without_a_binding() {
+    on_bench(|bench| {
+        let sent = Packet::udp(PCOA, CN, 100).octets();
+        let ran = bench.mobile_out(&sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+        Ok(())
+    });
+}

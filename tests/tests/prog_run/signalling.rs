@@ -1,0 +1,305 @@
+//! Signalling for the controller (KRN-01), at a router and at a mobile node.
+
+use std::net::Ipv6Addr;
+
+use fmip_common::reason::Reason;
+use fmip_ctl::wire::{
+    self, FastBindingAck, FastBindingStatus, FastBindingUpdate, HackCode, HandoverAck,
+    HandoverInitiate, HiCode, MacAddr, Message, NeighborAdvertisement, PrRtAdv, PrRtAdvCode,
+    RtSolPr,
+};
+
+use crate::{
+    bench::{Bench, Verdict, address::*, later, on_bench, on_router},
+    packets::{ETHERNET, ICMPV6, Packet, ROUTER_MAC, SENDER_MAC},
+};
+
+const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x99]);
+const MOBILITY: u8 = 135;
+const LOOPBACK: u32 = 1;
+
+/// The octets of a message to `destination`.
+fn frame(destination: Ipv6Addr, home_address: Option<Ipv6Addr>, message: Message) -> Vec<u8> {
+    let packet = wire::Packet {
+        source: NCOA,
+        destination,
+        hop_limit: 255,
+        home_address,
+        message,
+    };
+    let mut frame = Vec::new();
+    frame.extend(ROUTER_MAC);
+    frame.extend(SENDER_MAC);
+    frame.extend([0x86, 0xdd]);
+    frame.extend_from_slice(&packet.encode());
+    frame
+}
+
+fn fbu() -> Message {
+    Message::FastBindingUpdate(FastBindingUpdate {
+        sequence: 7,
+        ack: true,
+        home: true,
+        link_local: false,
+        key_management: false,
+        lifetime: 10,
+        alternate_coa: Some(NCOA),
+        mn_lla: Some(MAC),
+        unknown: vec![],
+        authorization: None,
+    })
+}
+
+fn advertisement() -> Message {
+    Message::NeighborAdvertisement(NeighborAdvertisement::unsolicited(NCOA, MAC))
+}
+
+/// Every message that is the controller's alone.
+fn messages() -> [Message; 6] {
+    [
+        fbu(),
+        Message::FastBindingAck(FastBindingAck {
+            status: FastBindingStatus::Accepted,
+            key_management: false,
+            sequence: 7,
+            lifetime: 10,
+            alternate_coa: None,
+            unknown: vec![],
+            authorization: None,
+        }),
+        Message::HandoverInitiate(HandoverInitiate {
+            sequence: 1,
+            assigned_address: false,
+            buffer: true,
+            code: HiCode::PcoaSource,
+            mn_lla: Some(MAC),
+            pcoa: Some(PCOA),
+            ncoa: Some(NCOA),
+            unknown: vec![],
+        }),
+        Message::HandoverAck(HandoverAck {
+            sequence: 1,
+            code: HackCode::NcoaValid,
+            ncoa: None,
+            unknown: vec![],
+        }),
+        Message::RtSolPr(RtSolPr {
+            identifier: 5,
+            source_lla: Some(MAC),
+            access_points: vec![MAC],
+            unknown: vec![],
+        }),
+        Message::PrRtAdv(PrRtAdv {
+            code: PrRtAdvCode::NoNewRouter,
+            identifier: 5,
+            source_lla: Some(MAC),
+            tuples: vec![],
+            unknown: vec![],
+        }),
+    ]
+}
+
+/// The record is the frame, whole, and there is no other.
+#[track_caller]
+fn reported(bench: &mut Bench, interface: u32, frame: &[u8]) {
+    assert_eq!(bench.signal(), Some((interface, frame.to_vec())));
+    assert_eq!(bench.signal(), None);
+}
+
+#[test]
+fn every_message_to_this_node_is_taken_whole() {
+    on_router(|bench, router| {
+        bench.maps.add_local(PAR)?;
+        for message in messages() {
+            // With and without a Home Address option in front.
+            for home_address in [None, Some(PCOA)] {
+                let sent = frame(PAR, home_address, message.clone());
+                let ran = bench.router_on(router.incoming, &sent)?;
+                ran.is_unchanged(Verdict::Drop, Reason::Signal, &sent);
+                reported(bench, router.incoming, &sent);
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn every_message_to_a_mobile_node_is_taken_whole() {
+    on_bench(|bench| {
+        bench.maps.add_local(NCOA)?;
+        for message in messages() {
+            let sent = frame(NCOA, None, message);
+            let ran = bench.mobile_in(&sent)?;
+            ran.is_unchanged(Verdict::Drop, Reason::Signal, &sent);
+            reported(bench, LOOPBACK, &sent);
+        }
+        let sent = frame(NCOA, None, advertisement());
+        let ran = bench.mobile_in(&sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::SignalCopied, &sent);
+        reported(bench, LOOPBACK, &sent);
+        Ok(())
+    });
+}
+
+#[test]
+fn messages_to_other_nodes_are_let_alone() {
+    on_bench(|bench| {
+        bench.maps.add_local(PAR)?;
+        for message in messages().into_iter().chain([advertisement()]) {
+            let sent = frame(OTHER, Some(PCOA), message);
+            let ran = bench.router(&sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+            assert_eq!(bench.signal(), None);
+        }
+        bench.maps.remove_local(PAR)?;
+        let sent = frame(PAR, None, fbu());
+        let ran = bench.router(&sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+        Ok(())
+    });
+}
+
+/// An FBack to a node that is bound goes the way of its packets.
+#[test]
+fn a_message_to_a_bound_node_goes_the_way_of_its_packets() {
+    on_bench(|bench| {
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        let sent = frame(PCOA, None, messages()[1].clone());
+        let ran = bench.router(&sent)?;
+        let outer = ran.is(Verdict::Pass, Reason::TunnelledByKernel, &sent);
+        let inner = outer.inner();
+        assert_eq!(inner.next_header, MOBILITY);
+        assert_eq!(inner.payload, Packet::read(&sent).payload);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_neighbor_advertisement_is_copied_and_passed() {
+    on_bench(|bench| {
+        bench.maps.add_local(PAR)?;
+        for destination in [PAR, "ff02::1".parse()?, "ff02::2".parse()?] {
+            let sent = frame(destination, None, advertisement());
+            let ran = bench.router(&sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::SignalCopied, &sent);
+            reported(bench, LOOPBACK, &sent);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_solicitation_to_all_routers_is_taken() {
+    on_bench(|bench| {
+        let sent = frame("ff02::2".parse()?, None, messages()[4].clone());
+        let ran = bench.router(&sent)?;
+        ran.is_unchanged(Verdict::Drop, Reason::Signal, &sent);
+        reported(bench, LOOPBACK, &sent);
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_not_of_this_protocol_is_let_alone() {
+    on_bench(|bench| {
+        bench.maps.add_local(PAR)?;
+        // ICMPv6: echo, solicitation, other experimental subtypes.
+        let mut payloads: Vec<(u8, [u8; 8])> = vec![
+            (ICMPV6, [128, 0, 0, 0, 0, 0, 0, 0]),
+            (ICMPV6, [135, 0, 0, 0, 0, 0, 0, 0]),
+            (ICMPV6, [137, 0, 0, 0, 0, 0, 0, 0]),
+            (ICMPV6, [154, 0, 0, 0, 1, 0, 0, 0]),
+            (ICMPV6, [154, 0, 0, 0, 4, 0, 0, 0]),
+        ];
+        // Mobility Headers that the kernel or nobody knows (RFC 6275: 0 to 7, 16 and on).
+        for kind in (0..=255).filter(|kind| ![8, 9, 14, 15].contains(kind)) {
+            payloads.push((MOBILITY, [59, 0, kind, 0, 0, 0, 0, 0]));
+        }
+        for (next_header, payload) in payloads {
+            let sent = Packet::of(NCOA, PAR, next_header, &payload).octets();
+            let ran = bench.router(&sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+            assert_eq!(bench.signal(), None);
+        }
+        Ok(())
+    });
+}
+
+/// Every header of every message, cut off and with lengths that lie, is passed or taken, and counted
+/// once.
+#[test]
+fn signalling_cut_short_at_any_length_is_counted_once() {
+    on_bench(|bench| {
+        bench.maps.add_local(PAR)?;
+        for message in messages() {
+            let valid = Packet::read(&frame(PAR, Some(PCOA), message));
+            for length in 1..valid.payload.len() {
+                let mut cut = valid.clone();
+                cut.payload.truncate(length);
+                let sent = cut.octets();
+                let ran = bench.router(&sent)?;
+                match ran.verdict {
+                    Verdict::Drop => {
+                        ran.is_unchanged(Verdict::Drop, Reason::Signal, &sent);
+                        reported(bench, LOOPBACK, &sent);
+                    }
+                    _ => ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent),
+                }
+            }
+        }
+        let mut lying = frame(PAR, Some(PCOA), fbu());
+        for length in 0..=255 {
+            lying[ETHERNET + 41] = length;
+            let ran = bench.router(&lying)?;
+            assert_eq!(ran.moved.len(), 1, "length {length}: {:?}", ran.moved);
+            assert_eq!(ran.frame, lying);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_the_full_ring_cannot_take_is_counted_as_lost() {
+    on_bench(|bench| {
+        bench.maps.add_local(PAR)?;
+        let taken = frame(PAR, None, fbu());
+        let copied = frame(PAR, None, advertisement());
+        let mut number = 0_u32;
+        let lost = loop {
+            let ran = bench.router(&taken)?;
+            if ran.moved[0].0 != Reason::Signal {
+                break ran;
+            }
+            number += 1;
+            assert!(number < 10_000, "the ring never becomes full");
+        };
+        assert!(number > 100, "the ring takes {number} messages only");
+        lost.is_unchanged(Verdict::Drop, Reason::SignalLost, &taken);
+        // The kernel gets its packets all the same.
+        let ran = bench.router(&copied)?;
+        ran.is_unchanged(Verdict::Pass, Reason::SignalLost, &copied);
+        for _ in 0..number {
+            assert_eq!(bench.signal(), Some((LOOPBACK, taken.clone())));
+        }
+        assert_eq!(bench.signal(), None);
+        let ran = bench.router(&taken)?;
+        ran.is_unchanged(Verdict::Drop, Reason::Signal, &taken);
+        reported(bench, LOOPBACK, &taken);
+        Ok(())
+    });
+}
+
+/// No message is so long; the controller gets what its decoder needs to refuse it.
+#[test]
+fn an_overlong_message_is_cut() {
+    on_bench(|bench| {
+        bench.maps.add_local(PAR)?;
+        let mut packet = Packet::read(&frame(PAR, None, fbu()));
+        packet.payload.resize(2500, 0);
+        let sent = packet.octets();
+        let ran = bench.router(&sent)?;
+        ran.is_unchanged(Verdict::Drop, Reason::Signal, &sent);
+        reported(bench, LOOPBACK, &sent[..1536]);
+        Ok(())
+    });
+}

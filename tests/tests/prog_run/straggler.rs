@@ -1,0 +1,156 @@
+//! The race that the buffer's one tail word decides, in the kernel and on two processors: packets come
+//! in while the last ones are drained and the buffer is switched to direct delivery.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use fmip_common::{
+    buffer::{DRAIN_CLOSE, DRAIN_RELEASE, OUTCOME_DONE},
+    reason::Reason,
+};
+use fmip_ctl::io::{
+    load::{DRAIN, ROUTER},
+    maps::DrainMaps,
+};
+
+use crate::{
+    bench::{Bench, Router, WIDE, address::*, in_namespace, run_drain},
+    packets::Packet,
+    receiver::Receiver,
+};
+
+/// How often the race is run.
+const ROUNDS: u32 = 100;
+/// Frames of one run of the drain: what the ring of a veth takes with ease.
+const BATCH: u32 = 32;
+/// Packets that go straight on before a round ends.
+const DELIVERED: u32 = 50;
+const XDP_DROP: u32 = 1;
+const XDP_REDIRECT: u32 = 4;
+
+#[test]
+fn no_packet_is_stranded_or_overtaken_while_the_buffer_is_closed() {
+    in_namespace(|namespace| {
+        let mut bench = Bench::with(16384, WIDE)?;
+        let router = Router::new(namespace, &mut bench)?;
+        let receiver = Receiver::new()?;
+        let mut held = 0;
+        for round in 0..ROUNDS {
+            let buffer = bench.hold(NCOA, &router)?;
+            held +=
+                race(&mut bench, &receiver, buffer).with_context(|| format!("round {round}"))?;
+            bench.maps.unbind(NCOA)?;
+        }
+        assert_eq!(bench.maps.slots_in_use()?, 0);
+        let counts = bench.maps.counts()?;
+        let count = |wanted| {
+            counts
+                .iter()
+                .find(|(reason, _)| *reason == wanted)
+                .map(|(_, count)| count.packets)
+        };
+        assert_eq!(count(Reason::Held), Some(u64::from(held)));
+        assert_eq!(count(Reason::Released), Some(u64::from(held)));
+        assert_eq!(
+            count(Reason::Delivered),
+            Some(u64::from(ROUNDS * DELIVERED))
+        );
+        Ok(())
+    });
+}
+
+/// One handover: feeds numbered packets on one processor while another drains and closes. Every
+/// packet up to one number must be held, and leave in order; all from there on must go straight. How many
+/// were held.
+fn race(bench: &mut Bench, receiver: &Receiver, buffer: u32) -> Result<u32> {
+    let drain_maps = &mut bench.drain;
+    let ebpf = &*bench.programs.ebpf();
+    let router: &Xdp = ebpf.program(ROUTER).context("no router")?.try_into()?;
+    let drain: &Xdp = ebpf.program(DRAIN).context("no drain")?.try_into()?;
+    let failed = AtomicBool::new(false);
+
+    let (held, released) = thread::scope(|scope| {
+        let feeder = scope.spawn(|| {
+            let result = feed(router, &failed);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            result
+        });
+        let released = release_and_close(drain, drain_maps, receiver, buffer, &failed);
+        failed.fetch_or(released.is_err(), Ordering::Relaxed);
+        (feeder.join().expect("no panic inside"), released)
+    });
+    let (held, released) = (held?, released?);
+    ensure!(
+        held == released,
+        "{held} packets were held, {released} came out"
+    );
+    let state = bench.buffer(buffer)?;
+    ensure!(
+        (state.held, state.released, state.dropped) == (u64::from(held), u64::from(held), 0),
+        "the buffer's own account is {state:?}"
+    );
+    ensure!(state.waiting == 0 && state.waiting_bytes == 0, "{state:?}");
+    Ok(held)
+}
+
+/// Feeds packets until enough of them went straight on; how many were held before.
+fn feed(router: &Xdp, failed: &AtomicBool) -> Result<u32> {
+    let mut held = 0;
+    let mut delivered = 0;
+    for number in 0.. {
+        let frame = Packet::numbered(CN, NCOA, number).octets();
+        let result = router.test_run(TestRunOptions {
+            data_in: Some(&frame),
+            ..TestRunOptions::new()
+        })?;
+        match result.return_value {
+            XDP_DROP => {
+                ensure!(
+                    delivered == 0,
+                    "packet {number} did not go straight on, but those before it did"
+                );
+                held += 1;
+            }
+            XDP_REDIRECT => delivered += 1,
+            other => anyhow::bail!("packet {number}: verdict {other}"),
+        }
+        if delivered == DELIVERED || failed.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    Ok(held)
+}
+
+/// Releases until the buffer could be closed; how many packets came out, each in its place.
+fn release_and_close(
+    drain: &Xdp,
+    maps: &mut DrainMaps,
+    receiver: &Receiver,
+    buffer: u32,
+    failed: &AtomicBool,
+) -> Result<u32> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut received = 0;
+    loop {
+        let job = run_drain(drain, maps, DRAIN_RELEASE, buffer, BATCH)?;
+        for packet in receiver.packets(job.taken as usize)? {
+            ensure!(
+                packet.number() == received,
+                "packet {} came out in place of {received}",
+                packet.number()
+            );
+            received += 1;
+        }
+        let job = run_drain(drain, maps, DRAIN_CLOSE, buffer, 1)?;
+        if job.outcome == OUTCOME_DONE {
+            return Ok(received);
+        }
+        ensure!(Instant::now() < deadline, "the buffer never became empty");
+        ensure!(!failed.load(Ordering::Relaxed), "the feeder gave up");
+    }
+}

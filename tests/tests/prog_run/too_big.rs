@@ -1,0 +1,91 @@
+//! PAR: a packet that the tunnel makes too long (RFC 2473 section 7.1, RFC 4443 section 3.2).
+
+use fmip_common::reason::Reason;
+
+use crate::{
+    bench::{Bench, OUT_MTU, Ran, Router, Verdict, address::*, later, on_router},
+    packets::{ETHERNET, ICMPV6, IPV6, Packet, ROUTER_MAC, SENDER_MAC},
+};
+
+const MINIMUM_MTU: usize = 1280;
+
+/// A packet to the PCoA that is `octets` long, from its IPv6 header on.
+fn of_length(octets: usize) -> Packet {
+    Packet::udp(CN, PCOA, octets - IPV6)
+}
+
+fn send(bench: &mut Bench, router: &Router, packet: &Packet) -> anyhow::Result<Ran> {
+    bench.router_on(router.incoming, &packet.octets())
+}
+
+#[test]
+fn the_longest_packet_that_fits_is_tunnelled_and_one_octet_more_is_answered() {
+    on_router(|bench, router| {
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        let fits = of_length(OUT_MTU as usize - IPV6);
+        let outer =
+            send(bench, router, &fits)?.is(Verdict::Redirect, Reason::Tunnelled, &fits.octets());
+        assert_eq!(outer.payload.len() + IPV6, OUT_MTU as usize);
+
+        let sent = of_length(OUT_MTU as usize - IPV6 + 1);
+        let ran = send(bench, router, &sent)?;
+        assert_eq!(ran.verdict, Verdict::Reply);
+        let octets = sent.octets().len() as u64;
+        assert_eq!(
+            ran.moved,
+            [(Reason::TooBig, 1, octets), (Reason::TooBigSent, 1, octets)]
+        );
+        let answer = Packet::read(&ran.frame);
+        assert_eq!(answer.link_destination, SENDER_MAC);
+        assert_eq!(answer.link_source, ROUTER_MAC);
+        assert_eq!(answer.source, PAR);
+        assert_eq!(answer.destination, CN);
+        assert_eq!(answer.next_header, ICMPV6);
+        assert_eq!(answer.hop_limit, 64);
+        assert_eq!(answer.class, 0);
+        assert_eq!(answer.payload.len() + IPV6, MINIMUM_MTU);
+        assert_eq!(answer.checksum(), 0, "the checksum is wrong");
+        let (header, quoted) = answer.payload.split_at(8);
+        assert_eq!(header[..2], [2, 0], "type and code of Packet Too Big");
+        let mtu = u32::from_be_bytes(header[4..].try_into()?);
+        assert_eq!(mtu, OUT_MTU - IPV6 as u32);
+        assert_eq!(quoted, &sent.octets()[ETHERNET..ETHERNET + quoted.len()]);
+        Ok(())
+    });
+}
+
+#[test]
+fn answers_are_limited_in_rate_and_the_packets_are_dropped_all_the_same() {
+    on_router(|bench, router| {
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        let sent = of_length(OUT_MTU as usize);
+        // On one processor, or each processor's own limit would be spent in turn.
+        rustix::thread::sched_setaffinity(None, &one_processor()?)?;
+        let start = std::time::Instant::now();
+        let (mut answers, mut drops) = (0, 0);
+        for _ in 0..1000 {
+            let ran = send(bench, router, &sent)?;
+            match ran.verdict {
+                Verdict::Reply => answers += 1,
+                _ => {
+                    ran.is_unchanged(Verdict::Drop, Reason::TooBig, &sent.octets());
+                    drops += 1;
+                }
+            }
+        }
+        // Ten at once, then one in ten milliseconds.
+        let earned = start.elapsed().as_millis() / 10 + 1;
+        assert!(answers >= 10, "{answers} answers");
+        assert!(answers <= 10 + earned, "{answers} answers");
+        assert_eq!(answers + drops, 1000);
+        Ok(())
+    });
+}
+
+fn one_processor() -> anyhow::Result<rustix::thread::CpuSet> {
+    let allowed = rustix::thread::sched_getaffinity(None)?;
+    let mut one = rustix::thread::CpuSet::new();
+    let first = (0..rustix::thread::CpuSet::MAX_CPU).find(|&cpu| allowed.is_set(cpu));
+    one.set(first.unwrap_or(0));
+    Ok(one)
+}

@@ -10,7 +10,8 @@ fn main() {
         println!("cargo::rerun-if-changed={path}");
     }
     if let Err(error) = build() {
-        // One line for the newcomer; the compiler's own words stand above it as warnings.
+        // One line for the newcomer; where it is the source that does not compile, the compiler's
+        // own words stand above it as warnings.
         println!("cargo::error={error}");
     }
 }
@@ -19,7 +20,7 @@ fn build() -> Result<(), String> {
     const MISSING: &str = "run `cargo xtask setup`, which installs it";
     let toolchain = toolchain::Toolchain::find()
         .ok_or_else(|| format!("no compiler for the BPF target on this machine: {MISSING}"))?;
-    toolchain::find_bpf_linker()
+    let linker = toolchain::find_bpf_linker()
         .ok_or_else(|| format!("bpf-linker is not installed on this machine: {MISSING}"))?;
 
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -36,6 +37,14 @@ fn build() -> Result<(), String> {
         .output()
         .map_err(|error| format!("cannot run {:?}: {error}", command.get_program()))?;
     if !output.status.success() {
+        // A linker that has lost its LLVM would be reported by a page of compiler options.
+        let linker_runs = Command::new(&linker).arg("--version").output();
+        if !linker_runs.is_ok_and(|output| output.status.success()) {
+            return Err(format!(
+                "{} is installed but does not run: {MISSING} anew",
+                linker.display()
+            ));
+        }
         for line in String::from_utf8_lossy(&output.stderr).lines() {
             println!("cargo::warning={line}");
         }

@@ -49,6 +49,9 @@ const PROGRAMS: [(&str, &str, &str); 4] = [
     ("tshark", "tshark", "the tests"),
 ];
 
+/// What a download takes, program and Debian package by the same name.
+const DOWNLOAD_TOOLS: [&str; 2] = ["curl", "zstd"];
+
 /// How many times setup looks again after it has installed something: the compiler, then what its
 /// LLVM asks for, then the linker, and a last look.
 const ROUNDS: usize = 4;
@@ -105,6 +108,7 @@ pub(crate) fn ensure() -> Result<()> {
 
 fn install_missing(wish: Option<Toolchain>, mut talk: bool) -> Result<()> {
     let mut updated = false;
+    let mut previous = Plan::default();
     for round in 0..ROUNDS {
         let mut facts = Facts::find();
         let missing = facts.missing();
@@ -136,6 +140,9 @@ fn install_missing(wish: Option<Toolchain>, mut talk: bool) -> Result<()> {
         }
         facts.ask_apt();
         let plan = plan(&facts, wish).map_err(anyhow::Error::msg)?;
+        if plan == previous {
+            break;
+        }
         if let Some(reason) = &plan.reason {
             eprintln!("setup: {reason}");
         }
@@ -155,15 +162,15 @@ fn install_missing(wish: Option<Toolchain>, mut talk: bool) -> Result<()> {
         }
         for (label, invocation) in &plan.steps {
             eprintln!("setup: {invocation}");
-            step::run(&format!("setup: {label}"), &mut invocation.command(), false).with_context(
-                || format!("`{invocation}` failed; missing: {}", missing.join(", ")),
-            )?;
+            step::run(&format!("setup: {label}"), &mut invocation.command(), false)
+                .with_context(|| format!("still missing: {}", missing.join(", ")))?;
         }
+        previous = plan;
     }
     let missing = Facts::find().missing();
     if !missing.is_empty() {
         bail!(
-            "everything was installed as planned, and still missing: {}",
+            "all of that succeeded, and still missing: {}; what was installed is not whole",
             missing.join(", ")
         );
     }
@@ -236,6 +243,8 @@ struct Facts {
     llvm_prefix: Option<PathBuf>,
     /// For each of [`PROGRAMS`], in their order.
     programs: Vec<Option<PathBuf>>,
+    /// Those of [`DOWNLOAD_TOOLS`] that are not there.
+    missing_download_tools: Vec<&'static str>,
     /// What apt says about Debian's compiler; asked only if it matters.
     compiler_offer: Offer,
     /// What apt says about the LLVM that the linker needs; asked only if it matters.
@@ -260,6 +269,10 @@ impl Facts {
             linker: linker.join().expect("the search does not panic"),
             llvm_prefix: None,
             programs,
+            missing_download_tools: DOWNLOAD_TOOLS
+                .into_iter()
+                .filter(|tool| machine::find_program(tool).is_none())
+                .collect(),
             compiler_offer: not_asked(),
             llvm_offer: not_asked(),
         };
@@ -577,6 +590,12 @@ fn plan(facts: &Facts, wish: Option<Toolchain>) -> Result<Plan, String> {
                 build_linker(llvm, &prefix),
             ));
         } else {
+            packages.extend(
+                facts
+                    .missing_download_tools
+                    .iter()
+                    .map(|tool| tool.to_string()),
+            );
             steps.push((
                 "downloading bpf-linker".to_owned(),
                 download_linker(env::consts::ARCH),
@@ -656,13 +675,11 @@ fn build_linker(llvm: u32, prefix: &Path) -> Invocation {
 /// The project's own static build, of the newest release since it must keep up with nightly.
 fn download_linker(arch: &str) -> Invocation {
     let script = format!(
-        "set -e; bin=\"${{CARGO_HOME:-$HOME/.cargo}}/bin\"; mkdir -p \"$bin\"; \
-         archive=\"$(mktemp)\"; trap 'rm -f \"$archive\"' EXIT; \
-         curl -fsSL --retry 2 -o \"$archive\" https://github.com/aya-rs/bpf-linker/releases/latest/\
-         download/bpf-linker-{arch}-unknown-linux-musl.tar.zst; \
-         zstd -dc \"$archive\" | tar -xf - -C \"$bin\""
+        "set -o pipefail; curl -fsSL https://github.com/aya-rs/bpf-linker/releases/latest/download/\
+         bpf-linker-{arch}-unknown-linux-musl.tar.zst | zstd -dc | \
+         tar -xf - -C \"${{CARGO_HOME:-$HOME/.cargo}}/bin\""
     );
-    Invocation::new("sh").args(["-c", &script])
+    Invocation::new("bash").args(["-c", &script])
 }
 
 #[cfg(test)]
@@ -703,6 +720,7 @@ mod tests {
             linker: Err("none".to_owned()),
             llvm_prefix: None,
             programs: vec![None; PROGRAMS.len()],
+            missing_download_tools: vec!["zstd"],
             compiler_offer: Offer::Yes,
             llvm_offer: Offer::Yes,
         }
@@ -836,8 +854,15 @@ mod tests {
             llvm_offer: Offer::No("Unable to locate package llvm-23-dev".to_owned()),
             ..full()
         };
-        let command = &commands(&plan(&facts, None).unwrap())[0];
-        assert!(command.contains("bpf-linker/releases"), "{command}");
+        let commands_of_plan = commands(&plan(&facts, None).unwrap());
+        assert!(
+            commands_of_plan[0].ends_with(" zstd"),
+            "{commands_of_plan:?}"
+        );
+        assert!(
+            commands_of_plan[1].contains("bpf-linker/releases"),
+            "{commands_of_plan:?}"
+        );
         let facts = Facts {
             llvm_offer: Offer::Yes,
             ..facts

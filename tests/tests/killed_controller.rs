@@ -1,0 +1,64 @@
+//! A controller that dies in the middle of a handover, without a chance to clean up.
+
+use std::time::Duration;
+
+use fmip_tests::{
+    AccessPoint, Lab,
+    capture::Watch,
+    controller::{Controller, Controllers},
+    handover::Prepared,
+    testing,
+    wait::{SOON, elapse},
+    wait_until,
+};
+use rustix::process::Signal;
+
+const LIFETIME: Duration = Duration::from_secs(3);
+
+fn assert_redirection_ends(victim: impl Fn(&mut Controllers) -> &mut Controller) {
+    let Some(_turn) = testing::turn() else { return };
+    let mut settings = testing::settings();
+    settings.lifetime_s = LIFETIME.as_secs() as u32;
+    let lab = Lab::build().unwrap();
+    let mut controllers = Controllers::start(&lab, &settings).unwrap();
+    let watch = Watch::start(&lab).unwrap();
+    let streams = testing::a_move(0, 500).start_streams(&lab).unwrap();
+    Prepared::start(&controllers)
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", controllers.account()));
+    lab.detach().unwrap();
+    wait_until("the tunnel to carry packets", SOON, || {
+        Ok((watch.tunnelled() > 0).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", controllers.account()));
+
+    let victim = victim(&mut controllers);
+    victim.process.signal(Signal::KILL).unwrap();
+    victim.process.wait(SOON).unwrap();
+    // The binding is older than this.
+    elapse(LIFETIME).unwrap();
+    assert_eq!(
+        watch.tunnelled_during(250, SOON).unwrap(),
+        0,
+        "traffic is redirected beyond the binding's lifetime"
+    );
+
+    // The node comes back, and all is as before the handover.
+    lab.attach(AccessPoint::Previous).unwrap();
+    controllers
+        .mn
+        .trigger("link-up", AccessPoint::Previous)
+        .unwrap();
+    streams
+        .wait_for_packets(100, SOON)
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", controllers.account()));
+}
+
+#[test]
+fn the_previous_router_dying_leaves_nothing_redirected() {
+    assert_redirection_ends(|controllers| &mut controllers.par);
+}
+
+#[test]
+fn the_new_router_dying_leaves_nothing_redirected() {
+    assert_redirection_ends(|controllers| &mut controllers.nar);
+}

@@ -337,6 +337,8 @@ fn hi(assigned_address: bool, buffer: bool, code: HiCode) -> Case {
             sequence: 0xfffe,
             assigned_address,
             buffer,
+            proxy: false,
+            forward: false,
             code,
             mn_lla: Some(MN),
             pcoa: Some(address(PCOA)),

@@ -16,7 +16,7 @@ use crate::wire::{
 
 use super::{
     Admin, Command, Counters, Event, Failure, HandoverStatus, Input, Instant, LinkEvent,
-    MobileNodeConfig, Output, Reason, Role,
+    MobileNodeConfig, Output, Reason, Role, SEQUENCE_OUT_OF_WINDOW,
     auth::{self, Addresses},
     outbox::Outbox,
     router::malformed,
@@ -131,9 +131,6 @@ struct Request {
 impl MobileNode {
     /// Makes a mobile node at its router, whose first sequence numbers come from `seed`.
     ///
-    /// The router remembers the last FBU sequence number for as long as the key lives, so the low
-    /// 16 bits of `seed` must not fall behind those of an earlier run with the same key, modulo
-    /// 2^16: a clock is a better source than chance.
     pub fn new(config: MobileNodeConfig, seed: u64) -> Self {
         Self {
             access_point: config.current_access_point,
@@ -256,7 +253,7 @@ impl MobileNode {
         if self.known.contains_key(&target) {
             self.go_on(now);
         } else if self.router_silent {
-            self.fail(Failure::NoPrRtAdv);
+            self.fail(Failure::NoPrrtadv);
         } else {
             self.want(now, target);
         }
@@ -419,21 +416,7 @@ impl MobileNode {
         match handover.phase.clone() {
             // The solicitation has the deadline.
             Phase::Asking => {}
-            // FBU-09.
-            Phase::AwaitingFback(request) if request.retries_left == 0 => {
-                self.fail(Failure::NoFback);
-            }
-            // AMB-07.
-            Phase::AwaitingFback(request) => {
-                self.send_fbu(request.destination.ncoa);
-                let timeout = request.timeout.saturating_mul(2);
-                self.set_phase(Phase::AwaitingFback(Request {
-                    retries_left: request.retries_left - 1,
-                    timeout,
-                    due: now + timeout,
-                    ..request
-                }));
-            }
+            Phase::AwaitingFback(request) => self.repeat_fbu(now, request),
             Phase::Switching { .. } => self.fail(Failure::Expired),
             Phase::Arrived { expires, .. } if expires <= now => self.end_handover(),
             Phase::Arrived {
@@ -493,7 +476,7 @@ impl MobileNode {
             self.router_silent = true;
             self.wanted.clear();
             if let Some(Phase::Asking) = self.handover.as_ref().map(|h| &h.phase) {
-                self.fail(Failure::NoPrRtAdv);
+                self.fail(Failure::NoPrrtadv);
             }
             return;
         }
@@ -635,6 +618,21 @@ impl MobileNode {
         self.outbox.event(Some(Owner), Event::FbuSent { sequence });
     }
 
+    /// Sends an FBU again, or gives up (AMB-07, FBU-09).
+    fn repeat_fbu(&mut self, now: Instant, request: Request) {
+        let Some(retries_left) = request.retries_left.checked_sub(1) else {
+            return self.fail(Failure::NoFback);
+        };
+        self.send_fbu(request.destination.ncoa);
+        let timeout = request.timeout.saturating_mul(2);
+        self.set_phase(Phase::AwaitingFback(Request {
+            retries_left,
+            timeout,
+            due: now + timeout,
+            ..request
+        }));
+    }
+
     fn handle_packet(&mut self, now: Instant, bytes: &Bytes) {
         let packet = match Packet::decode(bytes) {
             Ok(packet) => packet,
@@ -677,7 +675,8 @@ impl MobileNode {
         };
         // FBA-09: any of the FBUs of this exchange; they ask for the same.
         let sent = self.sequence.wrapping_sub(request.first_sequence);
-        if message.sequence.wrapping_sub(request.first_sequence) > sent {
+        let lost_count = message.status == SEQUENCE_OUT_OF_WINDOW;
+        if !lost_count && message.sequence.wrapping_sub(request.first_sequence) > sent {
             return self.counters.count(Reason::StaleSequence);
         }
         let Some(authorization) = &message.authorization else {
@@ -703,6 +702,19 @@ impl MobileNode {
         let status = message.status.value();
         self.outbox
             .event(Some(Owner), Event::FbackReceived { status });
+        if lost_count {
+            // It is a retransmission like any other, but with the right number: a replayed FBack
+            // must not make this go on for ever.
+            self.sequence = message.sequence;
+            let first_sequence = self.sequence.wrapping_add(1);
+            return self.repeat_fbu(
+                now,
+                Request {
+                    first_sequence,
+                    ..request
+                },
+            );
+        }
         let usable = match message.status {
             FastBindingStatus::Accepted => true,
             // FBA-07; told to keep its PCoA (AMB-18), or an address of elsewhere, it cannot go on.

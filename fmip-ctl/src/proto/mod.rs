@@ -44,7 +44,7 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::wire::{MacAddr, Prefix};
+use crate::wire::{FastBindingStatus, MacAddr, Prefix};
 
 /// A point on the kernel's monotonic clock (that of `bpf_ktime_get_ns`), or on a virtual one.
 ///
@@ -91,6 +91,12 @@ const HOP_LIMIT: u8 = 64;
 
 /// What every link takes (RFC 8200 section 5): the bound of a PrRtAdv.
 const LINK_MTU: usize = 1280;
+
+/// The status of an FBack to an FBU whose number is not newer than the last; the FBack's own
+/// number is then that last one, as in a Binding Acknowledgement (RFC 6275 sections 6.1.8 and
+/// 9.5.1). RFC 5568 section 6.2.3 has no status for it, and no other way back for a mobile node
+/// that lost count.
+const SEQUENCE_OUT_OF_WINDOW: FastBindingStatus = FastBindingStatus::Other(135);
 
 /// The kernel's number of an interface.
 pub type InterfaceIndex = u32;
@@ -536,7 +542,7 @@ pub enum Removal {
 #[serde(rename_all = "kebab-case")]
 pub enum Failure {
     /// No PrRtAdv came: the router does not know fast handovers (RTS-09).
-    NoPrRtAdv,
+    NoPrrtadv,
     /// The router does not know the access point (PRA-09).
     UnknownAccessPoint,
     /// The router behind the access point does not know fast handovers (PRA-14).

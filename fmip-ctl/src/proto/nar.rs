@@ -75,9 +75,13 @@ pub(super) struct Handover {
     announcement: Announcement,
     state: State,
     deadline: Instant,
+    /// When the mobile node came, if it did.
+    arrived: Instant,
     /// Buffer and proxy, as far as they were ordered and not yet removed.
     buffer: bool,
     proxy: bool,
+    /// Whether the last order for the buffer only prolonged an earlier one.
+    buffer_prolonged: bool,
 }
 
 impl Handover {
@@ -87,8 +91,10 @@ impl Handover {
             announcement,
             state: State::Expected,
             deadline: context.now,
+            arrived: context.now,
             buffer: false,
             proxy: false,
+            buffer_prolonged: false,
         };
         handover.expect(context);
         handover
@@ -116,6 +122,15 @@ impl Handover {
             (State::Expected, Input::Announced(newer)) => {
                 self.announcement = newer;
                 self.expect(context);
+                Next::Stays
+            }
+            // It has only just come: this HI is of the way here, and the UNA overtook it.
+            (State::Draining | State::Arrived, Input::Announced(newer))
+                if context.now - self.arrived < context.config.timers.initial_timeout * 2 =>
+            {
+                context.counters.count(Reason::Duplicate);
+                self.announcement = newer;
+                self.answer(HackCode::NcoaValid, context);
                 Next::Stays
             }
             // It was here, went back, and is about to return. What it left behind is stale.
@@ -180,7 +195,6 @@ impl Handover {
         } = self.announcement;
         self.state = State::Expected;
         self.deadline = context.now + context.config.timers.proxy_nd_lifetime;
-        let news = !self.buffer;
         if buffer {
             let command = Command::StartBuffering {
                 address: ncoa,
@@ -189,7 +203,7 @@ impl Handover {
                 expires: self.deadline,
             };
             context.command(self.id(), command);
-            self.buffer = true;
+            self.buffer_prolonged = std::mem::replace(&mut self.buffer, true);
         }
         if !self.proxy {
             // HI-12 asks for a probe on the link before the address is defended. So far the check
@@ -203,7 +217,7 @@ impl Handover {
         }
         self.answer(HackCode::NcoaValid, context);
         context.event(self.id(), Event::HiAccepted { pcoa, ncoa });
-        if buffer && news {
+        if buffer && !self.buffer_prolonged {
             context.event(self.id(), Event::BufferStarted { ncoa });
         }
     }
@@ -217,6 +231,7 @@ impl Handover {
             ..
         } = self.announcement;
         let id = self.id();
+        self.arrived = context.now;
         context.event(id, Event::UnaReceived { ncoa });
         // UNA-06, UNA-12: the proxy first, or it would answer the mobile node's own probe.
         self.remove_proxy(context);
@@ -258,7 +273,7 @@ impl Handover {
         };
         self.take_back(context);
         match command {
-            Command::StartBuffering { .. } => self.buffer = false,
+            Command::StartBuffering { .. } => self.buffer = self.buffer_prolonged,
             _ => self.proxy = false,
         }
         let expected = self.state == State::Expected;
@@ -280,7 +295,7 @@ impl Handover {
     fn take_back(&mut self, context: &mut Context<'_>) {
         for command in context.outbox.withdraw(self.id()) {
             match command {
-                Command::StartBuffering { .. } => self.buffer = false,
+                Command::StartBuffering { .. } => self.buffer = self.buffer_prolonged,
                 Command::RemoveBuffer { .. } => self.buffer = true,
                 Command::AddProxyNd { .. } => self.proxy = false,
                 Command::RemoveProxyNd { .. } => self.proxy = true,

@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
-use crate::wire::{ApOutcome, ApTuple, MacAddr, PrRtAdv, PrRtAdvCode, RouterInfo};
+use crate::wire::{ApOutcome, ApTuple, MacAddr, PrRtAdv, PrRtAdvCode, Prefix, RouterInfo};
 
 use super::{AccessLink, InterfaceIndex, Peer};
 
 /// The access points and prefixes of this router and of its neighbors.
 #[derive(Clone, Debug)]
 pub(super) struct Neighborhood {
+    /// Of our own links.
+    prefixes: Vec<Prefix>,
     peers: Vec<Peer>,
     access_points: BTreeMap<MacAddr, Place>,
 }
@@ -42,17 +44,22 @@ impl Neighborhood {
             access_points.entry(access_point).or_insert(place);
         }
         Self {
+            prefixes: access.iter().map(|link| link.prefix).collect(),
             peers: peers.to_vec(),
             access_points,
         }
     }
 
-    /// The neighbor that `ncoa` is to be used at: the one with the longest prefix of it (FBU-14).
+    /// The neighbor that `ncoa` is to be used at: the one with the longest prefix of it (FBU-14),
+    /// unless a link of ours has one as long.
     pub(super) fn owner(&self, ncoa: Ipv6Addr) -> Option<&Peer> {
+        let ours = self.prefixes.iter().filter(|prefix| prefix.contains(ncoa));
+        let ours = ours.map(|prefix| prefix.length()).max();
         self.peers
             .iter()
             .filter(|peer| peer.prefix.contains(ncoa))
             .max_by_key(|peer| peer.prefix.length())
+            .filter(|peer| Some(peer.prefix.length()) > ours)
     }
 
     /// Whether `address` is that of a neighbor.

@@ -477,6 +477,8 @@ fn ask(request: &Request, context: &mut Context<'_>) -> Question {
             sequence, // HI-02
             assigned_address: false,
             buffer: context.config.buffering,
+            proxy: false,
+            forward: false,
             code: HiCode::PcoaSource, // HI-03: the FBU came from the PCoA
             mn_lla: Some(request.lla),
             pcoa: Some(request.pcoa),

@@ -12,7 +12,7 @@ use crate::wire::{
 
 use super::{
     AccessLink, Admin, Command, Counters, Event, HandoverKey, HandoverStatus, Input, Instant,
-    InterfaceIndex, LINK_MTU, Output, Reason, RouterConfig,
+    InterfaceIndex, LINK_MTU, Output, Reason, RouterConfig, SEQUENCE_OUT_OF_WINDOW,
     auth::{self, Addresses},
     nar::{self, Announcement, Next},
     neighborhood::Neighborhood,
@@ -87,7 +87,14 @@ struct Arrival<'a> {
 /// A refused FBU, and the FBack that says so if it was authentic.
 struct Refusal {
     reason: Reason,
-    answer: Option<(FastBindingStatus, HandoverKey)>,
+    answer: Option<Objection>,
+}
+
+/// What the FBack to a refused FBU says.
+struct Objection {
+    status: FastBindingStatus,
+    sequence: u16,
+    key: HandoverKey,
 }
 
 impl From<Reason> for Refusal {
@@ -291,10 +298,15 @@ impl AccessRouter {
             Err(Refusal { reason, answer }) => {
                 debug!(?reason, source = %arrival.source, "FBU refused");
                 self.counters.count(reason);
-                if let Some((status, key)) = answer {
+                if let Some(Objection {
+                    status,
+                    sequence,
+                    key,
+                }) = answer
+                {
                     let care_of = message.alternate_coa.unwrap_or(arrival.source);
                     let answer = Answer::refusal(status);
-                    self.acknowledge(arrival, message.sequence, care_of, answer, &key);
+                    self.acknowledge(arrival, sequence, care_of, answer, &key);
                 }
                 let source = arrival.source;
                 self.outbox
@@ -339,16 +351,29 @@ impl AccessRouter {
         if !auth::verify(arrival.bytes, authorization, &key.key, addresses) {
             return Err(Reason::BadAuthenticator.into()); // FBU-13
         }
-        // FBU-10, FBU-16. A replayed FBU is genuine, but old.
+        // FBU-10, FBU-16. A replayed FBU is genuine, but old. A mobile node that began to count
+        // anew must hear the last number, or it is locked out for as long as the key lives.
         let last = self.fbu_sequences.get(&pcoa);
-        if last.is_some_and(|&last| !is_newer(message.sequence, last)) {
-            return Err(Reason::StaleSequence.into());
+        if let Some(&last) = last.filter(|&&last| !is_newer(message.sequence, last)) {
+            let objection = Objection {
+                status: SEQUENCE_OUT_OF_WINDOW,
+                sequence: last,
+                key: key.clone(),
+            };
+            return Err(Refusal {
+                reason: Reason::StaleSequence,
+                answer: Some(objection),
+            });
         }
         self.fbu_sequences.insert(pcoa, message.sequence);
 
         let refuse = |reason, status| Refusal {
             reason,
-            answer: Some((status, key.clone())),
+            answer: Some(Objection {
+                status,
+                sequence: message.sequence,
+                key: key.clone(),
+            }),
         };
         let link = self
             .config
@@ -455,8 +480,10 @@ impl AccessRouter {
             return Err((HackCode::Prohibited, Reason::UnknownPeer));
         }
         // Code 1 is for mobile nodes that have moved already, 'S' for addresses that we assign:
-        // neither is offered so far. Of other codes we know nothing.
-        if message.code != HiCode::PcoaSource || message.assigned_address {
+        // neither is offered so far. Of other codes we know nothing, and 'P' and 'F' make it a
+        // message of Proxy Mobile IPv6 (EXT-02).
+        let foreign = message.proxy || message.forward;
+        if message.code != HiCode::PcoaSource || message.assigned_address || foreign {
             return Err((HackCode::Unspecified, Reason::Unsupported));
         }
         let missing = (HackCode::Unspecified, Reason::OptionMissing);

@@ -86,6 +86,8 @@ pub(super) struct Simulation {
     pub(super) gap: Option<Duration>,
     /// What stands: node, what, for which address.
     pub(super) installed: BTreeSet<(Node, &'static str, Ipv6Addr)>,
+    /// Commands that failed, of which their node does not know yet: it may undo them.
+    unreported: Vec<(Node, Command)>,
     /// Packets that the NAR holds.
     held: Vec<Bytes>,
 }
@@ -163,6 +165,7 @@ impl Simulation {
             attached: Some(Node::Par),
             gap: Some(Duration::from_millis(200)),
             installed: BTreeSet::new(),
+            unreported: Vec::new(),
             held: Vec::new(),
         }
     }
@@ -195,6 +198,12 @@ impl Simulation {
     /// Makes every command of this name fail, and says so after the outputs behind it.
     pub(super) fn fail_late(&mut self, node: Node, command: &'static str) {
         self.failures.push((node, command, true));
+    }
+
+    /// From now on all commands succeed, and no message is lost.
+    pub(super) fn repair(&mut self) {
+        self.failures.clear();
+        self.fates.clear();
     }
 
     pub(super) fn link(&mut self, event: LinkEvent) {
@@ -288,7 +297,6 @@ impl Simulation {
     }
 
     fn carry_out(&mut self, node: Node) {
-        let mut late = Vec::new();
         loop {
             let output = match node {
                 Node::Mn => self.mn.poll_output(),
@@ -307,15 +315,14 @@ impl Simulation {
                     match self.failures.iter().find(failing) {
                         None => self.execute(node, command),
                         Some((_, _, false)) => self.report_failure(node, command),
-                        Some((_, _, true)) => late.push(command),
+                        Some((_, _, true)) => self.unreported.push((node, command)),
                     }
                 }
             }
         }
-        if !late.is_empty() {
-            for command in late {
-                self.report_failure(node, command);
-            }
+        if !self.unreported.is_empty() {
+            let (node, command) = self.unreported.remove(0);
+            self.report_failure(node, command);
             self.carry_out(node);
         }
     }
@@ -375,7 +382,18 @@ impl Simulation {
     }
 
     fn remove(&mut self, node: Node, what: &'static str, address: Ipv6Addr) {
-        let stood = self.installed.remove(&(node, what, address));
+        let doubtful = |(of, command): &(Node, Command)| {
+            let subject = match *command {
+                Command::InstallTunnel { pcoa, .. } => ("tunnel", pcoa),
+                Command::StartBuffering { address, .. } => ("buffer", address),
+                Command::AddProxyNd { address, .. } => ("proxy", address),
+                Command::HoldUplink { pcoa, .. } => ("uplink", pcoa),
+                _ => return false,
+            };
+            *of == node && subject == (what, address)
+        };
+        let stood =
+            self.installed.remove(&(node, what, address)) || self.unreported.iter().any(doubtful);
         assert!(stood, "{node:?}: no {what} for {address} to remove");
     }
 

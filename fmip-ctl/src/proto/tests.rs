@@ -3,6 +3,7 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::{
     auth::{Addresses, sign},
@@ -133,6 +134,8 @@ const HI: HandoverInitiate = HandoverInitiate {
     sequence: 7,
     assigned_address: false,
     buffer: true,
+    proxy: false,
+    forward: false,
     code: HiCode::PcoaSource,
     mn_lla: Some(MN_LLA),
     pcoa: Some(PCOA),
@@ -552,7 +555,7 @@ fn rtsolpr_is_retransmitted_with_doubled_interval_but_never_above_its_rate() {
     );
     assert_eq!(
         simulation.events(Node::Mn),
-        [r#"{"event":"handover-failed","reason":"no-pr-rt-adv"}"#]
+        [r#"{"event":"handover-failed","reason":"no-prrtadv"}"#]
     );
     let (failed, ..) = simulation.log.last().expect("it failed");
     assert_eq!(*failed - start, Duration::from_millis(1800));
@@ -861,10 +864,58 @@ fn a_replayed_fbu_changes_nothing_as_long_as_its_key_lives() {
     simulation.inject(Node::Par, ACCESS, FBU.bytes());
     simulation.run(FOREVER);
     simulation.assert_clean();
-    let before = simulation.steps();
+    let before = commands(&simulation);
     simulation.inject(Node::Par, ACCESS, FBU.bytes());
     assert_eq!(simulation.par.counters().stale_sequence, 1);
-    assert_eq!(simulation.steps(), before);
+    assert_eq!(commands(&simulation), before);
+    assert_eq!(simulation.count("par: -> HI"), 1);
+    simulation.assert_clean();
+}
+
+#[test]
+fn a_mobile_node_that_lost_count_learns_the_last_number_and_goes_on() {
+    let mut simulation = Simulation::new();
+    let later = Fbu {
+        sequence: 1000,
+        ..FBU
+    };
+    simulation.inject(Node::Par, ACCESS, later.bytes());
+    simulation.run(FOREVER);
+    simulation.log.clear();
+    // It begins with 42.
+    run_from_impend(&mut simulation);
+    let sequence = |(_, packet): (_, Packet)| match packet.message {
+        Message::FastBindingUpdate(fbu) => fbu.sequence,
+        other => unreachable!("only FBUs were asked for, not {other:?}"),
+    };
+    let sequences: Vec<_> = simulation.messages(Node::Mn, "FBU").map(sequence).collect();
+    assert_eq!(sequences, [42, 1001]);
+    let (_, first) = &fbacks(&simulation)[0];
+    assert_eq!((first.status.value(), first.sequence), (135, 1000));
+    assert_eq!(simulation.count("nar: release-buffer"), 1);
+    simulation.assert_clean();
+}
+
+#[test]
+fn a_router_that_never_likes_the_number_is_given_up() {
+    let mut simulation = Simulation::new();
+    simulation.tamper(Node::Par, "FBack", |bytes| {
+        let mut packet = Packet::decode(bytes).unwrap();
+        if let Message::FastBindingAck(fback) = &mut packet.message {
+            fback.status = FastBindingStatus::Other(135);
+        }
+        let addresses = Addresses {
+            care_of: NCOA,
+            par: PAR,
+        };
+        *bytes = sign(packet, SPI, KEY, addresses).to_vec();
+    });
+    run_from_impend(&mut simulation);
+    assert_eq!(simulation.count("mn: -> FBU"), 4);
+    assert_eq!(
+        simulation.events(Node::Mn).last().unwrap(),
+        r#"{"event":"handover-failed","reason":"no-fback"}"#
+    );
     simulation.assert_clean();
 }
 
@@ -943,6 +994,20 @@ fn the_neighbor_with_the_longest_prefix_of_the_ncoa_is_asked() {
         let (_, hi) = simulation.messages(Node::Par, "HI").next().unwrap();
         assert_eq!(hi.destination, peer);
     }
+}
+
+#[test]
+fn an_address_of_our_own_link_is_not_in_a_neighbors_wider_prefix() {
+    let mut par = router_config(false);
+    par.peers[0].prefix = "2001:db8::/32".parse().unwrap();
+    let mut simulation = Simulation::with(mobile_node_config(), par, router_config(true));
+    let fbu = Fbu {
+        ncoa: Some("2001:db8:1::99".parse().unwrap()),
+        ..FBU
+    };
+    simulation.inject(Node::Par, ACCESS, fbu.bytes());
+    assert_eq!(simulation.par.counters().ncoa_outside_prefix, 1);
+    assert_nothing_changed(&simulation);
 }
 
 #[test]
@@ -1079,6 +1144,11 @@ fn an_hi_that_asks_for_what_we_do_not_do_is_refused() {
             assigned_address,
             ..HI
         },
+        HandoverInitiate { proxy: true, ..HI },
+        HandoverInitiate {
+            forward: true,
+            ..HI
+        },
     ] {
         let simulation = nar_hears(hi(PAR, message));
         assert_eq!(simulation.nar.counters().unsupported, 1);
@@ -1131,12 +1201,38 @@ fn an_ncoa_that_another_mobile_node_is_expected_with_is_refused() {
 fn a_mobile_node_that_left_and_returns_is_expected_anew() {
     let mut simulation = nar_hears(hi(PAR, HI));
     simulation.inject(Node::Nar, ACCESS, una(NCOA, MN_LLA).encode());
-    simulation.run(Duration::from_millis(10));
+    simulation.run(Duration::from_millis(500));
     let again = HandoverInitiate { sequence: 8, ..HI };
     simulation.inject(Node::Nar, CORE, hi(PAR, again));
     assert_eq!(simulation.nar.handovers()[0].state, "expected");
     assert_eq!(simulation.count("nar: remove-buffer"), 1);
     assert_eq!(simulation.count("nar: add-proxy-nd"), 2);
+    simulation.run(FOREVER);
+    simulation.assert_clean();
+}
+
+#[test]
+fn an_hi_that_the_mobile_node_overtook_does_not_send_it_away_again() {
+    let mut simulation = nar_hears(hi(PAR, HI));
+    simulation.inject(Node::Nar, ACCESS, una(NCOA, MN_LLA).encode());
+    simulation.run(Duration::from_millis(10));
+    // The FBU was sent again just before the FBack to the first came.
+    let again = HandoverInitiate { sequence: 8, ..HI };
+    simulation.inject(Node::Nar, CORE, hi(PAR, again));
+    assert_eq!(simulation.nar.handovers()[0].state, "arrived");
+    assert_eq!(simulation.count("nar: remove-buffer"), 0);
+    assert_eq!(
+        hack_codes(&simulation),
+        [HackCode::NcoaValid, HackCode::NcoaValid]
+    );
+    let sequences =
+        simulation
+            .messages(Node::Nar, "HAck")
+            .map(|(_, packet)| match packet.message {
+                Message::HandoverAck(hack) => hack.sequence,
+                other => unreachable!("only HAcks were asked for, not {other:?}"),
+            });
+    assert_eq!(sequences.collect::<Vec<_>>(), [7, 8]);
     simulation.run(FOREVER);
     simulation.assert_clean();
 }
@@ -1769,6 +1865,20 @@ fn a_nar_that_learns_of_a_failure_too_late_takes_its_word_back() {
 }
 
 #[test]
+fn a_buffer_that_cannot_be_prolonged_is_removed() {
+    let mut simulation = nar_hears(hi(PAR, HI));
+    simulation.fail(Node::Nar, "start-buffering");
+    let newer = HandoverInitiate { sequence: 8, ..HI };
+    simulation.inject(Node::Nar, CORE, hi(PAR, newer));
+    assert_eq!(simulation.count("nar: remove-buffer"), 1);
+    assert_eq!(
+        hack_codes(&simulation),
+        [HackCode::NcoaValid, HackCode::Resources]
+    );
+    simulation.assert_clean();
+}
+
+#[test]
 fn a_par_that_cannot_tunnel_refuses() {
     let mut simulation = Simulation::new();
     simulation.fail(Node::Par, "install-tunnel");
@@ -1963,4 +2073,156 @@ fn keys_do_not_appear_in_what_is_printed() {
     let key = format!("{KEY:?}");
     assert!(!router.contains(&key) && !mobile.contains(&key));
     assert!(router.contains("HandoverKey"));
+}
+
+/// One thing that happens in a random story.
+#[derive(Clone, Debug)]
+enum Happening {
+    Pass(u64),
+    Link(LinkEvent),
+    Lose(Node, &'static str),
+    Fail(Node, &'static str, bool),
+    Repair,
+    Fbu {
+        sequence: u16,
+        lifetime: u16,
+        host: u16,
+    },
+    Hi {
+        sequence: u16,
+        host: u16,
+        lla: u8,
+    },
+    Hack {
+        sequence: u16,
+        code: u8,
+    },
+    Una(u8),
+    Drained,
+    Noise(Node, Vec<u8>),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let node = || prop_oneof![Just(Node::Mn), Just(Node::Par), Just(Node::Nar)];
+    let access_point = || prop_oneof![Just(AP1), Just(AP1B), Just(AP2), Just(AP_UNKNOWN)];
+    let kind = proptest::sample::select(vec![
+        "RtSolPr", "PrRtAdv", "FBU", "FBack", "HI", "HAck", "NA",
+    ]);
+    let command = proptest::sample::select(vec![
+        "install-tunnel",
+        "start-buffering",
+        "release-buffer",
+        "add-proxy-nd",
+        "add-neighbor",
+        "hold-uplink",
+        "release-uplink",
+        "switch-link",
+        "configure-address",
+        "set-default-router",
+    ]);
+    let link = (0..4, access_point()).prop_map(|(event, access_point)| match event {
+        0 => LinkEvent::NewLinkDetected { access_point },
+        1 => LinkEvent::HandoverImpend { access_point },
+        2 => LinkEvent::LinkUp { access_point },
+        _ => LinkEvent::LinkDown,
+    });
+    prop_oneof![
+        6 => prop_oneof![0..30_u64, 0..400_u64, 0..40_000_u64].prop_map(Happening::Pass),
+        6 => link.prop_map(Happening::Link),
+        1 => (node(), kind).prop_map(|(from, kind)| Happening::Lose(from, kind)),
+        1 => (node(), command, any::<bool>())
+            .prop_map(|(of, command, late)| Happening::Fail(of, command, late)),
+        1 => Just(Happening::Repair),
+        3 => (1..40_u16, 0..3_u16, 0..3_u16).prop_map(|(sequence, lifetime, host)| {
+            Happening::Fbu { sequence, lifetime: lifetime * 15, host }
+        }),
+        3 => (1..5_u16, 0..3_u16, 1..3_u8)
+            .prop_map(|(sequence, host, lla)| Happening::Hi { sequence, host, lla }),
+        3 => (100..106_u16, prop_oneof![0..6_u8, 127..131_u8])
+            .prop_map(|(sequence, code)| Happening::Hack { sequence, code }),
+        2 => (1..3_u8).prop_map(Happening::Una),
+        1 => Just(Happening::Drained),
+        1 => (node(), proptest::collection::vec(any::<u8>(), 0..100))
+            .prop_map(|(to, bytes)| Happening::Noise(to, bytes)),
+    ]
+}
+
+fn tell(story: &[Happening]) -> Simulation {
+    let mut simulation = Simulation::new();
+    let ncoa = |host: u16| Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0xff, 0xfe00, 1 + host);
+    let lla = |last| MacAddr([2, 0, 0, 0, 0, last]);
+    for happening in story.iter().cloned() {
+        match happening {
+            Happening::Pass(millis) => simulation.run(Duration::from_millis(millis)),
+            Happening::Link(event) => simulation.link(event),
+            Happening::Lose(from, kind) => simulation.lose(from, kind, 1),
+            Happening::Fail(of, command, false) => simulation.fail(of, command),
+            Happening::Fail(of, command, true) => simulation.fail_late(of, command),
+            Happening::Repair => simulation.repair(),
+            Happening::Fbu {
+                sequence,
+                lifetime,
+                host,
+            } => {
+                let ncoa = Some(ncoa(host));
+                let fbu = Fbu {
+                    sequence,
+                    lifetime,
+                    ncoa,
+                    ..FBU
+                };
+                simulation.inject(Node::Par, ACCESS, fbu.bytes());
+            }
+            Happening::Hi {
+                sequence,
+                host,
+                lla: last,
+            } => {
+                let message = HandoverInitiate {
+                    sequence,
+                    ncoa: Some(ncoa(host)),
+                    mn_lla: Some(lla(last)),
+                    ..HI
+                };
+                simulation.inject(Node::Nar, CORE, hi(PAR, message));
+            }
+            Happening::Hack { sequence, code } => {
+                let bytes = hack(NAR, sequence, code.into(), None);
+                simulation.inject(Node::Par, CORE, bytes);
+            }
+            Happening::Una(last) => {
+                let bytes = una(NCOA, lla(last)).encode();
+                simulation.inject(Node::Nar, ACCESS, bytes);
+            }
+            Happening::Drained => {
+                let address = NCOA;
+                simulation.input(Node::Nar, Input::Drained { address });
+            }
+            Happening::Noise(to, bytes) => simulation.inject(to, ACCESS, bytes.into()),
+        }
+    }
+    simulation
+}
+
+proptest! {
+    /// The simulation itself objects to what is installed twice or removed without being there.
+    #[test]
+    fn whatever_happens_nothing_outlives_its_lifetime(
+        story in proptest::collection::vec(happening(), 0..40),
+    ) {
+        let mut simulation = tell(&story);
+        simulation.run(FOREVER);
+        simulation.assert_clean();
+    }
+
+    #[test]
+    fn whatever_happened_a_shutdown_removes_all_that_is_left(
+        story in proptest::collection::vec(happening(), 0..40),
+    ) {
+        let mut simulation = tell(&story);
+        for node in [Node::Mn, Node::Par, Node::Nar] {
+            simulation.input(node, Input::Admin(Admin::Shutdown));
+        }
+        simulation.assert_clean();
+    }
 }

@@ -19,6 +19,8 @@ use super::{
 pub(super) const FIXED_LEN: usize = 4;
 const ASSIGNED_ADDRESS: u8 = 1 << 7;
 const BUFFER: u8 = 1 << 6;
+const PROXY: u8 = 1 << 5;
+const FORWARD: u8 = 1 << 4;
 
 code! {
     /// Where the FBU behind a HI came from (RFC 5568 section 6.2.1.1; HI-03).
@@ -52,6 +54,11 @@ pub struct HandoverInitiate {
     pub assigned_address: bool,
     /// U: the new router is to buffer packets for the MN.
     pub buffer: bool,
+    /// P of RFC 5949: not a host-based handover but one of Proxy Mobile IPv6 (EXT-02). In RFC 5568
+    /// it is a reserved bit.
+    pub proxy: bool,
+    /// F of RFC 5949: asks for the packets buffered so far. In RFC 5568 it is a reserved bit.
+    pub forward: bool,
     /// Where the FBU came from.
     pub code: HiCode,
     /// The MN's link-layer address; always sent (HI-06).
@@ -103,6 +110,8 @@ impl HandoverInitiate {
             sequence,
             assigned_address: flags & ASSIGNED_ADDRESS != 0,
             buffer: flags & BUFFER != 0,
+            proxy: flags & PROXY != 0,
+            forward: flags & FORWARD != 0,
             code,
             mn_lla,
             pcoa,
@@ -115,7 +124,12 @@ impl HandoverInitiate {
     pub fn encode(&self, out: &mut impl BufMut) {
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         out.put_u16(self.sequence);
-        out.put_u8(flag(self.assigned_address, ASSIGNED_ADDRESS) | flag(self.buffer, BUFFER));
+        out.put_u8(
+            flag(self.assigned_address, ASSIGNED_ADDRESS)
+                | flag(self.buffer, BUFFER)
+                | flag(self.proxy, PROXY)
+                | flag(self.forward, FORWARD),
+        );
         out.put_u8(self.code.value());
         let mut options = Writer::new(out, DATA_OFFSET + FIXED_LEN);
         if let Some(address) = self.mn_lla {
@@ -149,16 +163,18 @@ mod tests {
         HandoverInitiate::decode(&mut &parts.concat()[..])
     }
 
-    /// GEN-11; among the ignored bits are the P and F of RFC 5949.
+    /// GEN-11; P and F are those of RFC 5949.
     #[test]
     fn every_flag_has_its_own_bit_and_the_rest_is_ignored() {
         for octet in 0..=255 {
             let message = decode(&[&[0, 1, octet, 0]]).unwrap();
             assert_eq!(message.assigned_address, octet & 0x80 != 0);
             assert_eq!(message.buffer, octet & 0x40 != 0);
+            assert_eq!(message.proxy, octet & 0x20 != 0);
+            assert_eq!(message.forward, octet & 0x10 != 0);
             let mut bytes = Vec::new();
             message.encode(&mut bytes);
-            assert_eq!(bytes[2], octet & 0xc0);
+            assert_eq!(bytes[2], octet & 0xf0);
         }
     }
 

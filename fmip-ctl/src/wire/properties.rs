@@ -178,7 +178,7 @@ fn fback() -> impl Strategy<Value = Message> {
 fn hi() -> impl Strategy<Value = Message> {
     let fields = (
         any::<u16>(),
-        any::<[bool; 2]>(),
+        any::<[bool; 4]>(),
         any::<u8>(),
         option::of(mac()),
         option::of(address()),
@@ -186,11 +186,21 @@ fn hi() -> impl Strategy<Value = Message> {
         unknown_mh(),
     );
     fields.prop_map(
-        |(sequence, [assigned_address, buffer], code, mn_lla, pcoa, ncoa, unknown)| {
+        |(
+            sequence,
+            [assigned_address, buffer, proxy, forward],
+            code,
+            mn_lla,
+            pcoa,
+            ncoa,
+            unknown,
+        )| {
             Message::HandoverInitiate(HandoverInitiate {
                 sequence,
                 assigned_address,
                 buffer,
+                proxy,
+                forward,
                 code: code.into(),
                 mn_lla,
                 pcoa,

@@ -378,6 +378,8 @@ fn hi_is_figure_6() {
                 sequence: 0xfffe,
                 assigned_address: false,
                 buffer: true,
+                proxy: false,
+                forward: false,
                 code: HiCode::PcoaSource,
                 mn_lla: Some(MN),
                 pcoa: Some(address("2001:db8:1::11")),

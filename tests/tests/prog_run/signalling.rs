@@ -71,6 +71,8 @@ fn messages() -> [Message; 6] {
             sequence: 1,
             assigned_address: false,
             buffer: true,
+            proxy: false,
+            forward: false,
             code: HiCode::PcoaSource,
             mn_lla: Some(MAC),
             pcoa: Some(PCOA),

@@ -304,6 +304,9 @@ impl Controller {
 
     /// Carries out all that the core wants done.
     async fn carry_out(&mut self) {
+        // The time of the events is that of the decision: a message is answered, and its answer
+        // timed by another process, before this one knows that the message has been sent.
+        let decided_ns = monotonic_ns();
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Transmit(transmit) => {
@@ -324,7 +327,7 @@ impl Controller {
                 }
                 Output::Event(event) => {
                     info!(?event);
-                    self.events.publish(monotonic_ns(), &event);
+                    self.events.publish(decided_ns, &event);
                 }
             }
         }

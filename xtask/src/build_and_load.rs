@@ -68,6 +68,15 @@ pub(crate) fn command_line() -> clap::Command {
                 .action(ArgAction::SetTrue)
                 .help("Show what the build prints"),
         )
+        .arg(
+            Arg::new("lab")
+                .last(true)
+                .num_args(0..)
+                .value_name("ARGS")
+                .value_parser(value_parser!(OsString))
+                .conflicts_with("config")
+                .help("More options of the lab, such as --log-level debug"),
+        )
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
@@ -127,6 +136,12 @@ fn lab_arguments(controller: &Path, matches: &ArgMatches) -> Vec<OsString> {
             arguments.push(format!("--{name}").into());
         }
     }
+    arguments.extend(
+        matches
+            .get_many::<OsString>("lab")
+            .unwrap_or_default()
+            .cloned(),
+    );
     arguments
 }
 
@@ -150,6 +165,10 @@ mod tests {
         assert_eq!(
             arguments("build-and-load --json --rate 5000 --gap-ms 0 --keep").join(" ".as_ref()),
             "handover --fmip-ctl /t/fmip-ctl --gap-ms 0 --rate 5000 --size 200 --json --keep"
+        );
+        assert_eq!(
+            arguments("build-and-load --gap-ms 50 -- --drain burst").join(" ".as_ref()),
+            "handover --fmip-ctl /t/fmip-ctl --gap-ms 50 --rate 1000 --size 200 --drain burst"
         );
     }
 

@@ -19,7 +19,8 @@ mod test;
 mod toolchain;
 
 fn command_line() -> Command {
-    Command::new("cargo xtask")
+    Command::new("xtask")
+        .bin_name("cargo xtask")
         .about("Sets up this machine for fmip, builds it, shows a handover, runs the tests")
         .subcommand_required(true)
         .arg_required_else_help(true)

@@ -5,7 +5,7 @@
 //! the rest runs in parallel.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
     process::{Command, ExitCode, Stdio},
     time::Instant,
 };
@@ -20,7 +20,7 @@ const KERNEL_TESTS: &str = "fmip-tests";
 
 pub(crate) fn command_line() -> clap::Command {
     clap::Command::new("test")
-        .about("Runs all tests; as root also those that need the kernel")
+        .about("Runs all tests; those that need the kernel skip themselves without root")
         .arg(
             Arg::new("package")
                 .long("package")
@@ -46,7 +46,6 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let start = Instant::now();
     setup::ensure()?;
     let package = matches.get_one::<String>("package").map(String::as_str);
-    let root = machine::is_root();
     let mut tally = Tally::default();
     let mut failed = false;
 
@@ -61,9 +60,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         };
         failed |= !run_tests(command, matches, &[], &mut tally)?;
     }
-    let kernel_tests = package.is_none_or(|package| package == KERNEL_TESTS);
-    if kernel_tests && root {
-        machine::check_kernel()?;
+    if package.is_none_or(|package| package == KERNEL_TESTS) {
+        if machine::is_root() {
+            machine::check_kernel()?;
+        }
         let built = step::build(
             "building the controller for the tests",
             &["--release", "--package", "fmip-ctl", "--bins"],
@@ -77,17 +77,19 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         failed |= !run_tests(command, matches, &["--test-threads=1"], &mut tally)?;
     }
 
-    if kernel_tests && !root {
+    if tally.skipped > 0 && !machine::is_root() {
         println!(
-            "xtask test: SKIPPED the tests of {KERNEL_TESTS}: network namespaces and BPF programs need root"
+            "xtask test: run as root for the tests of network namespaces and BPF programs, which \
+             were skipped"
         );
     }
     println!(
-        "xtask test: {}: {} passed, {} failed, {} ignored in {} test programs, {} s",
+        "xtask test: {}: {} passed, {} failed, {} ignored, {} skipped in {} test programs, {} s",
         if failed { "FAILED" } else { "ok" },
-        tally.passed,
+        tally.passed.saturating_sub(tally.skipped),
         tally.failed,
         tally.ignored,
+        tally.skipped,
         tally.programs,
         start.elapsed().as_secs()
     );
@@ -108,15 +110,21 @@ fn run_tests(
     command.args(matches.get_one::<String>("filter"));
     command.arg("--").args(harness);
     command.args(matches.get_many::<String>("harness").unwrap_or_default());
-    let mut child = command
+    // One pipe for both, so that cargo's headings stay above what they announce.
+    let (output, input) = io::pipe().context("cannot make a pipe")?;
+    command
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run cargo test")?;
-    let stdout = child.stdout.take().expect("standard output is piped");
-    for line in BufReader::new(stdout).split(b'\n') {
+        .stdout(input.try_clone().context("cannot share a pipe")?)
+        .stderr(input);
+    if io::stdout().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let mut child = command.spawn().context("cannot run cargo test")?;
+    // It holds the pipe's other end, without which the pipe would never end.
+    drop(command);
+    for line in BufReader::new(output).split(b'\n') {
         let line = line.context("cannot read what cargo test prints")?;
-        let mut out = std::io::stdout().lock();
+        let mut out = io::stdout().lock();
         out.write_all(&line)?;
         out.write_all(b"\n")?;
         tally.read(&String::from_utf8_lossy(&line));
@@ -131,11 +139,17 @@ struct Tally {
     passed: u32,
     failed: u32,
     ignored: u32,
+    /// Tests that passed because they found that they cannot run here, and said so.
+    skipped: u32,
 }
 
 impl Tally {
-    /// Counts `test result: ok. 3 passed; 0 failed; 1 ignored; ...`, and no other line.
+    /// Counts `test result: ok. 3 passed; 0 failed; 1 ignored; ...` and `SKIPPED: why`.
     fn read(&mut self, line: &str) {
+        // Not at the line's start: the harness has written `test name ... ` before it.
+        if line.contains("SKIPPED") {
+            self.skipped += 1;
+        }
         let Some((_, counts)) = line
             .strip_prefix("test result: ")
             .and_then(|result| result.split_once(". "))
@@ -168,6 +182,7 @@ mod tests {
         for line in [
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
             "test a ... ok",
+            "test b ... SKIPPED: b: network namespaces need root",
             "test result: FAILED. 2 passed; 5 failed; 0 ignored; 0 measured; 7 filtered out; finished in 0.00s",
         ] {
             tally.read(line);
@@ -178,7 +193,8 @@ mod tests {
                 programs: 2,
                 passed: 5,
                 failed: 5,
-                ignored: 1
+                ignored: 1,
+                skipped: 1,
             }
         );
     }

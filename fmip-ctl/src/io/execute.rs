@@ -29,6 +29,8 @@ pub struct Executor {
 struct Uplink {
     ncoa: Ipv6Addr,
     interface: InterfaceIndex,
+    /// The node is behind its new router, which stays the default one when the tunnel ends.
+    arrived: bool,
 }
 
 impl Executor {
@@ -103,11 +105,22 @@ impl Executor {
             } => {
                 let hop = self.next_hop(interface, router_lla)?;
                 self.maps.add_local(ncoa)?;
-                self.uplinks.insert(pcoa, Uplink { ncoa, interface });
+                let uplink = Uplink {
+                    ncoa,
+                    interface,
+                    arrived: false,
+                };
+                self.uplinks.insert(pcoa, uplink);
                 self.maps
                     .hold_uplink(pcoa, ncoa, par, hop, expires.as_nanos())
             }
-            Command::ReleaseUplink { pcoa, expires } => self.release(pcoa, expires.as_nanos()),
+            Command::ReleaseUplink { pcoa, expires } => {
+                self.release(pcoa, expires.as_nanos())?;
+                if let Some(uplink) = self.uplinks.get_mut(&pcoa) {
+                    uplink.arrived = true;
+                }
+                Ok(())
+            }
             Command::RemoveUplink { pcoa } => self.remove_uplink(pcoa).await,
             Command::ConfigureAddress {
                 interface,
@@ -185,9 +198,11 @@ impl Executor {
         self.unbind(pcoa)?;
         if let Some(uplink) = self.uplinks.remove(&pcoa) {
             self.maps.remove_local(uplink.ncoa)?;
-            self.netlink
-                .restore_default_router(uplink.interface)
-                .await?;
+            if !uplink.arrived {
+                self.netlink
+                    .restore_default_router(uplink.interface)
+                    .await?;
+            }
         }
         Ok(())
     }

@@ -12,8 +12,8 @@ use aya_log::EbpfLogger;
 use serde::Serialize;
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    signal::unix::{SignalKind, signal},
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::{self, UnboundedReceiver, unbounded_channel},
     time::sleep,
 };
 use tracing::{debug, info, warn};
@@ -35,7 +35,7 @@ use crate::{
         BufferStatus, Count, Status,
         control::{ControlSocket, EventBus, Order, orders},
     },
-    proto::{self, AccessRouter, Admin, Input, Instant, MobileNode, Output},
+    proto::{self, AccessRouter, Admin, Command, Input, Instant, MobileNode, Output},
 };
 
 /// Loads the programs as the configuration says and runs until it is told to end; then removes all
@@ -46,6 +46,8 @@ use crate::{
 /// refuses something. Nothing is left behind then.
 pub async fn run(config: Config) -> Result<()> {
     check::preconditions()?;
+    // Before anything is changed: who interrupts the loading gets everything undone, too.
+    let ending = Ending::new()?;
     let mut netlink = Netlink::connect().await?;
     let interfaces = netlink.resolve(&config.interface_names()).await?;
     let machine = Machine::new(&config, &interfaces)?;
@@ -67,8 +69,31 @@ pub async fn run(config: Config) -> Result<()> {
         events: EventBus::default(),
     };
     controller
-        .run(&config, loaded.signals, loaded.reports)
+        .run(&config, loaded.signals, loaded.reports, ending)
         .await
+}
+
+/// The signals that ask the controller to end.
+struct Ending {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Ending {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+        })
+    }
+
+    /// Waits for either.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// What is loaded, ready to be driven.
@@ -250,56 +275,60 @@ impl Controller {
     async fn run(
         mut self,
         config: &Config,
-        mut signals: Signals,
-        mut reports: UnboundedReceiver<Report>,
+        signals: Signals,
+        reports: UnboundedReceiver<Report>,
+        ending: Ending,
     ) -> Result<()> {
-        let result = self.serve(config, &mut signals, &mut reports).await;
+        let (order_sender, order_receiver) = orders();
+        let socket =
+            ControlSocket::start(&config.control_socket, order_sender, self.events.clone());
+        let result = match &socket {
+            Ok(_) => {
+                info!(role = self.role, control = %config.control_socket.display(), "ready");
+                self.serve(signals, reports, order_receiver, ending).await
+            }
+            Err(_) => Ok(()),
+        };
         self.machine.handle_input(Input::Admin(Admin::Shutdown));
         self.carry_out().await;
         self.executor.end().await;
+        // Last, so that those who watch see the end of the handovers.
+        socket?.stop().await;
         info!("unloaded");
         result
     }
 
     async fn serve(
         &mut self,
-        config: &Config,
-        signals: &mut Signals,
-        reports: &mut UnboundedReceiver<Report>,
+        mut signals: Signals,
+        mut reports: UnboundedReceiver<Report>,
+        mut orders: mpsc::Receiver<Order>,
+        mut ending: Ending,
     ) -> Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-        let (order_sender, mut order_receiver) = orders();
-        let socket =
-            ControlSocket::start(&config.control_socket, order_sender, self.events.clone())?;
-        info!(role = self.role, control = %config.control_socket.display(), "ready");
-        let result = loop {
+        loop {
             self.carry_out().await;
             tokio::select! {
-                received = signals.receive() => match received {
-                    Ok(received) => self.machine.handle_input(Input::Packet {
+                received = signals.receive() => {
+                    let received = received?;
+                    self.machine.handle_input(Input::Packet {
                         interface: received.interface,
                         link_source: received.link_source,
                         bytes: received.packet,
-                    }),
-                    Err(error) => break Err(error),
-                },
+                    });
+                }
                 Some(report) = reports.recv() => self.handle_report(report),
-                Some(order) = order_receiver.recv() => {
+                Some(order) = orders.recv() => {
                     if let Order::Shutdown { reply } = order {
                         // Whether the client still listens does not matter.
                         let _ = reply.send(Ok(()));
-                        break Ok(());
+                        return Ok(());
                     }
                     self.handle_order(order);
                 }
                 () = until(self.machine.poll_timeout()) => self.machine.handle_timeout(),
-                _ = interrupt.recv() => break Ok(()),
-                _ = terminate.recv() => break Ok(()),
+                () = ending.asked() => return Ok(()),
             }
-        };
-        socket.stop().await;
-        result
+        }
     }
 
     /// Carries out all that the core wants done.
@@ -361,9 +390,18 @@ impl Controller {
                     info!(buffer, packets, "discarded");
                 }
             }
-            // The buffer's binding expires, and the core with it.
             Report::Failed { address, error } => {
                 warn!(%address, "cannot release the buffer: {error}");
+                let expires = now();
+                let command = match self.machine {
+                    Machine::Router(_) => Command::ReleaseBuffer { address, expires },
+                    Machine::MobileNode(_) => Command::ReleaseUplink {
+                        pcoa: address,
+                        expires,
+                    },
+                };
+                self.machine
+                    .handle_input(Input::CommandFailed { command, error });
             }
         }
     }

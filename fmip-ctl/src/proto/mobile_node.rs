@@ -361,12 +361,6 @@ impl MobileNode {
     fn arrive(&mut self, now: Instant, destination: Destination, expires: Instant) {
         let interface = self.config.interface;
         let Destination { router, ncoa } = destination;
-        let default_router = Command::SetDefaultRouter {
-            interface,
-            router: router.address,
-            link_address: router.lla,
-        };
-        self.outbox.command(Owner, default_router);
         self.announce(now, destination, expires, self.config.timers.una_retries); // UNA-01
         let release = Command::ReleaseUplink {
             pcoa: self.config.pcoa,
@@ -742,6 +736,14 @@ impl MobileNode {
         };
         self.outbox.command(Owner, hold);
         self.uplink = true;
+        // Before the move: while there is no link the kernel forgets its neighbors, and packets
+        // that wait for one to be resolved would not come as far as the hold.
+        let default_router = Command::SetDefaultRouter {
+            interface: self.config.interface,
+            router: destination.router.address,
+            link_address: destination.router.lla,
+        };
+        self.outbox.command(Owner, default_router);
         self.set_phase(Phase::Switching {
             destination,
             expires,

@@ -277,7 +277,8 @@ pub enum Command {
         /// When the data path stops by itself.
         expires: Instant,
     },
-    /// MN: undoes `HoldUplink`.
+    /// MN: undoes `HoldUplink`; and `SetDefaultRouter` too, unless `ReleaseUplink` told that the
+    /// node has arrived behind that router.
     RemoveUplink {
         /// Previous care-of address.
         pcoa: Ipv6Addr,
@@ -292,7 +293,7 @@ pub enum Command {
         /// Of the new link's prefix, 0..=128.
         prefix_length: u8,
     },
-    /// MN: makes the NAR its default router.
+    /// MN: makes the NAR its default router, before the link is there (see `RemoveUplink`).
     SetDefaultRouter {
         /// Where.
         interface: InterfaceIndex,

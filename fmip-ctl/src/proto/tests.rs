@@ -34,8 +34,8 @@ const PREPARING: &[&str] = &[
 ];
 const MOVING: &[&str] = &[
     "mn: hold-uplink",
-    "mn: switch-link",
     "mn: set-default-router",
+    "mn: switch-link",
     "mn: -> na",
     "mn: release-uplink",
     "mn: configure-address",
@@ -289,12 +289,12 @@ fn the_commands_carry_the_addresses_links_and_lifetimes_of_the_handover() {
                 router_lla: NAR_LLA,
                 expires: at(18 + 30_000),
             },
-            Command::SwitchLink { access_point: AP2 },
             Command::SetDefaultRouter {
                 interface: ACCESS,
                 router: NAR,
                 link_address: NAR_LLA,
             },
+            Command::SwitchLink { access_point: AP2 },
             Command::ReleaseUplink {
                 pcoa: PCOA,
                 expires: at(18 + 30_000),

@@ -3,7 +3,6 @@
 
 pub mod check;
 pub mod drain;
-mod ethtool;
 pub mod execute;
 pub mod load;
 pub mod maps;

@@ -35,7 +35,6 @@ use rustix::io::Errno;
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-use super::ethtool;
 use crate::{config::Interface, wire::MacAddr};
 
 /// Whose routes, addresses, neighbor and proxy entries ours are (`rtm_protocol`, `IFA_PROTO`,
@@ -220,8 +219,6 @@ impl Netlink {
             let path = interface_sysctl(end, "disable_ipv6");
             fs::write(&path, "1").with_context(|| format!("cannot write {}", path.display()))?;
         }
-        // Without it, or a program there, the kernel hands no redirected packet to that end.
-        ethtool::enable_gro(peer).with_context(|| format!("cannot turn GRO of {peer} on"))?;
         for end in PARKED {
             self.handle
                 .link()

@@ -5,9 +5,9 @@ use std::time::Duration;
 use fmip_tests::{
     AccessPoint, Lab,
     capture::Watch,
-    controller::{Controller, Controllers},
+    controller::{Controller, Controllers, Role},
     handover::Prepared,
-    testing,
+    testing::{self, Traces},
     wait::{SOON, elapse},
     wait_until,
 };
@@ -61,4 +61,28 @@ fn the_previous_router_dying_leaves_nothing_redirected() {
 #[test]
 fn the_new_router_dying_leaves_nothing_redirected() {
     assert_redirection_ends(|controllers| &mut controllers.nar);
+}
+
+#[test]
+fn a_new_controller_removes_what_a_killed_one_left() {
+    let Some(_turn) = testing::turn() else { return };
+    let settings = testing::settings();
+    let lab = Lab::build().unwrap();
+    let before = Traces::of(&lab.nar).unwrap();
+    let mut controllers = Controllers::start(&lab, &settings).unwrap();
+    Prepared::start(&controllers)
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", controllers.account()));
+    controllers.nar.process.signal(Signal::KILL).unwrap();
+    controllers.nar.process.wait(SOON).unwrap();
+    assert_eq!(testing::proxies(&lab.nar).unwrap().len(), 1);
+
+    controllers.nar = Controller::start(&lab, Role::Nar, &settings).unwrap();
+    controllers.nar.wait_ready().unwrap();
+    assert!(testing::proxies(&lab.nar).unwrap().is_empty());
+    controllers.nar.process.signal(Signal::TERM).unwrap();
+    assert!(controllers.nar.process.wait(SOON).unwrap().success());
+    // All but the value of proxy_ndp from before the one that was killed, which nobody knows any more.
+    let mut after = Traces::of(&lab.nar).unwrap();
+    after.proxy_ndp.clone_from(&before.proxy_ndp);
+    assert_eq!(after, before);
 }

@@ -79,7 +79,18 @@ pub(crate) fn parse(packet: &impl Packet) -> Headers {
 /// The IPv6 header at `offset`, if the packet holds what it announces.
 #[inline(always)]
 pub(crate) fn ipv6_at(packet: &impl Packet, offset: usize) -> Option<Ipv6> {
-    let header = packet.read::<Ipv6>(offset)?;
+    // In five words and taken apart here: read as the structure, the compiler copies the addresses
+    // octet by octet.
+    let [first, a, b, c, d] = packet.read::<[u64; 5]>(offset)?;
+    let first = u64::from_be(first);
+    let header = Ipv6 {
+        version_class_flow: ((first >> 32) as u32).to_be(),
+        payload_length: ((first >> 16) as u16).to_be(),
+        next_header: (first >> 8) as u8,
+        hop_limit: first as u8,
+        source: Address([a, b]),
+        destination: Address([c, d]),
+    };
     // A payload length of 0 is a jumbogram (RFC 2675) or nothing at all: neither can be tunnelled.
     if !header.is_version_6()
         || header.payload_length == 0

@@ -197,18 +197,14 @@ impl Queue {
         add(unsafe { &raw mut (*self.pool).used }, 1);
         let result = self
             .fill(packet, form, outer, length, index)
-            .and_then(|()| {
-                buffer::put(self, index).map_err(|error| match error {
-                    PutError::Closed => Refused::Closed,
-                    PutError::Contended => Refused::Because(Reason::Contended),
-                })
-            });
+            .and_then(|arrival| self.put(index, arrival));
         if result.is_err() {
             self.free(index);
         }
         result
     }
 
+    /// Copies the packet into a slot; when it did, on the clock of [`now`].
     #[inline(always)]
     fn fill(
         &self,
@@ -217,7 +213,7 @@ impl Queue {
         outer: impl FnOnce(*mut u8),
         length: u64,
         index: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<u64, Refused> {
         const UNCHANGEABLE: Refused = Refused::Because(Reason::Unchangeable);
         let slot = slot_at(index).ok_or(UNCHANGEABLE)?;
         let arrival = now();
@@ -250,13 +246,32 @@ impl Queue {
                 Form::Tunnelled => outer(frame),
             }
             (*slot).arrival_ns = arrival;
-            let buffer = self.buffer;
-            (*buffer).last_ns = arrival;
-            if add(&raw mut (*buffer).held, 1) == 0 {
-                (*buffer).first_ns = arrival;
-            }
         }
-        Ok(())
+        Ok(arrival)
+    }
+
+    /// Puts a slot, filled at `arrival`, behind all others.
+    #[inline(always)]
+    fn put(&self, index: u64, arrival: u64) -> Result<(), Refused> {
+        let buffer = self.buffer;
+        // SAFETY: fields of a map element.
+        let held = unsafe {
+            (*buffer).last_ns = arrival;
+            &raw mut (*buffer).held
+        };
+        // Counted before it is put, so that no one sees more packets leave than came.
+        if add(held, 1) == 0 {
+            // SAFETY: as above.
+            unsafe { (*buffer).first_ns = arrival };
+        }
+        let result = buffer::put(self, index);
+        if result.is_err() {
+            add(held, 1_u64.wrapping_neg());
+        }
+        result.map_err(|error| match error {
+            PutError::Closed => Refused::Closed,
+            PutError::Contended => Refused::Because(Reason::Contended),
+        })
     }
 
     /// Takes the oldest packet. One taker at a time: the drain program.

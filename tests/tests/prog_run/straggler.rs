@@ -2,7 +2,7 @@
 //! in while the last ones are drained and the buffer is switched to direct delivery.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -25,9 +25,11 @@ use crate::{
 };
 
 /// How often the race is run.
-const ROUNDS: u32 = 100;
+const ROUNDS: u32 = 200;
 /// Frames of one run of the drain: what the ring of a veth takes with ease.
 const BATCH: u32 = 32;
+/// Packets that are held before the drain begins: the feeder is in full run by then.
+const HEAD_START: u32 = 10;
 /// Packets that go straight on before a round ends.
 const DELIVERED: u32 = 50;
 const XDP_DROP: u32 = 1;
@@ -73,13 +75,17 @@ fn race(bench: &mut Bench, receiver: &Receiver, buffer: u32) -> Result<u32> {
     let router: &Xdp = ebpf.program(ROUTER).context("no router")?.try_into()?;
     let drain: &Xdp = ebpf.program(DRAIN).context("no drain")?.try_into()?;
     let failed = AtomicBool::new(false);
+    let fed = AtomicU32::new(0);
 
     let (held, released) = thread::scope(|scope| {
         let feeder = scope.spawn(|| {
-            let result = feed(router, &failed);
+            let result = feed(router, &fed, &failed);
             failed.fetch_or(result.is_err(), Ordering::Relaxed);
             result
         });
+        while fed.load(Ordering::Relaxed) < HEAD_START && !failed.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
         let released = release_and_close(drain, drain_maps, receiver, buffer, &failed);
         failed.fetch_or(released.is_err(), Ordering::Relaxed);
         (feeder.join().expect("no panic inside"), released)
@@ -99,7 +105,7 @@ fn race(bench: &mut Bench, receiver: &Receiver, buffer: u32) -> Result<u32> {
 }
 
 /// Feeds packets until enough of them went straight on; how many were held before.
-fn feed(router: &Xdp, failed: &AtomicBool) -> Result<u32> {
+fn feed(router: &Xdp, fed: &AtomicU32, failed: &AtomicBool) -> Result<u32> {
     let mut held = 0;
     let mut delivered = 0;
     for number in 0.. {
@@ -115,6 +121,7 @@ fn feed(router: &Xdp, failed: &AtomicBool) -> Result<u32> {
                     "packet {number} did not go straight on, but those before it did"
                 );
                 held += 1;
+                fed.store(held, Ordering::Relaxed);
             }
             XDP_REDIRECT => delivered += 1,
             other => anyhow::bail!("packet {number}: verdict {other}"),

@@ -51,7 +51,7 @@ reasons! {
     NodeFull = 11, "drop-node-full";
     /// Not held: all slots of the pool are in use.
     PoolFull = 12, "drop-pool-full";
-    /// Not held: longer than a slot.
+    /// Not held: longer than a slot, or several packets that the kernel has merged into one.
     TooLong = 13, "drop-too-long";
     /// Not held: other processors kept winning the race for the buffer.
     Contended = 14, "drop-contended";

@@ -154,7 +154,7 @@ impl Queue {
             Form::Tunnelled => TUNNEL_HEADER as u64,
         };
         // The constant bounds are for the verifier, too.
-        if length <= IPV6 as u64 || length + room > FRAME_BYTES as u64 {
+        if length <= IPV6 as u64 || length + room > FRAME_BYTES as u64 || packet.is_merged() {
             return Err(Refused::Because(Reason::TooLong));
         }
         let buffer = self.buffer;

@@ -11,6 +11,7 @@
 #![allow(internal_features)]
 
 mod buffer;
+mod checksum;
 mod count;
 mod drain;
 mod forward;

@@ -8,7 +8,7 @@ use fmip_common::{
 use crate::{
     Outcome,
     buffer::{Form, Put, Queue},
-    forward,
+    checksum, forward,
     lookup::{self, Lookup},
     maps::PARKED,
     packet::{TUNNEL_HEADER, TcPacket},
@@ -86,6 +86,8 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
     };
     match queue.hold(packet, Form::Tunnelled, |frame| {
         write_headers(frame, &inner, binding);
+        // SAFETY: a slot's frame, which is the caller's until it is put.
+        unsafe { checksum::finish(frame, &inner) };
     }) {
         Put::Ended(Reason::Held) => sink(),
         Put::Ended(reason) => Outcome::Drop(reason),

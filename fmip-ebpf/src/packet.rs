@@ -25,6 +25,8 @@ pub(crate) trait Packet {
     fn length(&self) -> u64;
     /// The interface it came in on, or (TC, egress) goes out of.
     fn interface(&self) -> u32;
+    /// Whether it is several packets, which the kernel will cut apart on their way out (GSO).
+    fn is_merged(&self) -> bool;
     /// Copies `length` octets from `offset` on; `false` if there are not so many.
     ///
     /// # Safety
@@ -143,6 +145,10 @@ impl Packet for XdpPacket {
         unsafe { (*self.ctx).ingress_ifindex }
     }
     #[inline(always)]
+    fn is_merged(&self) -> bool {
+        false
+    }
+    #[inline(always)]
     unsafe fn copy(&self, offset: u32, to: *mut u8, length: u32) -> bool {
         // SAFETY: as the caller says.
         unsafe { bpf_xdp_load_bytes(self.ctx, offset, to.cast(), length) == 0 }
@@ -201,6 +207,11 @@ impl Packet for TcPacket<'_> {
     fn interface(&self) -> u32 {
         // SAFETY: the context is the kernel's.
         unsafe { (*self.ctx.skb.skb).ifindex }
+    }
+    #[inline(always)]
+    fn is_merged(&self) -> bool {
+        // SAFETY: the context is the kernel's.
+        unsafe { (*self.ctx.skb.skb).gso_size > 0 }
     }
     #[inline(always)]
     unsafe fn copy(&self, offset: u32, to: *mut u8, length: u32) -> bool {

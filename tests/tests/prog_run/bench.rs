@@ -165,18 +165,27 @@ impl Bench {
 
     /// A packet that comes in at the mobile node.
     pub(crate) fn mobile_in(&mut self, frame: &[u8]) -> Result<Ran> {
-        self.classifier(MOBILE_IN, frame)
+        self.classifier(MOBILE_IN, frame, None)
     }
 
     /// A packet that goes out of the mobile node.
     pub(crate) fn mobile_out(&mut self, frame: &[u8]) -> Result<Ran> {
-        self.classifier(MOBILE_OUT, frame)
+        self.classifier(MOBILE_OUT, frame, None)
     }
 
-    fn classifier(&mut self, name: &str, frame: &[u8]) -> Result<Ran> {
+    /// As [`Bench::mobile_out`], for what the kernel will cut into segments of `segment` octets.
+    pub(crate) fn mobile_out_merged(&mut self, frame: &[u8], segment: u32) -> Result<Ran> {
+        // struct __sk_buff, up to and with gso_size.
+        let mut context = vec![0; 184];
+        context[164..168].copy_from_slice(&2_u32.to_ne_bytes());
+        context[176..180].copy_from_slice(&segment.to_ne_bytes());
+        self.classifier(MOBILE_OUT, frame, Some(&context))
+    }
+
+    fn classifier(&mut self, name: &str, frame: &[u8], context: Option<&[u8]>) -> Result<Ran> {
         let program = self.programs.classifier(name)?;
         let before = counts(&self.maps)?;
-        let (value, frame) = run(program, frame, None)?;
+        let (value, frame) = run(program, frame, context)?;
         Ok(Ran {
             verdict: Verdict::of_tc(value),
             frame,

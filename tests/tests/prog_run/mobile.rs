@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use fmip_common::{
-    buffer::{DRAIN_CLOSE, DRAIN_RELEASE, OUTCOME_DONE},
+    buffer::{DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_RELEASE, OUTCOME_DONE},
     limits::FRAME_BYTES,
     reason::Reason,
 };
@@ -10,9 +10,11 @@ use fmip_ctl::io::monotonic_ns;
 
 use crate::{
     bench::{Bench, NEXT_HOP_MAC, OUT_MAC, Ran, Router, Verdict, address::*, on_bench, on_router},
-    packets::{ETHERNET, ICMPV6, IPV6, Packet},
+    packets::{ETHERNET, ICMPV6, IPV6, Packet, UDP},
     receiver::Receiver,
 };
+
+const TCP: u8 = 6;
 
 /// What a slot holds, but for the link-layer addresses, which it gets when it is released.
 fn held(bench: &Bench, slot: u32) -> Result<Packet> {
@@ -262,6 +264,62 @@ fn the_longest_packet_that_fits_with_its_outer_header_is_held() {
         let sent = Packet::udp(PCOA, CN, longest + 1).octets();
         let ran = bench.mobile_out(&sent)?;
         ran.is_frame(Verdict::Drop, Reason::TooLong, &sent);
+        Ok(())
+    });
+}
+
+/// What this node sends has, where its interface can compute checksums, the pseudo-header's sum in
+/// place of one (CHECKSUM_PARTIAL). What leaves by the drain is computed by nobody any more.
+#[test]
+fn the_checksum_of_a_held_packet_is_finished() {
+    on_router(|bench, router| {
+        let buffer = bench.hold_uplink(router)?;
+        for (next_header, at) in [(UDP, 6), (TCP, 16)] {
+            for octets in [20, 21, 22, 23, 24, 511, 512, 513, 1025, 1400, 1922] {
+                let mut sent = Packet::udp(PCOA, CN, octets);
+                sent.next_header = next_header;
+                sent.payload[at..at + 2].fill(0);
+                let mut complete = sent.clone();
+                let checksum = complete.checksum();
+                complete.payload[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+                assert_eq!(complete.checksum(), 0);
+                // The sum of the pseudo-header alone, as over a message of zeros.
+                let nothing = Packet::of(PCOA, CN, next_header, &vec![0; octets]);
+                let partial = !nothing.checksum();
+                sent.payload[at..at + 2].copy_from_slice(&partial.to_be_bytes());
+                // One that is complete stays; one that is wrong stays wrong.
+                let mut wrong = complete.clone();
+                wrong.payload[at] ^= 0x40;
+                for (sent, expected) in
+                    [(&sent, &complete), (&complete, &complete), (&wrong, &wrong)]
+                {
+                    let ran = bench.mobile_out(&sent.octets())?;
+                    ran.is_frame(Verdict::Drop, Reason::Held, &sent.octets());
+                    let newest = u32::try_from(bench.buffer(buffer)?.tail)?;
+                    let inner = held(bench, newest)?.inner();
+                    assert_eq!(
+                        inner.payload, expected.payload,
+                        "protocol {next_header}, {octets} octets"
+                    );
+                    bench.drain(DRAIN_DISCARD, buffer, 1)?;
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+/// The kernel would cut it into its segments on the way out, which nobody does behind the buffer.
+#[test]
+fn a_packet_that_is_several_is_not_held() {
+    on_router(|bench, router| {
+        let buffer = bench.hold_uplink(router)?;
+        let mut sent = Packet::udp(PCOA, CN, 1000);
+        sent.next_header = TCP;
+        let ran = bench.mobile_out_merged(&sent.octets(), 500)?;
+        ran.is_frame(Verdict::Drop, Reason::TooLong, &sent.octets());
+        assert_eq!(bench.buffer(buffer)?.dropped, 1);
+        assert_eq!(bench.maps.slots_in_use()?, 0);
         Ok(())
     });
 }

@@ -41,6 +41,25 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Whether a router may forward a packet from this address: not multicast, link-local, the
+    /// unspecified or the loopback address (RFC 4291 sections 2.5.2, 2.5.3, 2.5.6 and 2.7).
+    #[inline(always)]
+    pub const fn is_forwarded_from(&self) -> bool {
+        let unspecified_or_loopback = self.0[0] == 0 && u64::from_be(self.0[1]) <= 1;
+        !(self.is_multicast() || self.is_link_local() || unspecified_or_loopback)
+    }
+
+    /// Whether a router may forward a packet to this address: not link-local, nor multicast of a
+    /// scope within one link (RFC 4291 sections 2.5.6 and 2.7).
+    #[inline(always)]
+    pub const fn is_forwarded_to(&self) -> bool {
+        const LINK_LOCAL_SCOPE: u8 = 2;
+        let scope = self.0[0].to_ne_bytes()[1] & 0x0f;
+        !(self.is_link_local() || (self.is_multicast() && scope <= LINK_LOCAL_SCOPE))
+    }
+}
+
 impl From<Ipv6Addr> for Address {
     fn from(address: Ipv6Addr) -> Self {
         Self::from_octets(address.octets())
@@ -125,6 +144,29 @@ mod tests {
             assert_eq!(Ipv6Addr::from(packed), address);
             assert_eq!(packed.is_multicast(), multicast, "{text}");
             assert_eq!(packed.is_link_local(), link_local, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_knows_whether_a_router_forwards_from_and_to_it() {
+        for (text, from, to) in [
+            ("2001:db8::1", true, true),
+            ("fd00::1", true, true),
+            ("::1:0:0:0:1", true, true),
+            ("::2", true, true),
+            ("::", false, true),
+            ("::1", false, true),
+            ("fe80::1", false, false),
+            ("ff01::1", false, false),
+            ("ff02::1", false, false),
+            ("ff12::1", false, false),
+            ("ff05::2", false, true),
+            ("ff3e::1", false, true),
+        ] {
+            let address: Ipv6Addr = text.parse().expect("a literal");
+            let packed = Address::from(address);
+            assert_eq!(packed.is_forwarded_from(), from, "{text}");
+            assert_eq!(packed.is_forwarded_to(), to, "{text}");
         }
     }
 }

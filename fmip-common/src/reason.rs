@@ -84,6 +84,9 @@ reasons! {
     CongestionLost = 27, "drop-ecn";
     /// ICMPv6 Packet Too Big sent in answer to a packet too big for the tunnel.
     TooBigSent = 28, "too-big-sent";
+    /// To, from or in the tunnel of a bound address, but of one link alone (a link-local address,
+    /// multicast, neighbor discovery): passed to the kernel as it came.
+    LinkScope = 29, "pass-link-scope";
 }
 
 /// How many reasons there are.

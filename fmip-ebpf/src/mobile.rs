@@ -12,18 +12,14 @@ use crate::{
     lookup::{self, Lookup},
     maps::PARKED,
     packet::{TUNNEL_HEADER, TcPacket},
-    parse::{self, Headers, ICMPV6, INNER, IPV6, IPV6_HEADER, IPV6_IN_IPV6, Ipv6},
-    signal,
-    tunnel::{self, Congestion},
+    parse::{self, Headers, INNER, IPV6, IPV6_HEADER, IPV6_IN_IPV6, Ipv6},
+    signal, tunnel,
 };
 
 const UNCHANGEABLE: Outcome = Outcome::Drop(Reason::Unchangeable);
 
 /// Octets that are read directly: Ethernet, outer and inner header.
 const HEADERS: u32 = (IPV6 + 2 * IPV6_HEADER) as u32;
-
-/// RFC 4861: the hop limit of neighbor discovery, which belongs to its link.
-const NEIGHBOR_DISCOVERY_HOP_LIMIT: u8 = 255;
 
 /// One packet that came in.
 #[inline(always)]
@@ -51,11 +47,14 @@ pub(crate) fn handle_in(packet: &mut TcPacket<'_>) -> Outcome {
     if outer.source != binding.outer_destination || outer.destination != binding.outer_source {
         return Outcome::Pass(Reason::Spoofed);
     }
-    let congestion = tunnel::congestion(&outer, &inner);
-    if let Congestion::Lost = congestion {
-        return Outcome::Drop(Reason::CongestionLost);
+    // Out of the tunnel, its hop limit of 255 would make it a neighbor's word (RFC 4861 section 11.2).
+    if !inner.source.is_forwarded_from() || parse::is_neighbor_discovery(packet, &inner, INNER) {
+        return Outcome::Pass(Reason::LinkScope);
     }
-    match tunnel::pop(packet, congestion) {
+    let Some(version_class_flow) = tunnel::congestion(&outer, &inner) else {
+        return Outcome::Drop(Reason::CongestionLost);
+    };
+    match tunnel::pop(packet, version_class_flow) {
         Some(()) => Outcome::Pass(Reason::MobileUntunnelled),
         None => UNCHANGEABLE,
     }
@@ -77,9 +76,9 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
     };
     let of_this_link = inner.destination.is_multicast()
         || inner.destination.is_link_local()
-        || (inner.next_header == ICMPV6 && inner.hop_limit == NEIGHBOR_DISCOVERY_HOP_LIMIT);
+        || parse::is_neighbor_discovery(packet, &inner, IPV6);
     if of_this_link {
-        return Outcome::Pass(Reason::NoBinding);
+        return Outcome::Pass(Reason::LinkScope);
     }
     let Some(queue) = Queue::new(binding.buffer) else {
         return Outcome::Pass(Reason::NoBinding);

@@ -24,6 +24,10 @@ pub(crate) const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 /// Mobility Header (RFC 6275 section 6.1).
 pub(crate) const MOBILITY: u8 = IpProto::MobilityHeader as u8;
 
+/// First and last of the ICMPv6 types of neighbor discovery (RFC 4861 section 4).
+const ROUTER_SOLICITATION: u8 = 133;
+pub(crate) const REDIRECT: u8 = 137;
+
 /// An IPv6 header (RFC 8200 section 3) as it stands in the packet. Not network-types' own, which is
 /// all octets: an address would be read in sixteen loads.
 #[repr(C)]
@@ -99,6 +103,18 @@ pub(crate) fn ipv6_at(packet: &impl Packet, offset: usize) -> Option<Ipv6> {
         return None;
     }
     Some(header)
+}
+
+/// Whether the packet whose header stands at `offset` is neighbor discovery: ICMPv6 types 133 to 137
+/// that no router has forwarded (RFC 4861 sections 4 and 7.1).
+#[inline(always)]
+pub(crate) fn is_neighbor_discovery(packet: &impl Packet, header: &Ipv6, offset: usize) -> bool {
+    header.next_header == ICMPV6
+        && header.hop_limit == 255
+        && matches!(
+            packet.octet((offset + IPV6_HEADER) as u32),
+            Some(ROUTER_SOLICITATION..=REDIRECT)
+        )
 }
 
 /// Offset of the hop limit, counted from the packet's start.

@@ -13,9 +13,8 @@ use crate::{
     lookup::{self, Lookup},
     maps::LOCAL,
     packet::{Packet, TUNNEL_HEADER, XdpPacket},
-    parse::{self, HOP_LIMIT, Headers, INNER, IPV6_IN_IPV6, Ipv6},
-    signal, too_big,
-    tunnel::{self, Congestion},
+    parse::{self, HOP_LIMIT, Headers, INNER, IPV6, IPV6_IN_IPV6, Ipv6},
+    signal, too_big, tunnel,
 };
 
 const UNCHANGEABLE: Outcome = Outcome::Drop(Reason::Unchangeable);
@@ -31,17 +30,40 @@ pub(crate) fn handle(packet: &mut XdpPacket) -> Outcome {
     if let Some(outcome) = signal::intercept(packet, &header) {
         return outcome;
     }
-    match lookup::binding(&header.destination) {
-        Lookup::Found(binding) => match binding.action {
-            ACTION_TUNNEL => to_tunnel(packet, &header, binding),
-            ACTION_BUFFER => to_mobile_node(packet, &header, binding),
-            _ => Outcome::Pass(Reason::NoBinding),
-        },
-        Lookup::Expired => Outcome::Pass(Reason::Expired),
+    let (header, binding) = match lookup::binding(&header.destination) {
+        Lookup::Found(binding) => (header, binding),
+        Lookup::Expired => return Outcome::Pass(Reason::Expired),
         Lookup::None if header.next_header == IPV6_IN_IPV6 && is_local(&header.destination) => {
-            from_tunnel(packet, &header)
+            let inner = match from_tunnel(packet, &header) {
+                Ok(inner) => inner,
+                Err(outcome) => return outcome,
+            };
+            // Two nodes that have both left this router: out of one's tunnel and into the other's.
+            match lookup::binding(&inner.destination) {
+                Lookup::Found(binding) => (inner, binding),
+                _ => return forward(packet, &inner),
+            }
         }
-        Lookup::None => Outcome::Pass(Reason::NoBinding),
+        Lookup::None => return Outcome::Pass(Reason::NoBinding),
+    };
+    to_bound(packet, &header, binding)
+}
+
+/// To an address that is bound.
+#[inline(always)]
+fn to_bound(packet: &mut XdpPacket, header: &Ipv6, binding: &Binding) -> Outcome {
+    // A neighbor's probe of an address that this router defends (proxy neighbor discovery) is the kernel's
+    // to answer, and nothing from a link-local address may leave its link.
+    if !header.source.is_forwarded_from() || parse::is_neighbor_discovery(packet, header, IPV6) {
+        return Outcome::Pass(Reason::LinkScope);
+    }
+    if header.hop_limit <= 1 {
+        return Outcome::Pass(Reason::HopLimit);
+    }
+    match binding.action {
+        ACTION_TUNNEL => to_tunnel(packet, header, binding),
+        ACTION_BUFFER => to_mobile_node(packet, header, binding),
+        _ => Outcome::Pass(Reason::NoBinding),
     }
 }
 
@@ -53,9 +75,6 @@ fn is_local(address: &Address) -> bool {
 /// PAR: PCoA to NCoA (TUN-01).
 #[inline(always)]
 fn to_tunnel(packet: &mut XdpPacket, inner: &Ipv6, binding: &Binding) -> Outcome {
-    if inner.hop_limit <= 1 {
-        return Outcome::Pass(Reason::HopLimit);
-    }
     let outer = tunnel::outer_header(inner, binding);
     let length = outer.total_length();
     let route = forward::route(packet, &outer.source, &outer.destination, length);
@@ -74,9 +93,6 @@ fn to_tunnel(packet: &mut XdpPacket, inner: &Ipv6, binding: &Binding) -> Outcome
 /// NAR: hold while the radio is between two links, then deliver.
 #[inline(always)]
 fn to_mobile_node(packet: &mut XdpPacket, header: &Ipv6, binding: &Binding) -> Outcome {
-    if header.hop_limit <= 1 {
-        return Outcome::Pass(Reason::HopLimit);
-    }
     let Some(queue) = Queue::new(binding.buffer) else {
         return Outcome::Pass(Reason::NoBinding);
     };
@@ -95,16 +111,17 @@ fn to_mobile_node(packet: &mut XdpPacket, header: &Ipv6, binding: &Binding) -> O
     }
 }
 
-/// PAR: out of the mobile node's reverse tunnel, if it is that (TUN-04, TUN-05).
+/// PAR: out of the mobile node's reverse tunnel, if it is that (TUN-04, TUN-05). The header that leads
+/// the packet then; or what becomes of it, if it stays in the tunnel.
 #[inline(always)]
-fn from_tunnel(packet: &mut XdpPacket, outer: &Ipv6) -> Outcome {
-    let Some(inner) = parse::ipv6_at(packet, INNER) else {
-        return Outcome::Pass(Reason::Malformed);
+fn from_tunnel(packet: &mut XdpPacket, outer: &Ipv6) -> Result<Ipv6, Outcome> {
+    let Some(mut inner) = parse::ipv6_at(packet, INNER) else {
+        return Err(Outcome::Pass(Reason::Malformed));
     };
     let binding = match lookup::binding(&inner.source) {
         Lookup::Found(binding) if binding.action == ACTION_TUNNEL => binding,
-        Lookup::Expired => return Outcome::Pass(Reason::Expired),
-        _ => return Outcome::Pass(Reason::NoBinding),
+        Lookup::Expired => return Err(Outcome::Pass(Reason::Expired)),
+        _ => return Err(Outcome::Pass(Reason::NoBinding)),
     };
     if outer.source != binding.outer_destination || outer.destination != binding.outer_source {
         debug!(
@@ -113,26 +130,29 @@ fn from_tunnel(packet: &mut XdpPacket, outer: &Ipv6) -> Outcome {
             outer.source.octets(),
             inner.source.octets()
         );
-        return Outcome::Pass(Reason::Spoofed);
+        return Err(Outcome::Pass(Reason::Spoofed));
     }
-    let congestion = tunnel::congestion(outer, &inner);
-    if let Congestion::Lost = congestion {
-        return Outcome::Drop(Reason::CongestionLost);
+    // On this side of the tunnel, its hop limit of 255 would make it a neighbor's word (RFC 4861
+    // section 11.2).
+    if !inner.destination.is_forwarded_to() || parse::is_neighbor_discovery(packet, &inner, INNER) {
+        return Err(Outcome::Pass(Reason::LinkScope));
     }
-    if tunnel::pop(packet, congestion).is_none() {
-        return UNCHANGEABLE;
-    }
-    if inner.hop_limit <= 1 {
+    inner.version_class_flow =
+        tunnel::congestion(outer, &inner).ok_or(Outcome::Drop(Reason::CongestionLost))?;
+    tunnel::pop(packet, inner.version_class_flow).ok_or(UNCHANGEABLE)?;
+    Ok(inner)
+}
+
+/// On the kernel's routes, as any router would.
+#[inline(always)]
+fn forward(packet: &mut XdpPacket, header: &Ipv6) -> Outcome {
+    if header.hop_limit <= 1 {
         return Outcome::Pass(Reason::HopLimit);
     }
-    let route = forward::route(
-        packet,
-        &inner.source,
-        &inner.destination,
-        inner.total_length(),
-    );
+    let length = header.total_length();
+    let route = forward::route(packet, &header.source, &header.destination, length);
     if let Route::To(_) = route
-        && packet.write(HOP_LIMIT, inner.hop_limit - 1).is_none()
+        && packet.write(HOP_LIMIT, header.hop_limit - 1).is_none()
     {
         return UNCHANGEABLE;
     }

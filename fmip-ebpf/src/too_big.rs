@@ -8,7 +8,7 @@ use crate::{
     Outcome, count,
     maps::ERROR_RATE,
     packet::{Packet, TUNNEL_HEADER, XdpPacket, now},
-    parse::{ICMPV6, IPV6, IPV6_HEADER, Ipv6},
+    parse::{ICMPV6, IPV6, IPV6_HEADER, Ipv6, REDIRECT},
 };
 
 /// RFC 8200 section 5: no link of IPv6 is narrower.
@@ -48,7 +48,7 @@ pub(crate) fn answer(
     mtu: u32,
 ) -> Outcome {
     const DROP: Outcome = Outcome::Drop(Reason::TooBig);
-    if original.total_length() < QUOTED as u32 || original.source.is_multicast() || !permitted() {
+    if original.total_length() < QUOTED as u32 || is_error(packet, original) || !permitted() {
         return DROP;
     }
     let length = packet.length();
@@ -59,6 +59,18 @@ pub(crate) fn answer(
         }
         None => DROP,
     }
+}
+
+/// RFC 4443 section 2.4 (e): what must not be answered by an error. (That packets from an address which
+/// is no single node's are not, the router sees to.)
+#[inline(always)]
+fn is_error(packet: &XdpPacket, original: &Ipv6) -> bool {
+    const FIRST_INFORMATIONAL: u8 = 128;
+    original.next_header == ICMPV6
+        && matches!(
+            packet.read::<u8>(IPV6 + IPV6_HEADER),
+            Some(..FIRST_INFORMATIONAL | REDIRECT)
+        )
 }
 
 #[inline(always)]

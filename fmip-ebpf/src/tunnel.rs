@@ -9,6 +9,8 @@ use crate::{
 
 const ECN: u32 = 0b11;
 const NOT_ECT: u32 = 0b00;
+const ECT_1: u32 = 0b01;
+const ECT_0: u32 = 0b10;
 const CONGESTION_EXPERIENCED: u32 = 0b11;
 
 /// The outer header for a packet with this inner header.
@@ -45,35 +47,25 @@ pub(crate) fn push(packet: &mut impl Packet, outer: Ipv6) -> Option<()> {
     packet.write(IPV6, outer)
 }
 
-/// What popping does to the inner header.
-pub(crate) enum Congestion {
-    /// Nothing.
-    Unchanged,
-    /// The mark moves to the inner header, which is this one then.
-    Marked(u32),
-    /// The packet cannot carry the mark: it must be dropped (RFC 6040 section 4.2).
-    Lost,
-}
-
-/// How the outer header's congestion mark meets the inner header (RFC 6040 section 4.2).
+/// How the outer header's congestion mark meets the inner header (RFC 6040 section 4.2, figure 4): the
+/// inner header's first word as it leaves the tunnel, or `None` if the packet cannot carry the mark and must
+/// be dropped.
 #[inline(always)]
-pub(crate) fn congestion(outer: &Ipv6, inner: &Ipv6) -> Congestion {
+pub(crate) fn congestion(outer: &Ipv6, inner: &Ipv6) -> Option<u32> {
     let ecn = |header: &Ipv6| u32::from_be(header.version_class_flow) >> 20 & ECN;
-    if ecn(outer) != CONGESTION_EXPERIENCED || ecn(inner) == CONGESTION_EXPERIENCED {
-        return Congestion::Unchanged;
-    }
-    if ecn(inner) == NOT_ECT {
-        return Congestion::Lost;
-    }
-    let marked = u32::from_be(inner.version_class_flow) | CONGESTION_EXPERIENCED << 20;
-    Congestion::Marked(marked.to_be())
+    let marked = match (ecn(inner), ecn(outer)) {
+        (NOT_ECT, CONGESTION_EXPERIENCED) => return None,
+        (ECT_0, ECT_1) => ECT_1,
+        (ECT_0 | ECT_1, CONGESTION_EXPERIENCED) => CONGESTION_EXPERIENCED,
+        (mark, _) => mark,
+    };
+    let cleared = u32::from_be(inner.version_class_flow) & !(ECN << 20);
+    Some((cleared | marked << 20).to_be())
 }
 
-/// Takes the outer header away. [`congestion`] has been asked before.
+/// Takes the outer header away, and gives the inner one the first word that [`congestion`] found.
 #[inline(always)]
-pub(crate) fn pop(packet: &mut impl Packet, congestion: Congestion) -> Option<()> {
-    if let Congestion::Marked(version_class_flow) = congestion {
-        packet.write(IPV6 + TUNNEL_HEADER, version_class_flow)?;
-    }
+pub(crate) fn pop(packet: &mut impl Packet, version_class_flow: u32) -> Option<()> {
+    packet.write(IPV6 + TUNNEL_HEADER, version_class_flow)?;
     packet.shrink().then_some(())
 }

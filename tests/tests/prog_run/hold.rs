@@ -11,7 +11,10 @@ use fmip_common::{
 use fmip_ctl::io::{maps::BufferLimits, monotonic_ns};
 
 use crate::{
-    bench::{Bench, NEXT_HOP_MAC, OUT_MAC, POOL, Router, Verdict, WIDE, address::*, in_namespace},
+    bench::{
+        Bench, NEXT_HOP_MAC, OUT_MAC, POOL, Router, Verdict, WIDE, address::*, in_namespace, later,
+        on_router,
+    },
     packets::{ETHERNET, IPV6, Packet},
 };
 
@@ -222,6 +225,49 @@ fn a_packet_to_a_closed_buffer_goes_straight_to_the_mobile_node() {
         .octets();
         let ran = bench.router_on(router.incoming, &sent)?;
         ran.is_unchanged(Verdict::Pass, Reason::HopLimit, &sent);
+        Ok(())
+    });
+}
+
+/// RFC 4291 section 2.5.6: a router forwards nothing from a link-local address; and neighbor
+/// discovery is between the nodes of one link.
+#[test]
+fn what_belongs_to_a_link_is_left_to_the_kernel() {
+    on_router(|bench, router| {
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        bench.hold(NCOA, router)?;
+        let link_local = "fe80::1".parse()?;
+        for bound in [PCOA, NCOA] {
+            // A probe of the neighbor's reachability, to the address that this router defends.
+            let solicitation = Packet {
+                hop_limit: 255,
+                ..Packet::of(
+                    CN,
+                    bound,
+                    crate::packets::ICMPV6,
+                    &[135, 0, 0, 0, 0, 0, 0, 0],
+                )
+            };
+            let from_link_local = Packet::udp(link_local, bound, 100);
+            for sent in [solicitation, from_link_local] {
+                let sent = sent.octets();
+                let ran = bench.router_on(router.incoming, &sent)?;
+                ran.is_unchanged(Verdict::Pass, Reason::LinkScope, &sent);
+            }
+            // Not neighbor discovery, whatever its hop limit.
+            let echo = Packet {
+                hop_limit: 255,
+                ..Packet::of(
+                    CN,
+                    bound,
+                    crate::packets::ICMPV6,
+                    &[128, 0, 0, 0, 0, 0, 0, 0],
+                )
+            }
+            .octets();
+            let ran = bench.router_on(router.incoming, &echo)?;
+            assert_ne!(ran.verdict, Verdict::Pass);
+        }
         Ok(())
     });
 }

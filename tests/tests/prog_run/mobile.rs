@@ -229,7 +229,26 @@ fn what_belongs_to_the_link_stays_out_of_the_tunnel() {
         ] {
             let sent = sent.octets();
             let ran = bench.mobile_out(&sent)?;
-            ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+            ran.is_unchanged(Verdict::Pass, Reason::LinkScope, &sent);
+        }
+        Ok(())
+    });
+}
+
+/// With a hop limit of 255 it would pass for a neighbor's word (RFC 4861 section 11.2).
+#[test]
+fn what_belongs_to_a_link_does_not_come_out_of_the_tunnel() {
+    on_router(|bench, router| {
+        bench.hold_uplink(router)?;
+        let advertisement = Packet {
+            hop_limit: 255,
+            ..Packet::of(CN, PCOA, ICMPV6, &[136, 0, 0, 0, 0, 0, 0, 0])
+        };
+        let from_link_local = Packet::udp("fe80::1".parse()?, PCOA, 100);
+        for inner in [advertisement, from_link_local] {
+            let sent = inner.tunnelled(PAR, NCOA).octets();
+            let ran = bench.mobile_in(&sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::LinkScope, &sent);
         }
         Ok(())
     });

@@ -118,7 +118,7 @@ const MARKS: [(u8, [Option<u8>; 4]); 4] = {
     [
         (NOT_ECT, [Some(NOT_ECT), Some(NOT_ECT), Some(NOT_ECT), None]),
         (ECT_1, [Some(ECT_1), Some(ECT_1), Some(ECT_1), Some(CE)]),
-        (ECT_0, [Some(ECT_0), Some(ECT_0), Some(ECT_0), Some(CE)]),
+        (ECT_0, [Some(ECT_0), Some(ECT_1), Some(ECT_0), Some(CE)]),
         (CE, [Some(CE); 4]),
     ]
 };
@@ -151,6 +151,65 @@ fn congestion_marks_leave_the_tunnel_as_rfc_6040_has_them() {
                     None => ran.is_unchanged(Verdict::Drop, Reason::CongestionLost, &sent),
                 }
             }
+        }
+        Ok(())
+    });
+}
+
+/// Two nodes that have both left this router talk to each other.
+#[test]
+fn out_of_one_tunnel_and_into_another() {
+    on_router(|bench, router| {
+        bind(bench)?;
+        let (other_pcoa, other_ncoa) = (OTHER, CN);
+        bench
+            .maps
+            .install_tunnel(other_pcoa, other_ncoa, PAR, later())?;
+        let inner = Packet {
+            class: 0b10,
+            ..Packet::udp(PCOA, other_pcoa, 100)
+        };
+        let mut outer = inner.tunnelled(NCOA, PAR);
+        outer.class = 0b11;
+        let sent = outer.octets();
+        let ran = bench.router_on(router.incoming, &sent)?;
+        let packet = ran.is(Verdict::Redirect, Reason::Tunnelled, &sent);
+        assert_eq!(packet.source, PAR);
+        assert_eq!(packet.destination, other_ncoa);
+        assert_eq!(packet.class, 0b11, "the mark was lost between the tunnels");
+        let expected = Packet {
+            class: 0b11,
+            hop_limit: inner.hop_limit - 1,
+            link_destination: NEXT_HOP_MAC,
+            link_source: OUT_MAC,
+            ..inner
+        };
+        assert_eq!(packet.inner(), expected);
+        Ok(())
+    });
+}
+
+/// What belongs to one link must not come out of a tunnel onto another: with a hop limit of 255 it
+/// would pass there for a neighbor's word (RFC 4861 section 11.2).
+#[test]
+fn what_belongs_to_a_link_does_not_come_out_of_the_tunnel() {
+    use crate::packets::ICMPV6;
+    on_router(|bench, router| {
+        bind(bench)?;
+        let link_local = "fe80::1".parse()?;
+        let all_nodes = "ff02::1".parse()?;
+        let advertisement = Packet {
+            hop_limit: 255,
+            ..Packet::of(PCOA, CN, ICMPV6, &[136, 0, 0, 0, 0, 0, 0, 0])
+        };
+        for inner in [
+            Packet::udp(PCOA, link_local, 100),
+            Packet::udp(PCOA, all_nodes, 100),
+            advertisement,
+        ] {
+            let sent = inner.tunnelled(NCOA, PAR).octets();
+            let ran = bench.router_on(router.incoming, &sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::LinkScope, &sent);
         }
         Ok(())
     });

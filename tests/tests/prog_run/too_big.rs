@@ -82,6 +82,34 @@ fn answers_are_limited_in_rate_and_the_packets_are_dropped_all_the_same() {
     });
 }
 
+/// RFC 4443 section 2.4 (e): an error about an error, or to an address that is nobody's, must not
+/// be.
+#[test]
+fn what_must_not_be_answered_is_dropped_in_silence() {
+    on_router(|bench, router| {
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        let mut error = vec![0; OUT_MTU as usize - IPV6];
+        error[0] = 1;
+        let error = Packet::of(CN, PCOA, ICMPV6, &error);
+        let redirect = Packet::of(CN, PCOA, ICMPV6, &{
+            let mut payload = error.payload.clone();
+            payload[0] = 137;
+            payload
+        });
+        for sent in [error, redirect] {
+            let ran = send(bench, router, &sent)?;
+            ran.is_unchanged(Verdict::Drop, Reason::TooBig, &sent.octets());
+        }
+        let echo = Packet::of(CN, PCOA, ICMPV6, &{
+            let mut payload = vec![0; OUT_MTU as usize - IPV6];
+            payload[0] = 128;
+            payload
+        });
+        assert_eq!(send(bench, router, &echo)?.verdict, Verdict::Reply);
+        Ok(())
+    });
+}
+
 fn one_processor() -> anyhow::Result<rustix::thread::CpuSet> {
     let allowed = rustix::thread::sched_getaffinity(None)?;
     let mut one = rustix::thread::CpuSet::new();

@@ -126,6 +126,12 @@ fn the_examples_show_every_default_as_it_is() {
 }
 
 #[test]
+fn the_readme_shows_the_example_as_it_is() {
+    let readme = include_str!("../../../README.md");
+    assert!(readme.contains(&format!("```toml\n{ROUTER}```")));
+}
+
+#[test]
 fn every_key_of_buffer_and_timers_is_read() {
     let config = parse(&format!(
         "{}\n[buffer]\nenabled = false\npackets = 100\npackets-per-node = 10\n\

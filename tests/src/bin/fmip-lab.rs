@@ -218,10 +218,11 @@ fn how_to_look(lab: &Lab, controllers: &Controllers, settings: &Settings) {
 }
 
 fn how_to_enter(lab: &Lab) {
-    eprintln!(
-        "kept: this lab stays until `fmip-lab clean {}`; to look into it:",
-        lab.tag()
-    );
+    // Its own path: it is in the build directory, where no shell looks.
+    let program = std::env::current_exe().unwrap_or_else(|_| "fmip-lab".into());
+    eprintln!("kept: this lab stays until you run");
+    eprintln!("      {} clean {}", program.display(), lab.tag());
+    eprintln!("to look into it:");
     for namespace in [&lab.par, &lab.nar, &lab.mn] {
         eprintln!("      ip netns exec {} ip -6 route", namespace.name());
     }

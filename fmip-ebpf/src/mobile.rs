@@ -84,7 +84,7 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
         return Outcome::Pass(Reason::NoBinding);
     };
     match queue.hold(packet, Form::Tunnelled, |frame| {
-        write_headers(frame, &inner, binding);
+        write_headers(frame, &inner, &binding);
         // SAFETY: a slot's frame, which is the caller's until it is put.
         unsafe { checksum::finish(frame, &inner) };
     }) {
@@ -93,7 +93,7 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
         Put::Closed(buffer) => {
             // SAFETY: a map element; the controller sets the next hop before the buffer is bound.
             let hop = unsafe { (*buffer).next_hop };
-            reverse_tunnel(packet, &inner, binding, &hop)
+            reverse_tunnel(packet, &inner, &binding, &hop)
         }
     }
 }

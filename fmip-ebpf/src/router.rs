@@ -46,7 +46,7 @@ pub(crate) fn handle(packet: &mut XdpPacket) -> Outcome {
         }
         Lookup::None => return Outcome::Pass(Reason::NoBinding),
     };
-    to_bound(packet, &header, binding)
+    to_bound(packet, &header, &binding)
 }
 
 /// To an address that is bound.

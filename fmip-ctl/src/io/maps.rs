@@ -101,9 +101,7 @@ impl Maps {
     /// # Errors
     /// When a map is missing or the kernel refuses a write.
     pub fn new(ebpf: &mut Ebpf, pool: u32, limits: BufferLimits) -> Result<Self> {
-        // The object keeps its own handle: a program that is not loaded yet names its maps by the
-        // numbers of their descriptors.
-        let mut slots: Array<_, Slot> = again(ebpf, "SLOTS")?.try_into()?;
+        let mut slots: Array<_, Slot> = take(ebpf, "SLOTS")?.try_into()?;
         let mut slot = Slot {
             next: EMPTY,
             arrival_ns: 0,

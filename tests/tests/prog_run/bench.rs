@@ -420,7 +420,7 @@ pub(crate) fn in_namespace(test: impl FnOnce(&NetNs) -> Result<()> + Send) {
         // Past the harness, which keeps to itself what a passing test prints.
         let _ = writeln!(
             std::io::stderr(),
-            "SKIPPED {}: BPF programs and network namespaces need root",
+            "SKIPPED: {}: BPF programs and network namespaces need root",
             std::thread::current().name().unwrap_or("a test")
         );
         return;

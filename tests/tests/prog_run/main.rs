@@ -6,6 +6,7 @@ mod hold;
 mod mobile;
 mod packets;
 mod pass;
+mod rebinding;
 mod receiver;
 mod reverse;
 mod signalling;

@@ -102,8 +102,13 @@ pub struct Binding {
     pub outer_source: Address,
     /// The tunnel's far end.
     pub outer_destination: Address,
+    /// The longest packet that may go into the tunnel with its outer header, in octets; besides
+    /// what the route says. 0 at a binding without a tunnel.
+    pub mtu: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
-const _: () = assert!(size_of::<Binding>() == 48);
+const _: () = assert!(size_of::<Binding>() == 56);
 
 /// Where a packet leaves this node.
 #[repr(C)]

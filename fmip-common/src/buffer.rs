@@ -30,6 +30,10 @@ pub const CLOSED: u64 = EMPTY - 1;
 /// another processor succeeded, so the number is one of processors, not of time.
 const ATTEMPTS: u32 = 32;
 
+/// The same for giving a slot back. What is not given back is lost until the programs are loaded
+/// again, so this is more than any number of processors.
+const FREE_ATTEMPTS: u32 = 512;
+
 /// One packet's place.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -245,7 +249,7 @@ pub fn free<M: Memory>(memory: &M, slot: u64) -> bool {
     };
     let word = memory.pool_top();
     let mut top = M::load(word);
-    for _ in 0..ATTEMPTS {
+    for _ in 0..FREE_ATTEMPTS {
         M::store(next, index_of(top));
         match M::compare_and_swap(word, top, moved_to(top, slot)) {
             Ok(()) => return true,

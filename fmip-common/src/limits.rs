@@ -13,6 +13,9 @@ pub const BINDINGS: u32 = 65536;
 /// Addresses of this node, at which signalling is taken.
 pub const LOCAL_ADDRESSES: u32 = 256;
 
+/// Interfaces of this node that the programs are attached to.
+pub const INTERFACES: u32 = 256;
+
 /// Packets that all buffers together can hold, unless the configuration says otherwise.
 pub const DEFAULT_POOL: u32 = 16384;
 

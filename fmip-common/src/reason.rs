@@ -87,6 +87,9 @@ reasons! {
     /// To, from or in the tunnel of a bound address, but of one link alone (a link-local address,
     /// multicast, neighbor discovery): passed to the kernel as it came.
     LinkScope = 29, "pass-link-scope";
+    /// Not the end of a packet but of its slot: it could not be given back to the pool, because
+    /// other processors kept winning.
+    SlotLost = 30, "slot-lost";
 }
 
 /// How many reasons there are.

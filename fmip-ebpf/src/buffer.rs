@@ -9,6 +9,7 @@ use fmip_common::{
 };
 
 use crate::{
+    count,
     maps::{BUFFERS, POOL, SLOTS},
     packet::{Packet, TUNNEL_HEADER, now},
     parse::{HOP_LIMIT, IPV6},
@@ -300,12 +301,21 @@ impl Queue {
         slot_at(index)
     }
 
+    /// Octets of the packet in a slot that was taken.
+    #[inline(always)]
+    pub(crate) fn length(&self, index: u64) -> u64 {
+        // SAFETY: the slot is the caller's.
+        slot_at(index).map_or(0, |slot| u64::from(unsafe { (*slot).length }))
+    }
+
     /// Gives a slot back to the pool.
     #[inline(always)]
     pub(crate) fn free(&self, index: u64) {
         if buffer::free(self, index) {
             // SAFETY: a field of a map element.
             add(unsafe { &raw mut (*self.pool).used }, 1_u64.wrapping_neg());
+        } else {
+            count::count(Reason::SlotLost, 0);
         }
     }
 }

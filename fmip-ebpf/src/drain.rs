@@ -21,25 +21,28 @@ use crate::{
 /// as its interface. A packet that really arrives on the parked interface is not ours to fill.
 const LOOPBACK: u32 = 1;
 
-/// Carries out the job that the controller wrote.
+/// Carries out the job that the controller wrote; what becomes of the packet, and its length.
 #[inline(always)]
-pub(crate) fn handle(packet: &mut XdpPacket) -> Outcome {
+pub(crate) fn handle(packet: &mut XdpPacket) -> (Outcome, u64) {
+    const NOTHING: (Outcome, u64) = (Outcome::Nothing, 0);
     if packet.interface() != LOOPBACK {
-        return Outcome::Pass(Reason::NoBinding);
+        return (Outcome::Pass(Reason::NoBinding), packet.length());
     }
     let Some(job) = DRAIN.get_ptr_mut(0) else {
-        return Outcome::Nothing;
+        return NOTHING;
     };
     // SAFETY: a map element; the controller's one drain thread waits while the program runs.
     let (index, operation) = unsafe { ((*job).buffer, (*job).operation) };
     let Some(queue) = Queue::new(index) else {
-        return Outcome::Nothing;
+        return NOTHING;
     };
+    let mut length = 0;
     let (outcome, verdict) = match operation {
         DRAIN_RELEASE | DRAIN_DISCARD => match queue.take() {
             Take::Slot(slot) => {
                 // SAFETY: as above.
                 unsafe { (*job).taken += 1 };
+                length = queue.length(slot);
                 let verdict = match operation {
                     DRAIN_RELEASE => release(packet, &queue, slot),
                     _ => Outcome::Drop(Reason::Discarded),
@@ -57,7 +60,7 @@ pub(crate) fn handle(packet: &mut XdpPacket) -> Outcome {
     };
     // SAFETY: as above.
     unsafe { (*job).outcome = outcome };
-    verdict
+    (verdict, length)
 }
 
 /// Makes the frame carry the packet in the slot, addressed to the buffer's next hop.

@@ -9,7 +9,10 @@ use aya_ebpf::{
 };
 use fmip_common::binding::{Address, NextHop};
 
-use crate::packet::{Packet, XdpPacket};
+use crate::{
+    maps::INTERFACES,
+    packet::{Packet, XdpPacket},
+};
 
 const AF_INET6: u8 = 10;
 
@@ -43,6 +46,11 @@ pub(crate) fn route(
     let answer =
         unsafe { bpf_fib_lookup(packet.as_ptr(), &raw mut fib, size_of::<Fib>() as i32, 0) };
     if answer == i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
+        // Elsewhere a redirected frame may vanish without a trace: a VLAN device, a tunnel, a
+        // driver without XDP. The kernel knows the way there, too.
+        if INTERFACES.get_ptr(fib.ifindex).is_none() {
+            return Route::Kernel;
+        }
         Route::To(NextHop {
             interface: fib.ifindex,
             destination: fib.dmac,

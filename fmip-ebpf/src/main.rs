@@ -62,8 +62,7 @@ pub fn fmip_router(ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn fmip_drain(ctx: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(&ctx);
-    let outcome = drain::handle(&mut packet);
-    let length = packet.length();
+    let (outcome, length) = drain::handle(&mut packet);
     xdp_verdict(outcome, length)
 }
 

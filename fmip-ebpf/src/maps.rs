@@ -53,6 +53,11 @@ pub(crate) static SIGNALS: RingBuf = RingBuf::with_byte_size(limits::SIGNAL_RING
 #[map]
 pub(crate) static PARKED: Array<u32> = Array::with_max_entries(1, 0);
 
+/// The interfaces that this node's programs are attached to, by index; the value says nothing.
+/// Controller writes, router program reads: only these are known to take redirected frames.
+#[map]
+pub(crate) static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(limits::INTERFACES, 0);
+
 /// Limits the rate of ICMPv6 errors. Router program alone.
 #[map]
 pub(crate) static ERROR_RATE: PerCpuArray<Bucket> = PerCpuArray::with_max_entries(1, 0);

@@ -6,7 +6,10 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, xdp_md},
+    bindings::{
+        BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_FIXED_GSO,
+        bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, xdp_md,
+    },
     helpers::{
         bpf_ktime_get_ns, bpf_redirect, bpf_skb_adjust_room, bpf_skb_load_bytes,
         bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
@@ -77,6 +80,10 @@ pub(crate) trait Packet {
 
 /// Octets of the outer header.
 pub(crate) const TUNNEL_HEADER: usize = 40;
+
+/// The segments of a merged packet keep their size: the route to the tunnel's end has room for the
+/// outer header. Without it the kernel refuses merged packets that are not TCP.
+const GSO_KEPT: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64;
 
 /// A packet in an XDP program.
 pub(crate) struct XdpPacket {
@@ -226,7 +233,7 @@ impl Packet for TcPacket<'_> {
                 self.ctx.skb.skb,
                 TUNNEL_HEADER as i32,
                 BPF_ADJ_ROOM_MAC,
-                BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 as u64,
+                GSO_KEPT | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 as u64,
             ) == 0
         }
     }
@@ -238,7 +245,7 @@ impl Packet for TcPacket<'_> {
                 self.ctx.skb.skb,
                 -(TUNNEL_HEADER as i32),
                 BPF_ADJ_ROOM_MAC,
-                0,
+                GSO_KEPT,
             ) == 0
         }
     }

@@ -77,6 +77,9 @@ fn is_local(address: &Address) -> bool {
 fn to_tunnel(packet: &mut XdpPacket, inner: &Ipv6, binding: &Binding) -> Outcome {
     let outer = tunnel::outer_header(inner, binding);
     let length = outer.total_length();
+    if length > binding.mtu {
+        return too_big::answer(packet, inner, &binding.outer_source, binding.mtu);
+    }
     let route = forward::route(packet, &outer.source, &outer.destination, length);
     if let Route::TooBig(mtu) = route {
         return too_big::answer(packet, inner, &binding.outer_source, mtu);

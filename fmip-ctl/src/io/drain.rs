@@ -297,7 +297,9 @@ impl Worker {
             match self.run_job(buffer, DRAIN_DISCARD, BATCH) {
                 Ok(job) => {
                     packets += job.taken;
-                    if job.outcome == OUTCOME_EMPTY {
+                    // Shut behind the last one: what a processor that looked up the binding
+                    // before it was removed puts now is refused, and not held for nobody.
+                    if job.outcome == OUTCOME_EMPTY && self.is_closed(buffer) {
                         break;
                     }
                 }
@@ -311,6 +313,11 @@ impl Worker {
             }
         }
         self.report(Report::Discarded { buffer, packets });
+    }
+
+    fn is_closed(&mut self, buffer: u32) -> bool {
+        self.run_job(buffer, DRAIN_CLOSE, 1)
+            .is_ok_and(|job| job.outcome == OUTCOME_DONE)
     }
 
     fn run_job(&mut self, buffer: u32, operation: u32, packets: u32) -> Result<DrainJob> {

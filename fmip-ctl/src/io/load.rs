@@ -1,5 +1,7 @@
 //! The BPF object: loading its programs, attaching them, and taking them off again.
 
+use std::io;
+
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
@@ -26,7 +28,8 @@ pub const MOBILE_IN: &str = "fmip_mobile_in";
 pub const MOBILE_OUT: &str = "fmip_mobile_out";
 
 /// The loaded object. What it attached is detached when it is dropped, or when the process ends in
-/// whatever way.
+/// whatever way; but for TC programs below Linux 6.6, which stay if the process is killed, until
+/// the next one starts.
 pub struct Programs {
     ebpf: Ebpf,
     links: Vec<Link>,
@@ -141,6 +144,16 @@ impl Programs {
             .unwrap_or(true);
         if needs_clsact {
             add_clsact(interface)?;
+            // Such an attachment outlives a killed controller.
+            match tc::qdisc_detach_program(interface, direction, name) {
+                Ok(()) => {}
+                Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(anyhow!(in_full(&error))).with_context(|| {
+                        format!("cannot detach what another controller left on {interface}")
+                    });
+                }
+            }
         }
         let program = self.classifier(name)?;
         let id = program

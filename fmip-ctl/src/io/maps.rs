@@ -36,8 +36,10 @@ pub struct Maps {
     buffers: Array<MapData, Buffer>,
     pool: Array<MapData, Pool>,
     parked: Array<MapData, u32>,
+    interfaces: HashMap<MapData, u32, u32>,
     counts: PerCpuArray<MapData, Count>,
     limits: BufferLimits,
+    tunnel_mtu: u32,
     free: FreeBuffers,
     in_use: BTreeMap<Ipv6Addr, u32>,
 }
@@ -129,8 +131,10 @@ impl Maps {
             buffers: again(ebpf, "BUFFERS")?.try_into()?,
             pool,
             parked: take(ebpf, "PARKED")?.try_into()?,
+            interfaces: take(ebpf, "INTERFACES")?.try_into()?,
             counts: take(ebpf, "COUNTS")?.try_into()?,
             limits,
+            tunnel_mtu: u32::MAX,
             free: FreeBuffers::new(),
             in_use: BTreeMap::new(),
         })
@@ -153,6 +157,19 @@ impl Maps {
     pub fn remove_local(&mut self, address: Ipv6Addr) -> Result<()> {
         gone(self.local.remove(&Address::from(address)))
             .with_context(|| format!("cannot stop taking signalling for {address}"))
+    }
+
+    /// Makes an interface one that packets may be redirected to. The narrowest of all bounds what
+    /// goes into a tunnel: at the far end it meets a link like one of ours, and what is too big
+    /// there is told to nobody who could act on it.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn add_interface(&mut self, index: u32, mtu: u32) -> Result<()> {
+        self.tunnel_mtu = self.tunnel_mtu.min(mtu);
+        self.interfaces
+            .insert(index, mtu, 0)
+            .with_context(|| format!("cannot redirect to interface {index}"))
     }
 
     /// Names the parked interface, where originals of held packets go.
@@ -182,6 +199,8 @@ impl Maps {
             expires_ns,
             outer_source: local.into(),
             outer_destination: ncoa.into(),
+            mtu: self.tunnel_mtu,
+            reserved: 0,
         };
         self.bind(pcoa, binding)
     }
@@ -218,6 +237,8 @@ impl Maps {
             expires_ns,
             outer_source: ncoa.into(),
             outer_destination: par.into(),
+            mtu: self.tunnel_mtu,
+            reserved: 0,
         };
         self.bind_buffer(pcoa, next_hop, binding)
     }

@@ -77,6 +77,8 @@ pub async fn run(config: Config) -> Result<()> {
 struct Ending {
     interrupt: Signal,
     terminate: Signal,
+    /// The terminal went away.
+    hangup: Signal,
 }
 
 impl Ending {
@@ -84,14 +86,16 @@ impl Ending {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+            hangup: signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
         })
     }
 
-    /// Waits for either.
+    /// Waits for any of them.
     async fn asked(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }
@@ -124,6 +128,7 @@ async fn load(
         },
     )?;
     for interface in interfaces {
+        maps.add_interface(interface.index, interface.mtu)?;
         let addresses = interface.addresses.iter().map(|(address, _)| *address);
         for address in addresses.chain(interface.link_local) {
             maps.add_local(address)?;

@@ -115,6 +115,11 @@ pub(crate) const WIDE: BufferLimits = BufferLimits {
     age: std::time::Duration::from_secs(60),
 };
 
+/// Interfaces that may be redirected to: as many as a namespace of these tests has.
+pub(crate) const OURS: std::ops::RangeInclusive<u32> = 1..=32;
+/// Of each of them, as the bound on tunnels; the routes of some tests are narrower.
+pub(crate) const MTU: u32 = 9000;
+
 impl Bench {
     pub(crate) fn new() -> Result<Self> {
         Self::with(POOL, WIDE)
@@ -129,7 +134,10 @@ impl Bench {
         };
         let id = data.info()?.id();
         let slots = Map::Array(MapData::from_id(id)?).try_into()?;
-        let maps = Maps::new(ebpf, pool, limits)?;
+        let mut maps = Maps::new(ebpf, pool, limits)?;
+        for interface in OURS {
+            maps.add_interface(interface, MTU)?;
+        }
         let drain = DrainMaps::new(ebpf)?;
         let signals = signal_ring(ebpf)?;
         Ok(Self {

@@ -54,6 +54,25 @@ fn the_longest_packet_that_fits_is_tunnelled_and_one_octet_more_is_answered() {
     });
 }
 
+/// The far router's access link is taken to be like ours: what is too big there would be told to this
+/// router, which cannot tell the sender.
+#[test]
+fn the_narrowest_of_our_links_bounds_the_tunnel_too() {
+    const ACCESS_MTU: u32 = 1400;
+    on_router(|bench, router| {
+        bench.maps.add_interface(router.parked, ACCESS_MTU)?;
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        let fits = of_length(ACCESS_MTU as usize - IPV6);
+        send(bench, router, &fits)?.is(Verdict::Redirect, Reason::Tunnelled, &fits.octets());
+        let ran = send(bench, router, &of_length(ACCESS_MTU as usize - IPV6 + 1))?;
+        assert_eq!(ran.verdict, Verdict::Reply);
+        let answer = Packet::read(&ran.frame);
+        let mtu = u32::from_be_bytes(answer.payload[4..8].try_into()?);
+        assert_eq!(mtu, ACCESS_MTU - IPV6 as u32);
+        Ok(())
+    });
+}
+
 #[test]
 fn answers_are_limited_in_rate_and_the_packets_are_dropped_all_the_same() {
     on_router(|bench, router| {

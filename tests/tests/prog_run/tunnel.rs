@@ -4,7 +4,10 @@ use fmip_common::reason::Reason;
 use fmip_ctl::io::monotonic_ns;
 
 use crate::{
-    bench::{NEXT_HOP_MAC, OUT_MAC, Ran, Verdict, address::*, later, on_bench, on_router},
+    bench::{
+        Bench, NEXT_HOP_MAC, OUT_MAC, Ran, Router, Verdict, address::*, in_namespace, later,
+        on_bench, on_router,
+    },
     packets::{IPV6, IPV6_IN_IPV6, Packet},
 };
 
@@ -37,6 +40,28 @@ fn a_packet_to_the_pcoa_goes_into_the_tunnel_and_to_the_next_hop() {
             ..sent
         };
         assert_eq!(inner, expected);
+        Ok(())
+    });
+}
+
+/// Redirected to a VLAN device, say, it would vanish and be counted as sent.
+#[test]
+fn a_way_out_of_an_interface_that_is_not_ours_is_left_to_the_kernel() {
+    in_namespace(|namespace| {
+        let mut bench = Bench::new()?;
+        let router = Router::new(namespace, &mut bench)?;
+        namespace.ip_batch("link add far0 index 77 type veth peer name far1\n")?;
+        namespace.sysctl("ipv6/conf/far0/disable_ipv6", 0)?;
+        namespace.ip_batch(
+            "link set far0 up\nlink set far1 up\n\
+             address add 2001:db8:e::1/64 dev far0 nodad\n\
+             neighbor add 2001:db8:e::2 lladdr 02:00:00:00:00:12 dev far0 nud permanent\n\
+             route replace default via 2001:db8:e::2 dev far0\n",
+        )?;
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        let sent = Packet::udp(CN, PCOA, 100);
+        let ran = bench.router_on(router.incoming, &sent.octets())?;
+        opened(&ran, Verdict::Pass, Reason::TunnelledByKernel, &sent);
         Ok(())
     });
 }

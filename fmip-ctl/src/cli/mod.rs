@@ -17,7 +17,9 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use fmip_ctl::config::{Config, DEFAULT_CONTROL_SOCKET};
 use tracing::warn;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// Lossless handover for mobile IPv6 nodes (RFC 5568).
 #[derive(Parser)]
@@ -93,16 +95,20 @@ fn start_logging(level: Option<&str>) -> anyhow::Result<()> {
         Some(level) => (level.to_owned(), "--log-level"),
         None => (std::env::var("FMIP_LOG").unwrap_or_default(), "FMIP_LOG"),
     };
-    let filter = if directives.trim().is_empty() {
-        EnvFilter::new("info")
-    } else {
-        EnvFilter::try_new(&directives)
-            .with_context(|| format!("{source}: {directives:?} is no log level"))?
+    let directives = match directives.trim() {
+        "" => "info",
+        directives => directives,
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let filter: Targets = directives
+        .parse()
+        // Its cause says the same again.
+        .map_err(|error| anyhow::anyhow!("{source}: {directives:?} is no log level: {error}"))?;
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
         .init();
     Ok(())
 }

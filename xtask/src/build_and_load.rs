@@ -89,7 +89,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
             .and_then(|file| file.metadata())
             .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
     }
-    setup::ensure()?;
+    setup::ensure(match config {
+        Some(_) => setup::TO_LOAD,
+        None => setup::FOR_THE_LAB,
+    })?;
 
     let mut args = vec!["--release", "--package", "fmip-ctl", "--bins"];
     if config.is_none() {

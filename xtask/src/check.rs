@@ -12,7 +12,7 @@ pub(crate) fn command_line() -> clap::Command {
 }
 
 pub(crate) fn run(_: &ArgMatches) -> Result<ExitCode> {
-    setup::ensure()?;
+    setup::ensure(setup::FOR_THE_TESTS)?;
     let mut failed = false;
     for (component, label, args, env) in [
         (

@@ -41,12 +41,23 @@ const DEBIAN_COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "libstd-rust-web-d
 /// The oldest compiler that builds the workspace, as `major.minor`.
 const OLDEST_RUSTC: &str = env!("CARGO_PKG_RUST_VERSION");
 
+/// Who runs a program besides the build.
+const LAB: &str = "the lab";
+const TESTS: &str = "the tests";
+
+/// What a router needs that only builds and loads: no lab's packages are installed on it.
+pub(crate) const TO_LOAD: &[&str] = &[];
+/// What the lab needs.
+pub(crate) const FOR_THE_LAB: &[&str] = &[LAB];
+/// What the tests need, the lab's included.
+pub(crate) const FOR_THE_TESTS: &[&str] = &[LAB, TESTS];
+
 /// Programs that are run, the Debian package of each, and who runs it.
 const PROGRAMS: [(&str, &str, &str); 4] = [
-    ("ip", "iproute2", "the lab"),
-    ("ethtool", "ethtool", "the lab"),
-    ("radvd", "radvd", "the lab"),
-    ("tshark", "tshark", "the tests"),
+    ("ip", "iproute2", LAB),
+    ("ethtool", "ethtool", LAB),
+    ("radvd", "radvd", LAB),
+    ("tshark", "tshark", TESTS),
 ];
 
 /// What a download takes, program and Debian package by the same name.
@@ -82,7 +93,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         });
     let start = Instant::now();
     if matches.get_flag("check") {
-        let facts = Facts::find();
+        let facts = Facts::find(FOR_THE_TESTS);
         facts.print();
         let missing = facts.missing();
         if !missing.is_empty() {
@@ -92,7 +103,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
             );
         }
     } else {
-        install_missing(wish, true)?;
+        install_missing(FOR_THE_TESTS, wish, true)?;
     }
     eprintln!(
         "setup: nothing is missing ({:.1} s)",
@@ -101,16 +112,21 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the other commands call first: says nothing if nothing is missing.
-pub(crate) fn ensure() -> Result<()> {
-    install_missing(None, false)
+/// What the other commands call first, with the `users` whose programs they need besides the
+/// build's: says nothing if nothing is missing.
+pub(crate) fn ensure(users: &'static [&'static str]) -> Result<()> {
+    install_missing(users, None, false)
 }
 
-fn install_missing(wish: Option<Toolchain>, mut talk: bool) -> Result<()> {
+fn install_missing(
+    users: &'static [&'static str],
+    wish: Option<Toolchain>,
+    mut talk: bool,
+) -> Result<()> {
     let mut updated = false;
     let mut previous = Plan::default();
     for round in 0..ROUNDS {
-        let mut facts = Facts::find();
+        let mut facts = Facts::find(users);
         let missing = facts.missing();
         if missing.is_empty() {
             if talk {
@@ -167,7 +183,7 @@ fn install_missing(wish: Option<Toolchain>, mut talk: bool) -> Result<()> {
         }
         previous = plan;
     }
-    let missing = Facts::find().missing();
+    let missing = Facts::find(users).missing();
     if !missing.is_empty() {
         bail!(
             "all of that succeeded, and still missing: {}; what was installed is not whole",
@@ -241,6 +257,8 @@ struct Facts {
     linker: Result<Linker, String>,
     /// The folder of the LLVM that the linker is to be built against, if it is installed whole.
     llvm_prefix: Option<PathBuf>,
+    /// Whose programs are needed.
+    users: &'static [&'static str],
     /// For each of [`PROGRAMS`], in their order.
     programs: Vec<Option<PathBuf>>,
     /// Those of [`DOWNLOAD_TOOLS`] that are not there.
@@ -252,7 +270,7 @@ struct Facts {
 }
 
 impl Facts {
-    fn find() -> Self {
+    fn find(users: &'static [&'static str]) -> Self {
         // The two that start other programs, at the same time.
         let compiler = thread::spawn(find_compiler);
         let linker = thread::spawn(find_linker);
@@ -268,6 +286,7 @@ impl Facts {
             compiler: compiler.join().expect("the search does not panic"),
             linker: linker.join().expect("the search does not panic"),
             llvm_prefix: None,
+            users,
             programs,
             missing_download_tools: DOWNLOAD_TOOLS
                 .into_iter()
@@ -325,7 +344,7 @@ impl Facts {
         PROGRAMS
             .into_iter()
             .zip(&self.programs)
-            .filter(|(_, found)| found.is_none())
+            .filter(|((_, _, user), found)| found.is_none() && self.users.contains(user))
             .map(|(program, _)| program)
     }
 
@@ -354,6 +373,9 @@ impl Facts {
         line("BPF compiler", found(&self.compiler));
         line("bpf-linker", found(&self.linker));
         for ((program, package, user), path) in PROGRAMS.iter().zip(&self.programs) {
+            if !self.users.contains(user) {
+                continue;
+            }
             line(
                 program,
                 path.as_ref()
@@ -719,6 +741,7 @@ mod tests {
             compiler: Err("none".to_owned()),
             linker: Err("none".to_owned()),
             llvm_prefix: None,
+            users: FOR_THE_TESTS,
             programs: vec![None; PROGRAMS.len()],
             missing_download_tools: vec!["zstd"],
             compiler_offer: Offer::Yes,
@@ -732,6 +755,7 @@ mod tests {
             compiler: Ok(debian_compiler()),
             linker: Ok(linker(Some(22))),
             llvm_prefix: Some("/usr/lib/llvm-22".into()),
+            users: FOR_THE_TESTS,
             programs: vec![Some("/usr/bin/x".into()); PROGRAMS.len()],
             ..bare()
         }
@@ -758,6 +782,23 @@ mod tests {
             ]
         );
         assert!(plan.reason.unwrap().contains("Debian"));
+    }
+
+    #[test]
+    fn a_router_that_is_only_loaded_gets_no_packages_of_the_lab() {
+        for (users, packages) in [
+            (TO_LOAD, vec![]),
+            (FOR_THE_LAB, vec!["iproute2", "ethtool", "radvd"]),
+            (
+                FOR_THE_TESTS,
+                vec!["iproute2", "ethtool", "radvd", "tshark"],
+            ),
+        ] {
+            let facts = Facts { users, ..bare() };
+            assert_eq!(facts.missing_packages(), packages);
+            let full = Facts { users, ..full() };
+            assert_eq!(full.missing(), Vec::<String>::new());
+        }
     }
 
     #[test]
@@ -798,6 +839,7 @@ mod tests {
     fn without_apt_missing_programs_are_named_for_other_package_managers() {
         let facts = Facts {
             apt: false,
+            users: FOR_THE_TESTS,
             programs: vec![None; PROGRAMS.len()],
             ..full()
         };

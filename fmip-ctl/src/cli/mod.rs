@@ -13,7 +13,6 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use fmip_ctl::config::{Config, DEFAULT_CONTROL_SOCKET};
 use tracing::warn;

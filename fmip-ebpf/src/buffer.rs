@@ -11,8 +11,8 @@ use fmip_common::{
 use crate::{
     count,
     maps::{BUFFERS, POOL, SLOTS},
-    packet::{Packet, TUNNEL_HEADER, now},
-    parse::{HOP_LIMIT, IPV6},
+    packet::{Packet, TUNNEL_HEADER, bounded, now},
+    parse::{HOP_LIMIT, IPV6, IPV6_HEADER},
 };
 
 /// One buffer and the pool, as the algorithm sees them.
@@ -154,7 +154,6 @@ impl Queue {
             Form::Forwarded => 0,
             Form::Tunnelled => TUNNEL_HEADER as u64,
         };
-        // The constant bounds are for the verifier, too.
         if length <= IPV6 as u64 || length + room > FRAME_BYTES as u64 || packet.is_merged() {
             return Err(Refused::Because(Reason::TooLong));
         }
@@ -224,17 +223,16 @@ impl Queue {
             let frame = (&raw mut (*slot).frame).cast::<u8>();
             let copied = match form {
                 Form::Forwarded => {
-                    if length > FRAME_BYTES as u64 || length == 0 {
-                        return Err(UNCHANGEABLE);
-                    }
+                    let length =
+                        bounded(length, IPV6 as u64, FRAME_BYTES as u64).ok_or(UNCHANGEABLE)?;
                     (*slot).length = length as u32;
                     packet.copy(0, frame, length as u32)
                 }
                 Form::Tunnelled => {
+                    const MOST: usize = FRAME_BYTES - IPV6 - TUNNEL_HEADER;
                     let inner = length.wrapping_sub(IPV6 as u64);
-                    if inner > (FRAME_BYTES - IPV6 - TUNNEL_HEADER) as u64 || inner == 0 {
-                        return Err(UNCHANGEABLE);
-                    }
+                    let inner =
+                        bounded(inner, IPV6_HEADER as u64, MOST as u64).ok_or(UNCHANGEABLE)?;
                     (*slot).length = (inner + (IPV6 + TUNNEL_HEADER) as u64) as u32;
                     packet.copy(IPV6 as u32, frame.add(IPV6 + TUNNEL_HEADER), inner as u32)
                 }

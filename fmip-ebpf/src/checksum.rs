@@ -9,7 +9,10 @@ use aya_ebpf::helpers::bpf_csum_diff;
 use fmip_common::limits::FRAME_BYTES;
 use network_types::ip::IpProto;
 
-use crate::parse::{INNER, IPV6_HEADER, Ipv6};
+use crate::{
+    packet::bounded,
+    parse::{INNER, IPV6_HEADER, Ipv6},
+};
 
 /// Where the upper layer of a tunnelled packet starts. One that has extension headers in front is left
 /// alone: the kernel computes those checksums itself.
@@ -78,11 +81,8 @@ unsafe fn sum(segment: *mut u8, length: u64) -> Option<u64> {
         if length < start + 4 {
             break;
         }
-        // Checked once more for the verifier, which does not see that this cannot be.
-        let octets = opaque((length - start).min(PART) & !3);
-        if octets > (LONGEST - start).min(PART) {
-            return None;
-        }
+        let octets = (length - start).min(PART) & !3;
+        let octets = bounded(octets, 4, (LONGEST - start).min(PART))?;
         // SAFETY: up to `length`, at most.
         let result = unsafe {
             bpf_csum_diff(
@@ -98,23 +98,14 @@ unsafe fn sum(segment: *mut u8, length: u64) -> Option<u64> {
     let whole = length & !3;
     let mut rest = [0; 4];
     for (place, octet) in rest.iter_mut().enumerate() {
-        let offset = whole + place as u64;
-        // The second bound is for the verifier, as above.
-        if offset >= length || offset >= LONGEST {
+        if whole + place as u64 >= length {
             break;
         }
+        let offset = bounded(whole + place as u64, 0, LONGEST - 1)?;
         // SAFETY: bounded right above.
         *octet = unsafe { *segment.add(offset as usize) };
     }
     Some(u64::from(sum) + u64::from(u32::from_ne_bytes(rest)))
-}
-
-/// The value itself, of which the compiler knows nothing any more: or it would leave out as needless the very
-/// check that the verifier needs.
-#[inline(always)]
-fn opaque(value: u64) -> u64 {
-    // SAFETY: a reference.
-    unsafe { (&raw const value).read_volatile() }
 }
 
 #[inline(always)]

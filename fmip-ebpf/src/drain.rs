@@ -13,7 +13,7 @@ use crate::{
     Outcome,
     buffer::Queue,
     maps::DRAIN,
-    packet::{Packet, XdpPacket, now},
+    packet::{Packet, XdpPacket, bounded, now},
     parse::IPV6,
 };
 
@@ -80,10 +80,11 @@ fn release(packet: &mut XdpPacket, queue: &Queue, index: u64) -> Outcome {
         let frame = (&raw mut (*slot).frame).cast::<u8>();
         frame.cast::<[u8; 6]>().write(hop.destination);
         frame.add(6).cast::<[u8; 6]>().write(hop.source);
-        let length = (*slot).length;
-        if length <= IPV6 as u32 || length > FRAME_BYTES as u32 {
+        let length = u64::from((*slot).length);
+        let Some(length) = bounded(length, IPV6 as u64, FRAME_BYTES as u64) else {
             return UNWRITABLE;
-        }
+        };
+        let length = length as u32;
         if !packet.set_length(length) || !packet.fill(frame, length) {
             return UNWRITABLE;
         }

@@ -251,6 +251,28 @@ impl Packet for TcPacket<'_> {
     }
 }
 
+/// `value`, if it is from `least` to `most`: for a length that is given to a helper.
+///
+/// The verifier wants to see both bounds on the very register that the helper gets; left to itself, the compiler
+/// leaves out a check as needless, makes one of two, or makes it of one copy of the value and gives the
+/// helper another (which newer verifiers understand, that of 6.1 does not). Nor does that of 6.1 learn
+/// anything from a comparison with 0, so `least` is more than 1, or 0.
+#[inline(always)]
+pub(crate) fn bounded(value: u64, least: u64, most: u64) -> Option<u64> {
+    // Through memory, so that the compiler knows nothing of it.
+    // SAFETY: a reference.
+    let opaque = |value: u64| unsafe { (&raw const value).read_volatile() };
+    let value = opaque(value);
+    if value < least {
+        return None;
+    }
+    let value = opaque(value);
+    if value > most {
+        return None;
+    }
+    Some(value)
+}
+
 /// Sends the packet out of an interface.
 #[inline(always)]
 pub(crate) fn redirect(interface: u32) -> i64 {

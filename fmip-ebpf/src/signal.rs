@@ -6,7 +6,7 @@ use fmip_common::{event::Signal, limits::SIGNAL_BYTES, reason::Reason};
 use crate::{
     Outcome,
     maps::{LOCAL, SIGNALS},
-    packet::{Packet, now},
+    packet::{Packet, bounded, now},
     parse::{DESTINATION_OPTIONS, HOP_BY_HOP, ICMPV6, IPV6, IPV6_HEADER, Ipv6, MOBILITY},
 };
 
@@ -87,12 +87,7 @@ fn report(packet: &impl Packet) -> bool {
     let Some(mut entry) = SIGNALS.reserve::<Signal>(0) else {
         return false;
     };
-    let length = packet.length();
-    let length = if length > SIGNAL_BYTES as u64 {
-        SIGNAL_BYTES as u64
-    } else {
-        length
-    };
+    let length = packet.length().min(SIGNAL_BYTES as u64);
     let signal = entry.as_mut_ptr();
     // SAFETY: the ring's entry is as large as a Signal; `length` is bounded by its frame, and not
     // 0. Submitted or discarded exactly once.
@@ -100,7 +95,9 @@ fn report(packet: &impl Packet) -> bool {
         (*signal).arrival_ns = now();
         (*signal).interface = packet.interface();
         (*signal).length = length as u32;
-        if length > 0 && packet.copy(0, (&raw mut (*signal).frame).cast(), length as u32) {
+        if let Some(length) = bounded(length, IPV6 as u64, SIGNAL_BYTES as u64)
+            && packet.copy(0, (&raw mut (*signal).frame).cast(), length as u32)
+        {
             bpf_ringbuf_submit(signal.cast(), 0);
             true
         } else {

@@ -528,6 +528,8 @@ pub enum Removal {
     Expired,
     /// The mobile node ended it.
     Ended,
+    /// The mobile node is coming back: the router that took it over announced it.
+    Returning,
     /// The NAR no longer takes the mobile node.
     Refused,
     /// The NAR did not answer.

@@ -17,6 +17,7 @@ pub(super) struct Announcement {
     /// The address of ours that the PAR wrote to.
     pub(super) local: Ipv6Addr,
     pub(super) sequence: u16,
+    /// The PAR listens only to the holder of the key of this address.
     pub(super) pcoa: Ipv6Addr,
     pub(super) ncoa: Ipv6Addr,
     /// The mobile node's.
@@ -44,6 +45,8 @@ pub(super) enum Input<'a> {
     Una(Option<MacAddr>),
     /// Nothing is held any more.
     Drained,
+    /// The mobile node moves on: from now on its packets leave through a tunnel.
+    Left,
     /// The deadline was reached.
     Deadline,
     /// A command was not carried out.
@@ -174,7 +177,7 @@ impl Handover {
                 }
                 Next::Ends
             }
-            (State::Arrived, Input::Deadline) | (_, Input::Shutdown) => {
+            (State::Arrived, Input::Deadline) | (_, Input::Left | Input::Shutdown) => {
                 self.undo(context);
                 Next::Ends
             }

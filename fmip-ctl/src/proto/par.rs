@@ -11,7 +11,8 @@ use crate::wire::{
 use super::{
     Command, Event, HandoverKey, HandoverStatus, Instant, InterfaceIndex, Reason, Removal, Role,
     auth::{self, Addresses},
-    nar::Next,
+    nar::{Announcement, Next},
+    neighborhood::Neighborhood,
     router::{Context, HandoverId},
 };
 
@@ -122,6 +123,8 @@ pub(super) enum Input<'a> {
     },
     /// The mobile node ends the binding.
     Ended,
+    /// The mobile node comes back here.
+    Returning,
     /// A deadline was reached.
     Deadline,
     /// A command was not carried out.
@@ -194,6 +197,25 @@ impl Handover {
         }
     }
 
+    /// Whether `announcement` is about the mobile node that this is the handover of: the router
+    /// that took it over says so, of the address that it went there with. A link-layer address
+    /// would prove nothing, for a mobile node may claim any.
+    pub(super) fn is_of(&self, announcement: &Announcement) -> bool {
+        (self.request.peer, self.request.ncoa) == (announcement.peer, announcement.pcoa)
+    }
+
+    /// Whether this answer makes the tunnel stand.
+    pub(super) fn is_consent(
+        &self,
+        code: HackCode,
+        ncoa: Option<Ipv6Addr>,
+        neighborhood: &Neighborhood,
+    ) -> bool {
+        matches!(self.state, State::AwaitingHack(_))
+            && code != HackCode::Unsolicited
+            && self.objection(code, ncoa, neighborhood).is_none()
+    }
+
     pub(super) fn handle(&mut self, input: Input<'_>, context: &mut Context<'_>) -> Next {
         match (&mut self.state, input) {
             // AMB-11: sent again while the NAR thinks. The answer is to the newest.
@@ -235,6 +257,15 @@ impl Handover {
                 Next::Ends
             }
 
+            (state, Input::Returning) => {
+                let waiting = matches!(state, State::AwaitingHack(_));
+                self.remove_tunnel(Removal::Returning, context);
+                if waiting {
+                    self.refuse(Reason::Superseded, context);
+                }
+                Next::Ends
+            }
+
             (State::AwaitingHack(_), Input::Deadline) => self.ask_or_give_up(context),
             // FBA-11, TUN-06.
             (State::Forwarding { .. }, Input::Deadline) => {
@@ -269,12 +300,30 @@ impl Handover {
         let State::AwaitingHack(Question { sequence, .. }) = self.state else {
             unreachable!("only a question is answered");
         };
-        let refusal = match (code, ncoa) {
-            (HackCode::Unsolicited, _) => {
-                // HAK-09: it asks for an HI; one is out.
-                context.counters.count(Reason::Unmatched);
-                return Next::Stays;
-            }
+        if code == HackCode::Unsolicited {
+            // HAK-09: it asks for an HI; one is out.
+            context.counters.count(Reason::Unmatched);
+            return Next::Stays;
+        }
+        let refusal = self.objection(code, ncoa, context.neighborhood);
+        self.note_answer(code, context);
+        if let Some((reason, status)) = refusal {
+            return self.give_up(reason, status, Removal::Refused, context);
+        }
+        let alternate_coa = ncoa.filter(|&ncoa| ncoa != self.request.ncoa);
+        self.state = State::Forwarding { sequence };
+        self.forward(alternate_coa, context);
+        Next::Stays
+    }
+
+    /// Why this answer leads to no tunnel, and what the mobile node is told.
+    fn objection(
+        &self,
+        code: HackCode,
+        ncoa: Option<Ipv6Addr>,
+        neighborhood: &Neighborhood,
+    ) -> Option<(Reason, FastBindingStatus)> {
+        match (code, ncoa) {
             (HackCode::NcoaValid, None) => None,
             // FBA-06, AMB-19, AMB-02: the NAR wants another address to be used. It must be one of
             // its own, or the tunnel would lead to a third party.
@@ -285,7 +334,7 @@ impl Handover {
                 | HackCode::UsePcoa,
                 Some(ncoa),
             ) => {
-                let owner = context.neighborhood.owner(ncoa);
+                let owner = neighborhood.owner(ncoa);
                 if owner.is_some_and(|peer| peer.address == self.request.peer) {
                     None
                 } else {
@@ -308,18 +357,11 @@ impl Handover {
                 HackCode::Unspecified
                 | HackCode::Prohibited
                 | HackCode::Resources
+                | HackCode::Unsolicited
                 | HackCode::Other(_),
                 _,
             ) => Some((Reason::PeerRefused, status(code))),
-        };
-        self.note_answer(code, context);
-        if let Some((reason, status)) = refusal {
-            return self.give_up(reason, status, Removal::Refused, context);
         }
-        let alternate_coa = ncoa.filter(|&ncoa| ncoa != self.request.ncoa);
-        self.state = State::Forwarding { sequence };
-        self.forward(alternate_coa, context);
-        Next::Stays
     }
 
     /// First the tunnel, then the word that it stands.

@@ -448,6 +448,8 @@ impl AccessRouter {
                     let input = nar::Input::Announced(announcement);
                     return self.drive_nar(arrival.now, ncoa, input);
                 }
+                // One address has one binding: the way back ends the way there.
+                self.drive_par(arrival.now, ncoa, par::Input::Returning);
                 let (mut context, _, arriving) = self.context(arrival.now);
                 let handover = nar::Handover::begin(announcement, &mut context);
                 let deadline = handover.deadline();
@@ -521,8 +523,18 @@ impl AccessRouter {
             Some(handover) if !handover.is_of(&announcement) => {
                 Err((HackCode::NcoaInUse, Reason::NcoaInUse))
             }
-            None if self.is_full() => Err((HackCode::Resources, Reason::Resources)),
-            _ => Ok(announcement),
+            Some(_) => Ok(announcement),
+            // HI-12: the address is that of a mobile node that left. Nobody else gets it, and no
+            // other neighbor than the one that has that mobile node can say that it comes back.
+            None => match self.leaving.get(&ncoa) {
+                Some(handover) if !handover.is_of(&announcement) => {
+                    Err((HackCode::NcoaInUse, Reason::NcoaInUse))
+                }
+                // Its place becomes free.
+                Some(_) => Ok(announcement),
+                None if self.is_full() => Err((HackCode::Resources, Reason::Resources)),
+                None => Ok(announcement),
+            },
         }
     }
 
@@ -538,9 +550,14 @@ impl AccessRouter {
             handover.is_between(arrival.destination, arrival.source)
                 && handover.asked(message.sequence)
         });
-        let Some((&pcoa, _)) = asked else {
+        let Some((&pcoa, handover)) = asked else {
             return self.counters.count(Reason::Unmatched); // HAK-10
         };
+        if handover.is_consent(message.code, message.ncoa, &self.neighborhood) {
+            // One address has one binding: that of its way here makes room for the tunnel. Not
+            // sooner, for until now the mobile node took what was held for it.
+            self.drive_nar(arrival.now, pcoa, nar::Input::Left);
+        }
         let input = par::Input::Answered {
             code: message.code,
             ncoa: message.ncoa,

@@ -57,7 +57,7 @@ pub(super) enum Node {
 enum Pending {
     Packet(Node, InterfaceIndex, Bytes),
     Link(LinkEvent),
-    Drained(Ipv6Addr),
+    Drained(Node, Ipv6Addr),
 }
 
 /// What befalls messages of one kind, in the order of their sending.
@@ -88,8 +88,8 @@ pub(super) struct Simulation {
     pub(super) installed: BTreeSet<(Node, &'static str, Ipv6Addr)>,
     /// Commands that failed, of which their node does not know yet: it may undo them.
     unreported: Vec<(Node, Command)>,
-    /// Packets that the NAR holds.
-    held: Vec<Bytes>,
+    /// Packets that are held: where, for which address.
+    held: BTreeMap<(Node, Ipv6Addr), Vec<Bytes>>,
 }
 
 pub(super) fn router_config(nar: bool) -> RouterConfig {
@@ -114,15 +114,11 @@ pub(super) fn router_config(nar: bool) -> RouterConfig {
             prefix: prefix(&format!("2001:db8:{there}::/64")),
             access_points: access_points(there),
         }],
-        mobile_nodes: if nar {
-            Vec::new()
-        } else {
-            vec![HandoverKey {
-                pcoa: PCOA,
-                spi: SPI,
-                key: KEY.to_vec(),
-            }]
-        },
+        mobile_nodes: vec![HandoverKey {
+            pcoa: if nar { NCOA } else { PCOA },
+            spi: SPI,
+            key: KEY.to_vec(),
+        }],
         buffering: true,
         max_handovers: 16,
     }
@@ -166,7 +162,7 @@ impl Simulation {
             gap: Some(Duration::from_millis(200)),
             installed: BTreeSet::new(),
             unreported: Vec::new(),
-            held: Vec::new(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -286,7 +282,7 @@ impl Simulation {
                 }
                 self.link(event);
             }
-            Pending::Drained(address) => self.input(Node::Nar, Input::Drained { address }),
+            Pending::Drained(node, address) => self.input(node, Input::Drained { address }),
         }
     }
 
@@ -340,8 +336,16 @@ impl Simulation {
         }
     }
 
-    /// Keeps the books of what is installed: nothing may be removed that does not stand.
+    /// Keeps the books of what is installed: nothing may be removed that does not stand, and one
+    /// address cannot be tunnelled and held at once, for the data path has one binding for it.
     fn execute(&mut self, node: Node, command: Command) {
+        let rival = match command {
+            Command::InstallTunnel { pcoa, .. } => Some((node, "buffer", pcoa)),
+            Command::StartBuffering { address, .. } => Some((node, "tunnel", address)),
+            _ => None,
+        };
+        let taken = rival.filter(|rival| self.installed.contains(rival));
+        assert_eq!(taken, None, "it has a binding already");
         let mut install = |what, address, replaces: bool| {
             let is_new = self.installed.insert((node, what, address));
             assert!(is_new || replaces, "{what} for {address} a second time");
@@ -353,17 +357,17 @@ impl Simulation {
             Command::HoldUplink { pcoa, .. } => install("uplink", pcoa, false),
             Command::RemoveTunnel { pcoa } => self.remove(node, "tunnel", pcoa),
             Command::RemoveBuffer { address } => {
-                self.held.clear();
+                self.held.remove(&(node, address));
                 self.remove(node, "buffer", address);
             }
             Command::RemoveProxyNd { address, .. } => self.remove(node, "proxy", address),
             Command::RemoveUplink { pcoa } => self.remove(node, "uplink", pcoa),
             Command::ReleaseBuffer { address, .. } => {
                 assert!(self.installed.contains(&(node, "buffer", address)));
-                for bytes in std::mem::take(&mut self.held) {
+                for bytes in self.held.remove(&(node, address)).unwrap_or_default() {
                     self.after(ACCESS_DELAY, Pending::Packet(Node::Mn, ACCESS, bytes));
                 }
-                self.after(Duration::from_millis(1), Pending::Drained(address));
+                self.after(Duration::from_millis(1), Pending::Drained(node, address));
             }
             Command::ReleaseUplink { pcoa, .. } => {
                 assert!(self.installed.contains(&(node, "uplink", pcoa)));
@@ -428,9 +432,10 @@ impl Simulation {
         };
         match delivery {
             // The data path's part: it is held, or passed on to the link.
-            Some((Node::Nar, CORE, _)) if to != NAR => {
-                let is_held = self.installed.contains(&(Node::Nar, "buffer", to));
-                self.held.extend(is_held.then_some(bytes));
+            Some((node, CORE, _)) if ![PAR, NAR].contains(&to) => {
+                let is_held = self.installed.contains(&(node, "buffer", to));
+                let held = self.held.entry((node, to)).or_default();
+                held.extend(is_held.then_some(bytes));
             }
             Some((node, interface, delay)) => {
                 self.after(delay, Pending::Packet(node, interface, bytes));

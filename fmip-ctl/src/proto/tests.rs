@@ -76,6 +76,7 @@ fn between_links() -> Simulation {
 struct Fbu {
     source: Ipv6Addr,
     home_address: Option<Ipv6Addr>,
+    par: Ipv6Addr,
     sequence: u16,
     lifetime: u16,
     ncoa: Option<Ipv6Addr>,
@@ -89,6 +90,7 @@ struct Fbu {
 const FBU: Fbu = Fbu {
     source: PCOA,
     home_address: Some(PCOA),
+    par: PAR,
     sequence: 1,
     lifetime: 30,
     ncoa: Some(NCOA),
@@ -103,7 +105,7 @@ impl Fbu {
     fn bytes(&self) -> Bytes {
         let packet = Packet {
             source: self.source,
-            destination: PAR,
+            destination: self.par,
             hop_limit: 64,
             home_address: self.home_address,
             message: Message::FastBindingUpdate(FastBindingUpdate {
@@ -123,12 +125,22 @@ impl Fbu {
             return packet.encode();
         }
         let care_of = match self.lifetime {
-            0 => PCOA,
+            0 => self.source,
             _ => self.ncoa.unwrap_or(self.source),
         };
-        sign(packet, self.spi, self.key, Addresses { care_of, par: PAR })
+        let par = self.par;
+        sign(packet, self.spi, self.key, Addresses { care_of, par })
     }
 }
+
+/// The FBU of the way back, from what was the NAR.
+const FBU_BACK: Fbu = Fbu {
+    source: NCOA,
+    home_address: Some(NCOA),
+    par: NAR,
+    ncoa: Some(PCOA),
+    ..FBU
+};
 
 const HI: HandoverInitiate = HandoverInitiate {
     sequence: 7,
@@ -143,10 +155,25 @@ const HI: HandoverInitiate = HandoverInitiate {
     unknown: Vec::new(),
 };
 
+/// The HI of the way back.
+const HI_BACK: HandoverInitiate = HandoverInitiate {
+    sequence: 7,
+    assigned_address: false,
+    buffer: true,
+    proxy: false,
+    forward: false,
+    code: HiCode::PcoaSource,
+    mn_lla: Some(MN_LLA),
+    pcoa: Some(NCOA),
+    ncoa: Some(PCOA),
+    unknown: Vec::new(),
+};
+
+/// An HI to the NAR or, from there, to the PAR.
 fn hi(source: Ipv6Addr, message: HandoverInitiate) -> Bytes {
     let packet = Packet {
         source,
-        destination: NAR,
+        destination: if source == NAR { PAR } else { NAR },
         hop_limit: 64,
         home_address: None,
         message: Message::HandoverInitiate(message),
@@ -1237,6 +1264,111 @@ fn an_hi_that_the_mobile_node_overtook_does_not_send_it_away_again() {
     simulation.assert_clean();
 }
 
+// There and back, and on
+
+/// A simulation in which the mobile node is at the NAR, and the tunnel still stands.
+fn arrived() -> Simulation {
+    let mut simulation = Simulation::new();
+    simulation.impend();
+    simulation.run(SECOND);
+    assert_eq!(simulation.nar.handovers()[0].state, "arrived");
+    assert_eq!(simulation.par.handovers()[0].state, "forwarding");
+    simulation.log.clear();
+    simulation
+}
+
+#[test]
+fn a_mobile_node_that_is_announced_back_ends_the_tunnel_before_it_is_expected() {
+    let mut simulation = arrived();
+    simulation.inject(Node::Par, CORE, hi(NAR, HI_BACK));
+    assert_eq!(
+        simulation.steps(),
+        [
+            "par: remove-tunnel",
+            "par: start-buffering",
+            "par: add-proxy-nd",
+            "par: -> hack"
+        ]
+    );
+    assert!(
+        simulation.events(Node::Par)[0].ends_with(r#""reason":"returning"}"#),
+        "{:?}",
+        simulation.events(Node::Par)
+    );
+    // The end of the tunnel's lifetime has nothing left to remove.
+    simulation.run(FOREVER);
+    assert_eq!(simulation.count("par: remove-tunnel"), 1);
+    simulation.assert_clean();
+}
+
+#[test]
+fn the_address_of_a_mobile_node_that_left_is_nobody_elses() {
+    for message in [
+        // Announced by its neighbor, but for another of its mobile nodes.
+        HandoverInitiate {
+            pcoa: Some("2001:db8:2::9".parse().unwrap()),
+            ..HI_BACK
+        },
+        HandoverInitiate {
+            pcoa: Some("2001:db8:2::9".parse().unwrap()),
+            mn_lla: Some(MacAddr([2, 0, 0, 0, 0, 9])),
+            ..HI_BACK
+        },
+    ] {
+        let mut simulation = arrived();
+        simulation.inject(Node::Par, CORE, hi(NAR, message));
+        assert_eq!(simulation.steps(), ["par: -> hack"]);
+        assert_eq!(simulation.par.counters().ncoa_in_use, 1);
+        assert!(
+            simulation.events(Node::Par)[0]
+                .starts_with(r#"{"event":"hi-refused","reason":"ncoa-in-use","code":1"#),
+            "{:?}",
+            simulation.events(Node::Par)
+        );
+        assert_eq!(simulation.par.handovers()[0].state, "forwarding");
+    }
+}
+
+#[test]
+fn a_mobile_node_that_moves_on_frees_its_buffer_before_it_is_tunnelled() {
+    let mut simulation = arrived();
+    simulation.inject(Node::Nar, ACCESS, FBU_BACK.bytes());
+    simulation.run(Duration::from_millis(100));
+    assert_eq!(
+        simulation.steps(),
+        [
+            "nar: -> hi",
+            "par: remove-tunnel",
+            "par: start-buffering",
+            "par: add-proxy-nd",
+            "par: -> hack",
+            "nar: remove-buffer",
+            "nar: install-tunnel",
+            "nar: -> fback",
+            "nar: -> fback",
+        ]
+    );
+    // The deadlines of what ended before remove nothing.
+    simulation.run(Duration::from_secs(5));
+    assert!(simulation.installed.contains(&(Node::Nar, "tunnel", NCOA)));
+    assert_eq!(simulation.count("nar: remove-buffer"), 1);
+    simulation.run(FOREVER);
+    simulation.assert_clean();
+}
+
+#[test]
+fn a_mobile_node_that_wants_to_move_on_and_is_refused_keeps_its_buffer() {
+    let mut simulation = arrived();
+    simulation.fail(Node::Par, "start-buffering");
+    simulation.inject(Node::Nar, ACCESS, FBU_BACK.bytes());
+    simulation.run(Duration::from_millis(100));
+    assert_eq!(simulation.count("nar: -> fback"), 1);
+    assert_eq!(simulation.count("nar: remove-buffer"), 0);
+    assert_eq!(simulation.nar.handovers()[0].state, "arrived");
+    simulation.run(FOREVER);
+    simulation.assert_clean();
+}
+
 // HAcks
 
 #[test]
@@ -2084,11 +2216,13 @@ enum Happening {
     Fail(Node, &'static str, bool),
     Repair,
     Fbu {
+        back: bool,
         sequence: u16,
         lifetime: u16,
         host: u16,
     },
     Hi {
+        back: bool,
         sequence: u16,
         host: u16,
         lla: u8,
@@ -2097,8 +2231,8 @@ enum Happening {
         sequence: u16,
         code: u8,
     },
-    Una(u8),
-    Drained,
+    Una(bool, u8),
+    Drained(bool),
     Noise(Node, Vec<u8>),
 }
 
@@ -2133,15 +2267,17 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (node(), command, any::<bool>())
             .prop_map(|(of, command, late)| Happening::Fail(of, command, late)),
         1 => Just(Happening::Repair),
-        3 => (1..40_u16, 0..3_u16, 0..3_u16).prop_map(|(sequence, lifetime, host)| {
-            Happening::Fbu { sequence, lifetime: lifetime * 15, host }
-        }),
-        3 => (1..5_u16, 0..3_u16, 1..3_u8)
-            .prop_map(|(sequence, host, lla)| Happening::Hi { sequence, host, lla }),
+        4 => (any::<bool>(), 1..40_u16, 0..3_u16, 0..3_u16).prop_map(
+            |(back, sequence, lifetime, host)| {
+                Happening::Fbu { back, sequence, lifetime: lifetime * 15, host }
+            },
+        ),
+        4 => (any::<bool>(), 1..5_u16, 0..3_u16, 1..3_u8)
+            .prop_map(|(back, sequence, host, lla)| Happening::Hi { back, sequence, host, lla }),
         3 => (100..106_u16, prop_oneof![0..6_u8, 127..131_u8])
             .prop_map(|(sequence, code)| Happening::Hack { sequence, code }),
-        2 => (1..3_u8).prop_map(Happening::Una),
-        1 => Just(Happening::Drained),
+        2 => (any::<bool>(), 1..3_u8).prop_map(|(back, lla)| Happening::Una(back, lla)),
+        1 => any::<bool>().prop_map(Happening::Drained),
         1 => (node(), proptest::collection::vec(any::<u8>(), 0..100))
             .prop_map(|(to, bytes)| Happening::Noise(to, bytes)),
     ]
@@ -2149,7 +2285,16 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 fn tell(story: &[Happening]) -> Simulation {
     let mut simulation = Simulation::new();
-    let ncoa = |host: u16| Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0xff, 0xfe00, 1 + host);
+    let host_on =
+        |link, host: u16| Ipv6Addr::new(0x2001, 0xdb8, link, 0, 0, 0xff, 0xfe00, 1 + host);
+    // Where a mobile node comes to, and the address of the router that announces it.
+    let routers = |back| {
+        if back {
+            (Node::Par, NAR)
+        } else {
+            (Node::Nar, PAR)
+        }
+    };
     let lla = |last| MacAddr([2, 0, 0, 0, 0, last]);
     for happening in story.iter().cloned() {
         match happening {
@@ -2160,43 +2305,52 @@ fn tell(story: &[Happening]) -> Simulation {
             Happening::Fail(of, command, true) => simulation.fail_late(of, command),
             Happening::Repair => simulation.repair(),
             Happening::Fbu {
+                back,
                 sequence,
                 lifetime,
                 host,
             } => {
-                let ncoa = Some(ncoa(host));
+                let (router, fbu, link) = match back {
+                    false => (Node::Par, FBU, 2),
+                    true => (Node::Nar, FBU_BACK, 1),
+                };
+                let ncoa = Some(host_on(link, host));
                 let fbu = Fbu {
                     sequence,
                     lifetime,
                     ncoa,
-                    ..FBU
+                    ..fbu
                 };
-                simulation.inject(Node::Par, ACCESS, fbu.bytes());
+                simulation.inject(router, ACCESS, fbu.bytes());
             }
             Happening::Hi {
+                back,
                 sequence,
                 host,
                 lla: last,
             } => {
+                let (router, peer) = routers(back);
+                let (message, link) = if back { (HI_BACK, 1) } else { (HI, 2) };
                 let message = HandoverInitiate {
                     sequence,
-                    ncoa: Some(ncoa(host)),
+                    ncoa: Some(host_on(link, host)),
                     mn_lla: Some(lla(last)),
-                    ..HI
+                    ..message
                 };
-                simulation.inject(Node::Nar, CORE, hi(PAR, message));
+                simulation.inject(router, CORE, hi(peer, message));
             }
             Happening::Hack { sequence, code } => {
                 let bytes = hack(NAR, sequence, code.into(), None);
                 simulation.inject(Node::Par, CORE, bytes);
             }
-            Happening::Una(last) => {
-                let bytes = una(NCOA, lla(last)).encode();
-                simulation.inject(Node::Nar, ACCESS, bytes);
+            Happening::Una(back, last) => {
+                let ncoa = if back { PCOA } else { NCOA };
+                let bytes = una(ncoa, lla(last)).encode();
+                simulation.inject(routers(back).0, ACCESS, bytes);
             }
-            Happening::Drained => {
-                let address = NCOA;
-                simulation.input(Node::Nar, Input::Drained { address });
+            Happening::Drained(back) => {
+                let address = if back { PCOA } else { NCOA };
+                simulation.input(routers(back).0, Input::Drained { address });
             }
             Happening::Noise(to, bytes) => simulation.inject(to, ACCESS, bytes.into()),
         }

@@ -22,15 +22,8 @@ pub struct Executor {
     drain: Drain,
     netlink: Netlink,
     interfaces: BTreeMap<InterfaceIndex, Interface>,
-    uplinks: BTreeMap<Ipv6Addr, Uplink>,
-}
-
-/// What was changed for a mobile node's reverse tunnel besides its binding.
-struct Uplink {
-    ncoa: Ipv6Addr,
-    interface: InterfaceIndex,
-    /// The node is behind its new router, which stays the default one when the tunnel ends.
-    arrived: bool,
+    /// The end of a mobile node's reverse tunnel, by previous care-of address.
+    uplinks: BTreeMap<Ipv6Addr, Ipv6Addr>,
 }
 
 impl Executor {
@@ -105,23 +98,12 @@ impl Executor {
             } => {
                 let hop = self.next_hop(interface, router_lla)?;
                 self.maps.add_local(ncoa)?;
-                let uplink = Uplink {
-                    ncoa,
-                    interface,
-                    arrived: false,
-                };
-                self.uplinks.insert(pcoa, uplink);
+                self.uplinks.insert(pcoa, ncoa);
                 self.maps
                     .hold_uplink(pcoa, ncoa, par, hop, expires.as_nanos())
             }
-            Command::ReleaseUplink { pcoa, expires } => {
-                self.release(pcoa, expires.as_nanos())?;
-                if let Some(uplink) = self.uplinks.get_mut(&pcoa) {
-                    uplink.arrived = true;
-                }
-                Ok(())
-            }
-            Command::RemoveUplink { pcoa } => self.remove_uplink(pcoa).await,
+            Command::ReleaseUplink { pcoa, expires } => self.release(pcoa, expires.as_nanos()),
+            Command::RemoveUplink { pcoa } => self.remove_uplink(pcoa),
             Command::ConfigureAddress {
                 interface,
                 address,
@@ -138,6 +120,9 @@ impl Executor {
                 .netlink
                 .set_default_router(interface, router, link_address)
                 .await?),
+            Command::ForgetRouter { interface } => {
+                Ok(self.netlink.restore_default_router(interface).await?)
+            }
             // The link layer's driver listens on the control socket: the core's event of the same
             // name tells it.
             Command::SwitchLink { .. } => Ok(()),
@@ -155,7 +140,7 @@ impl Executor {
     pub async fn end(mut self) {
         let uplinks: Vec<Ipv6Addr> = self.uplinks.keys().copied().collect();
         for pcoa in uplinks {
-            if let Err(error) = self.remove_uplink(pcoa).await {
+            if let Err(error) = self.remove_uplink(pcoa) {
                 tracing::warn!(%pcoa, "{error:#}");
             }
         }
@@ -194,15 +179,10 @@ impl Executor {
         Ok(())
     }
 
-    async fn remove_uplink(&mut self, pcoa: Ipv6Addr) -> Result<()> {
+    fn remove_uplink(&mut self, pcoa: Ipv6Addr) -> Result<()> {
         self.unbind(pcoa)?;
-        if let Some(uplink) = self.uplinks.remove(&pcoa) {
-            self.maps.remove_local(uplink.ncoa)?;
-            if !uplink.arrived {
-                self.netlink
-                    .restore_default_router(uplink.interface)
-                    .await?;
-            }
+        if let Some(ncoa) = self.uplinks.remove(&pcoa) {
+            self.maps.remove_local(ncoa)?;
         }
         Ok(())
     }

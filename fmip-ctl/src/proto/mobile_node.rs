@@ -56,12 +56,17 @@ pub struct MobileNode {
     handover: Option<Handover>,
     /// Whether the uplink binding was ordered and not yet removed.
     uplink: bool,
+    /// The access point that the default router which was ordered, and not yet undone, is behind.
+    default_router: Option<MacAddr>,
     closed: bool,
 }
 
 /// The outputs that can be taken back are those of the one handover.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-struct Owner;
+enum Owner {
+    Handover,
+    Aftermath,
+}
 
 /// What is known about an access point (RFC 5568 section 6.1.2).
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -148,6 +153,7 @@ impl MobileNode {
             at_previous_router: true,
             handover: None,
             uplink: false,
+            default_router: None,
             closed: false,
         }
     }
@@ -168,6 +174,7 @@ impl MobileNode {
             // The uplink goes straight through now; nothing depends on it.
             Input::Drained { .. } => {}
         }
+        self.settle();
     }
 
     /// Does what is due by `now`.
@@ -179,6 +186,7 @@ impl MobileNode {
                 self.handle_handover_timeout(now);
             }
         }
+        self.settle();
     }
 
     /// When `handle_timeout` is to be called next, if nothing happens before.
@@ -366,13 +374,13 @@ impl MobileNode {
             pcoa: self.config.pcoa,
             expires,
         };
-        self.outbox.command(Owner, release);
+        self.outbox.command(Owner::Handover, release);
         let configure = Command::ConfigureAddress {
             interface,
             address: ncoa,
             prefix_length: router.prefix.length(),
         };
-        self.outbox.command(Owner, configure); // UNA-05
+        self.outbox.command(Owner::Handover, configure); // UNA-05
     }
 
     /// Sends a UNA and sets the time for the next, `left` more after this one.
@@ -391,8 +399,9 @@ impl MobileNode {
         let interface = Some(self.config.interface);
         self.counters.sent_una += 1;
         self.outbox
-            .transmit(Some(Owner), interface, packet.encode());
-        self.outbox.event(Some(Owner), Event::UnaSent { ncoa });
+            .transmit(Some(Owner::Handover), interface, packet.encode());
+        self.outbox
+            .event(Some(Owner::Handover), Event::UnaSent { ncoa });
         self.set_phase(Phase::Arrived {
             destination,
             expires,
@@ -607,9 +616,10 @@ impl MobileNode {
         let addresses = Addresses { care_of: ncoa, par };
         let bytes = auth::sign(packet, self.config.spi, &self.config.key, addresses);
         self.counters.sent_fbu += 1;
-        self.outbox.transmit(Some(Owner), None, bytes);
+        self.outbox.transmit(Some(Owner::Handover), None, bytes);
         let sequence = self.sequence;
-        self.outbox.event(Some(Owner), Event::FbuSent { sequence });
+        self.outbox
+            .event(Some(Owner::Handover), Event::FbuSent { sequence });
     }
 
     /// Sends an FBU again, or gives up (AMB-07, FBU-09).
@@ -695,7 +705,7 @@ impl MobileNode {
 
         let status = message.status.value();
         self.outbox
-            .event(Some(Owner), Event::FbackReceived { status });
+            .event(Some(Owner::Handover), Event::FbackReceived { status });
         if lost_count {
             // It is a retransmission like any other, but with the right number: a replayed FBack
             // must not make this go on for ever.
@@ -734,7 +744,7 @@ impl MobileNode {
             router_lla: destination.router.lla,
             expires,
         };
-        self.outbox.command(Owner, hold);
+        self.outbox.command(Owner::Handover, hold);
         self.uplink = true;
         // Before the move: while there is no link the kernel forgets its neighbors, and packets
         // that wait for one to be resolved would not come as far as the hold.
@@ -743,7 +753,8 @@ impl MobileNode {
             router: destination.router.address,
             link_address: destination.router.lla,
         };
-        self.outbox.command(Owner, default_router);
+        self.outbox.command(Owner::Handover, default_router);
+        self.default_router = Some(target);
         self.set_phase(Phase::Switching {
             destination,
             expires,
@@ -771,6 +782,7 @@ impl MobileNode {
             Command::SwitchLink { .. } | Command::ReleaseUplink { .. } if self.uplink => {
                 self.fail(Failure::CommandFailed);
             }
+            Command::SetDefaultRouter { .. } => self.default_router = None,
             // The rest is done by ordinary neighbor discovery in its own time.
             _ => {}
         }
@@ -778,10 +790,11 @@ impl MobileNode {
 
     /// Unsays what was not yet heard.
     fn take_back(&mut self) {
-        for command in self.outbox.withdraw(Owner) {
+        for command in self.outbox.withdraw(Owner::Handover) {
             match command {
                 Command::HoldUplink { .. } => self.uplink = false,
                 Command::RemoveUplink { .. } => self.uplink = true,
+                Command::SetDefaultRouter { .. } => self.default_router = None,
                 _ => {}
             }
         }
@@ -798,18 +811,32 @@ impl MobileNode {
         self.handover = None;
     }
 
+    /// Clears up behind a handover that is over, whichever way it went.
+    fn settle(&mut self) {
+        let phase = self.handover.as_ref().map(|handover| &handover.phase);
+        let is_leaving = matches!(phase, Some(Phase::Switching { .. }));
+        if self.default_router.is_some() && self.default_router != self.access_point && !is_leaving
+        {
+            self.default_router = None;
+            let interface = self.config.interface;
+            self.outbox
+                .command(Owner::Aftermath, Command::ForgetRouter { interface });
+        }
+    }
+
     fn remove_uplink(&mut self) {
         if std::mem::take(&mut self.uplink) {
             let pcoa = self.config.pcoa;
-            self.outbox.command(Owner, Command::RemoveUplink { pcoa });
+            self.outbox
+                .command(Owner::Handover, Command::RemoveUplink { pcoa });
         }
     }
 
     fn switch_link(&mut self, access_point: MacAddr) {
         self.outbox
-            .command(Owner, Command::SwitchLink { access_point });
+            .command(Owner::Handover, Command::SwitchLink { access_point });
         self.outbox
-            .event(Some(Owner), Event::LinkSwitch { access_point });
+            .event(Some(Owner::Handover), Event::LinkSwitch { access_point });
     }
 
     fn set_phase(&mut self, phase: Phase) {

@@ -188,7 +188,8 @@ pub struct Transmit {
 /// A change to the data path or to the kernel.
 ///
 /// What is installed by one command is removed by exactly one other, even at
-/// [`Admin::Shutdown`]; a command that failed needs no removal. Repeating an installing command
+/// [`Admin::Shutdown`]; a command that failed needs no removal. What a mobile node needs where it
+/// arrived, its address and its default router, stays. Repeating an installing command
 /// for the same address replaces its parameters, and drops no packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -277,8 +278,7 @@ pub enum Command {
         /// When the data path stops by itself.
         expires: Instant,
     },
-    /// MN: undoes `HoldUplink`; and `SetDefaultRouter` too, unless `ReleaseUplink` told that the
-    /// node has arrived behind that router.
+    /// MN: undoes `HoldUplink`. The default router has a life of its own: see `ForgetRouter`.
     RemoveUplink {
         /// Previous care-of address.
         pcoa: Ipv6Addr,
@@ -293,7 +293,8 @@ pub enum Command {
         /// Of the new link's prefix, 0..=128.
         prefix_length: u8,
     },
-    /// MN: makes the NAR its default router, before the link is there (see `RemoveUplink`).
+    /// MN: makes the NAR its default router, before the link is there. It stays that as long as
+    /// the mobile node is behind it, beyond the end of the binding.
     SetDefaultRouter {
         /// Where.
         interface: InterfaceIndex,
@@ -301,6 +302,11 @@ pub enum Command {
         router: Ipv6Addr,
         /// The NAR's link-layer address: needs no neighbor discovery.
         link_address: MacAddr,
+    },
+    /// MN: undoes `SetDefaultRouter`: the mobile node is not behind that router, or will not be.
+    ForgetRouter {
+        /// Where.
+        interface: InterfaceIndex,
     },
     /// MN: LINK_SWITCH of RFC 5270 section 5.3, to the link-layer driver: move now.
     SwitchLink {
@@ -326,6 +332,7 @@ impl Command {
             Self::RemoveUplink { .. } => "remove-uplink",
             Self::ConfigureAddress { .. } => "configure-address",
             Self::SetDefaultRouter { .. } => "set-default-router",
+            Self::ForgetRouter { .. } => "forget-router",
             Self::SwitchLink { .. } => "switch-link",
         }
     }

@@ -590,6 +590,7 @@ impl AccessRouter {
             | Command::RemoveUplink { .. }
             | Command::ConfigureAddress { .. }
             | Command::SetDefaultRouter { .. }
+            | Command::ForgetRouter { .. }
             | Command::SwitchLink { .. } => {}
         }
     }

@@ -84,6 +84,8 @@ pub(super) struct Simulation {
     attached: Option<Node>,
     /// How long the link layer takes from one access point to the other; `None`: it gets lost.
     pub(super) gap: Option<Duration>,
+    /// Whether the MN's default router is the NAR.
+    pub(super) rerouted: bool,
     /// What stands: node, what, for which address.
     pub(super) installed: BTreeSet<(Node, &'static str, Ipv6Addr)>,
     /// Commands that failed, of which their node does not know yet: it may undo them.
@@ -160,6 +162,7 @@ impl Simulation {
             failures: Vec::new(),
             attached: Some(Node::Par),
             gap: Some(Duration::from_millis(200)),
+            rerouted: false,
             installed: BTreeSet::new(),
             unreported: Vec::new(),
             held: BTreeMap::new(),
@@ -372,9 +375,15 @@ impl Simulation {
             Command::ReleaseUplink { pcoa, .. } => {
                 assert!(self.installed.contains(&(node, "uplink", pcoa)));
             }
-            Command::AddNeighbor { .. }
-            | Command::ConfigureAddress { .. }
-            | Command::SetDefaultRouter { .. } => {}
+            Command::AddNeighbor { .. } | Command::ConfigureAddress { .. } => {}
+            Command::SetDefaultRouter { .. } => self.rerouted = true,
+            Command::ForgetRouter { .. } => {
+                let doubtful = |(_, command): &(Node, Command)| {
+                    matches!(command, Command::SetDefaultRouter { .. })
+                };
+                assert!(self.rerouted || self.unreported.iter().any(doubtful));
+                self.rerouted = false;
+            }
             Command::SwitchLink { access_point } => {
                 self.attached = None;
                 self.after(Duration::ZERO, Pending::Link(LinkEvent::LinkDown));

@@ -1651,6 +1651,51 @@ fn a_mobile_node_that_comes_up_elsewhere_gives_the_fast_handover_up() {
 }
 
 #[test]
+fn the_new_router_stays_the_default_one_as_long_as_the_mobile_node_is_behind_it() {
+    let mut simulation = Simulation::new();
+    run_from_impend(&mut simulation);
+    simulation.link(LinkEvent::LinkDown);
+    simulation.link(LinkEvent::LinkUp { access_point: AP2 });
+    assert!(simulation.rerouted);
+    // The binding ended long ago.
+    for access_point in [AP_UNKNOWN, AP1] {
+        simulation.link(LinkEvent::LinkDown);
+        simulation.link(LinkEvent::LinkUp { access_point });
+        assert!(!simulation.rerouted, "{access_point}");
+        assert_eq!(simulation.count("mn: forget-router"), 1);
+    }
+}
+
+#[test]
+fn a_default_router_that_was_never_reached_is_forgotten_after_the_uplink() {
+    for access_point in [AP_UNKNOWN, AP1] {
+        let mut simulation = between_links();
+        simulation.log.clear();
+        simulation.link(LinkEvent::LinkUp { access_point });
+        let steps = simulation.steps();
+        assert_eq!(steps[..2], ["mn: remove-uplink", "mn: forget-router"]);
+    }
+    // The link never came up at all, or the link layer cannot move.
+    let mut simulation = Simulation::new();
+    simulation.gap = None;
+    run_from_impend(&mut simulation);
+    assert_eq!(simulation.count("mn: forget-router"), 1);
+    let mut simulation = Simulation::new();
+    simulation.fail(Node::Mn, "switch-link");
+    run_from_impend(&mut simulation);
+    assert_eq!(simulation.count("mn: forget-router"), 1);
+}
+
+#[test]
+fn a_mobile_node_that_arrived_but_cannot_release_keeps_its_new_router() {
+    let mut simulation = Simulation::new();
+    simulation.fail(Node::Mn, "release-uplink");
+    run_from_impend(&mut simulation);
+    assert_eq!(simulation.count("mn: remove-uplink"), 1);
+    assert!(simulation.rerouted);
+}
+
+#[test]
 fn a_link_that_goes_down_before_the_fback_ends_the_fast_handover() {
     let mut simulation = Simulation::new();
     simulation.lose(Node::Mn, "FBU", ALWAYS);

@@ -97,10 +97,14 @@ impl Executor {
                 expires,
             } => {
                 let hop = self.next_hop(interface, router_lla)?;
-                self.maps.add_local(ncoa)?;
-                self.uplinks.insert(pcoa, ncoa);
                 self.maps
-                    .hold_uplink(pcoa, ncoa, par, hop, expires.as_nanos())
+                    .hold_uplink(pcoa, ncoa, par, hop, expires.as_nanos())?;
+                if let Err(error) = self.maps.add_local(ncoa) {
+                    self.unbind(pcoa)?;
+                    return Err(error);
+                }
+                self.uplinks.insert(pcoa, ncoa);
+                Ok(())
             }
             Command::ReleaseUplink { pcoa, expires } => self.release(pcoa, expires.as_nanos()),
             Command::RemoveUplink { pcoa } => self.remove_uplink(pcoa),

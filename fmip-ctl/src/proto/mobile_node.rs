@@ -56,6 +56,13 @@ pub struct MobileNode {
     handover: Option<Handover>,
     /// Whether the uplink binding was ordered and not yet removed.
     uplink: bool,
+    /// Until when the previous router may send our packets elsewhere, as far as an FBU asked for
+    /// it.
+    redirected: Option<Instant>,
+    /// The FBU that ends that.
+    farewell: Option<Farewell>,
+    /// Whether the link is there.
+    link_up: bool,
     /// The access point that the default router which was ordered, and not yet undone, is behind.
     default_router: Option<MacAddr>,
     closed: bool,
@@ -123,9 +130,21 @@ enum Phase {
     },
 }
 
+/// An FBU with lifetime 0 that waits for its FBack (MOV-01).
+#[derive(Clone, Debug)]
+struct Farewell {
+    /// As in [`Request`].
+    first_sequence: u16,
+    retries_left: u32,
+    timeout: Duration,
+    due: Instant,
+}
+
 #[derive(Clone, Debug)]
 struct Request {
     destination: Destination,
+    /// No FBU of an earlier exchange may still be in force.
+    is_only: bool,
     /// That of the first FBU of this exchange; each retransmission has the next (FBU-10).
     first_sequence: u16,
     retries_left: u32,
@@ -153,6 +172,9 @@ impl MobileNode {
             at_previous_router: true,
             handover: None,
             uplink: false,
+            redirected: None,
+            farewell: None,
+            link_up: true,
             default_router: None,
             closed: false,
         }
@@ -165,6 +187,7 @@ impl MobileNode {
             Input::Admin(Admin::Shutdown) => {
                 self.closed = true;
                 self.solicitation = None;
+                self.farewell = None;
                 self.remove_uplink();
                 self.handover = None;
             }
@@ -174,7 +197,7 @@ impl MobileNode {
             // The uplink goes straight through now; nothing depends on it.
             Input::Drained { .. } => {}
         }
-        self.settle();
+        self.settle(now);
     }
 
     /// Does what is due by `now`.
@@ -182,18 +205,24 @@ impl MobileNode {
         while self.poll_timeout().is_some_and(|due| due <= now) {
             if self.solicitation.as_ref().is_some_and(|s| s.due <= now) {
                 self.solicit(now);
+            } else if self.farewell.as_ref().is_some_and(|f| f.due <= now) {
+                self.repeat_farewell(now);
             } else {
                 self.handle_handover_timeout(now);
             }
+            self.settle(now);
         }
-        self.settle();
     }
 
     /// When `handle_timeout` is to be called next, if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let solicitation = self.solicitation.as_ref().map(|s| s.due);
         let handover = self.handover.as_ref().and_then(|h| h.phase.deadline());
-        solicitation.into_iter().chain(handover).min()
+        let farewell = self.farewell.as_ref().map(|f| f.due);
+        [solicitation, handover, farewell]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next output.
@@ -281,9 +310,12 @@ impl MobileNode {
             Some(&Knowledge::Router(destination)) => {
                 let first_sequence = self.sequence.wrapping_add(1);
                 let timeout = self.config.timers.initial_timeout;
-                self.send_fbu(destination.ncoa);
+                let is_only = self.redirected.is_none_or(|until| until <= now);
+                self.farewell = None; // FBU-16: superseded
+                self.send_fbu(now, destination.ncoa);
                 self.set_phase(Phase::AwaitingFback(Request {
                     destination,
+                    is_only,
                     first_sequence,
                     retries_left: self.config.timers.fbu_retries,
                     timeout,
@@ -301,6 +333,7 @@ impl MobileNode {
     }
 
     fn handle_link_down(&mut self) {
+        self.link_up = false;
         match self.handover.as_ref().map(|handover| &handover.phase) {
             Some(Phase::Asking | Phase::AwaitingFback(_)) => self.fail(Failure::LinkLost),
             Some(Phase::Switching { .. } | Phase::Arrived { .. }) | None => {}
@@ -309,6 +342,7 @@ impl MobileNode {
 
     /// RFC 5270 section 5.4.
     fn handle_link_up(&mut self, now: Instant, access_point: MacAddr) {
+        self.link_up = true;
         let before = self.access_point.replace(access_point);
         let same_link = before.is_none_or(|before| before == access_point)
             || self.known.get(&access_point) == Some(&Knowledge::SameInterface);
@@ -591,10 +625,23 @@ impl MobileNode {
 
     // FBU and FBack (RFC 5568 sections 6.2.2 and 6.2.3)
 
-    fn send_fbu(&mut self, ncoa: Ipv6Addr) {
+    fn send_fbu(&mut self, now: Instant, ncoa: Ipv6Addr) {
+        let lifetime = self.config.lifetime.as_secs().clamp(1, u16::MAX.into()) as u16;
+        // The lifetime begins when the new router has agreed; by then it was asked for the last
+        // time.
+        let timers = &self.config.timers;
+        let sends = timers.hi_retries.saturating_add(1);
+        let asking = timers
+            .initial_timeout
+            .saturating_mul(2_u32.saturating_pow(sends));
+        let until = now + asking + Duration::from_secs(lifetime.into());
+        self.redirected = self.redirected.max(Some(until));
+        self.send_binding_update(Owner::Handover, ncoa, lifetime);
+    }
+
+    fn send_binding_update(&mut self, owner: Owner, ncoa: Ipv6Addr, lifetime: u16) {
         self.sequence = self.sequence.wrapping_add(1); // FBU-10
         let MobileNodeConfig { pcoa, par, .. } = self.config;
-        let lifetime = self.config.lifetime.as_secs().clamp(1, u16::MAX.into()) as u16;
         let packet = Packet {
             source: pcoa, // FBU-02
             destination: par,
@@ -616,10 +663,98 @@ impl MobileNode {
         let addresses = Addresses { care_of: ncoa, par };
         let bytes = auth::sign(packet, self.config.spi, &self.config.key, addresses);
         self.counters.sent_fbu += 1;
-        self.outbox.transmit(Some(Owner::Handover), None, bytes);
+        self.outbox.transmit(Some(owner), None, bytes);
         let sequence = self.sequence;
-        self.outbox
-            .event(Some(Owner::Handover), Event::FbuSent { sequence });
+        self.outbox.event(Some(owner), Event::FbuSent { sequence });
+    }
+
+    /// Asks the previous router to deliver directly again (MOV-01, AMB-17).
+    fn send_farewell(&mut self, now: Instant, retries_left: u32, timeout: Duration) {
+        self.send_binding_update(Owner::Aftermath, self.config.pcoa, 0);
+        let first_sequence = match &self.farewell {
+            Some(farewell) => farewell.first_sequence,
+            None => self.sequence,
+        };
+        self.farewell = Some(Farewell {
+            first_sequence,
+            retries_left,
+            timeout,
+            due: now + timeout,
+        });
+    }
+
+    /// Sends it again, or leaves the rest to the lifetime of what the previous router has.
+    fn repeat_farewell(&mut self, now: Instant) {
+        let Some(farewell) = self.farewell.clone() else {
+            return;
+        };
+        match farewell.retries_left.checked_sub(1) {
+            Some(left) => self.send_farewell(now, left, farewell.timeout.saturating_mul(2)),
+            None => self.end_farewell(),
+        }
+    }
+
+    fn end_farewell(&mut self) {
+        self.farewell = None;
+        self.redirected = None;
+    }
+
+    /// An FBack while an FBU with lifetime 0 is out.
+    fn handle_farewell_fback(
+        &mut self,
+        now: Instant,
+        farewell: &Farewell,
+        message: &FastBindingAck,
+        bytes: &Bytes,
+    ) {
+        let lost_count = message.status == SEQUENCE_OUT_OF_WINDOW;
+        if !lost_count && !self.was_sent(message.sequence, farewell.first_sequence) {
+            return self.counters.count(Reason::StaleSequence); // of the handover that failed
+        }
+        // MOV-07.
+        if let Err(reason) = self.authenticate(message, bytes, self.config.pcoa) {
+            return self.counters.count(reason);
+        }
+        let status = message.status.value();
+        self.outbox.event(None, Event::FbackReceived { status });
+        if lost_count {
+            self.sequence = message.sequence;
+            let first_sequence = self.sequence.wrapping_add(1);
+            self.farewell = Some(Farewell {
+                first_sequence,
+                ..farewell.clone()
+            });
+            return self.repeat_farewell(now);
+        }
+        self.end_farewell();
+    }
+
+    /// Whether an FBU with this number was sent since the one with the number `first`.
+    fn was_sent(&self, number: u16, first: u16) -> bool {
+        number.wrapping_sub(first) <= self.sequence.wrapping_sub(first)
+    }
+
+    fn authenticate(
+        &self,
+        message: &FastBindingAck,
+        bytes: &Bytes,
+        care_of: Ipv6Addr,
+    ) -> Result<(), Reason> {
+        let authorization = message
+            .authorization
+            .as_ref()
+            .ok_or(Reason::AuthorizationMissing)?;
+        if authorization.spi != self.config.spi {
+            return Err(Reason::UnknownKey);
+        }
+        let addresses = Addresses {
+            care_of,
+            par: self.config.par,
+        };
+        if !auth::verify(bytes, authorization, &self.config.key, addresses) {
+            return Err(Reason::BadAuthenticator);
+        }
+        Ok(())
     }
 
     /// Sends an FBU again, or gives up (AMB-07, FBU-09).
@@ -627,7 +762,7 @@ impl MobileNode {
         let Some(retries_left) = request.retries_left.checked_sub(1) else {
             return self.fail(Failure::NoFback);
         };
-        self.send_fbu(request.destination.ncoa);
+        self.send_fbu(now, request.destination.ncoa);
         let timeout = request.timeout.saturating_mul(2);
         self.set_phase(Phase::AwaitingFback(Request {
             retries_left,
@@ -665,6 +800,9 @@ impl MobileNode {
         if packet.source != self.config.par {
             return self.counters.count(Reason::Unexpected);
         }
+        if let Some(farewell) = self.farewell.clone() {
+            return self.handle_farewell_fback(now, &farewell, message, bytes);
+        }
         let (target, phase) = match &self.handover {
             Some(handover) => (handover.target, &handover.phase),
             None => return self.counters.count(Reason::Unmatched),
@@ -678,29 +816,18 @@ impl MobileNode {
             Phase::Asking => return self.counters.count(Reason::Unmatched),
         };
         // FBA-09: any of the FBUs of this exchange; they ask for the same.
-        let sent = self.sequence.wrapping_sub(request.first_sequence);
         let lost_count = message.status == SEQUENCE_OUT_OF_WINDOW;
-        if !lost_count && message.sequence.wrapping_sub(request.first_sequence) > sent {
+        if !lost_count && !self.was_sent(message.sequence, request.first_sequence) {
             return self.counters.count(Reason::StaleSequence);
         }
-        let Some(authorization) = &message.authorization else {
-            return self.counters.count(Reason::AuthorizationMissing);
-        };
         // AMB-16.
         let proposed = request.destination.ncoa;
         let registered = match message.status {
             FastBindingStatus::NcoaInvalid => message.alternate_coa.unwrap_or(proposed),
             _ => proposed,
         };
-        let addresses = Addresses {
-            care_of: registered,
-            par: self.config.par,
-        };
-        if authorization.spi != self.config.spi {
-            return self.counters.count(Reason::UnknownKey);
-        }
-        if !auth::verify(bytes, authorization, &self.config.key, addresses) {
-            return self.counters.count(Reason::BadAuthenticator);
+        if let Err(reason) = self.authenticate(message, bytes, registered) {
+            return self.counters.count(reason);
         }
 
         let status = message.status.value();
@@ -728,6 +855,9 @@ impl MobileNode {
             }
             _ => false,
         };
+        if message.status.value() >= 128 && request.is_only {
+            self.redirected = None; // nothing is in force
+        }
         if !usable || message.lifetime == 0 {
             return self.fail(Failure::Refused);
         }
@@ -736,6 +866,7 @@ impl MobileNode {
             ..request.destination
         };
         let expires = now + Duration::from_secs(message.lifetime.into()); // FBA-11
+        self.redirected = self.redirected.max(Some(expires));
         let hold = Command::HoldUplink {
             pcoa: self.config.pcoa,
             ncoa: registered,
@@ -812,7 +943,7 @@ impl MobileNode {
     }
 
     /// Clears up behind a handover that is over, whichever way it went.
-    fn settle(&mut self) {
+    fn settle(&mut self, now: Instant) {
         let phase = self.handover.as_ref().map(|handover| &handover.phase);
         let is_leaving = matches!(phase, Some(Phase::Switching { .. }));
         if self.default_router.is_some() && self.default_router != self.access_point && !is_leaving
@@ -821,6 +952,18 @@ impl MobileNode {
             let interface = self.config.interface;
             self.outbox
                 .command(Owner::Aftermath, Command::ForgetRouter { interface });
+        }
+        // MOV-01: on the previous link, what comes for it must not go elsewhere.
+        if !self.at_previous_router || !self.link_up {
+            self.farewell = None;
+        } else if self.handover.is_none()
+            && self.farewell.is_none()
+            && !self.closed
+            && self.redirected.is_some_and(|until| until > now)
+        {
+            let timers = &self.config.timers;
+            let (retries, timeout) = (timers.fbu_retries, timers.initial_timeout);
+            self.send_farewell(now, retries, timeout);
         }
     }
 

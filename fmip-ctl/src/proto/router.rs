@@ -304,7 +304,11 @@ impl AccessRouter {
                     key,
                 }) = answer
                 {
-                    let care_of = message.alternate_coa.unwrap_or(arrival.source);
+                    let care_of = match message.lifetime {
+                        0 => arrival.home_address, // AMB-17
+                        _ => message.alternate_coa,
+                    };
+                    let care_of = care_of.unwrap_or(arrival.source);
                     let answer = Answer::refusal(status);
                     self.acknowledge(arrival, sequence, care_of, answer, &key);
                 }

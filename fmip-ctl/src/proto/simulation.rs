@@ -214,6 +214,12 @@ impl Simulation {
         self.link(LinkEvent::HandoverImpend { access_point: AP2 });
     }
 
+    /// The mobile node's link goes down and comes up there.
+    pub(super) fn come_up(&mut self, access_point: MacAddr) {
+        self.link(LinkEvent::LinkDown);
+        self.happen(Pending::Link(LinkEvent::LinkUp { access_point }));
+    }
+
     /// A packet arrives, whoever sent it.
     pub(super) fn inject(&mut self, node: Node, interface: InterfaceIndex, bytes: Bytes) {
         let packet = Input::Packet {

@@ -253,6 +253,13 @@ fn commands(simulation: &Simulation) -> Vec<Command> {
     simulation.log.iter().filter_map(command).collect()
 }
 
+/// The last event of the mobile node that tells of a failed handover.
+fn last_failure(simulation: &Simulation) -> String {
+    let is_failure = |event: &String| event.contains("handover-failed");
+    let events = simulation.events(Node::Mn);
+    events.into_iter().rfind(is_failure).expect("one failed")
+}
+
 /// A PAR that hears this message, and what it counted.
 fn par_hears(bytes: Bytes) -> Simulation {
     let mut simulation = Simulation::new();
@@ -629,19 +636,23 @@ fn fbu_is_retransmitted_with_doubled_interval_and_a_new_number() {
     simulation.run(SECOND);
     simulation.lose(Node::Mn, "FBU", ALWAYS);
     let start = run_from_impend(&mut simulation);
-    assert_eq!(simulation.times(start, Node::Mn, "FBU"), [0, 100, 300, 700]);
+    // From 1500 on, those that end what the router may have begun.
+    assert_eq!(
+        simulation.times(start, Node::Mn, "FBU"),
+        [0, 100, 300, 700, 1500, 1600, 1800, 2200]
+    );
     let sequence = |(_, packet): (_, Packet)| match packet.message {
         Message::FastBindingUpdate(fbu) => fbu.sequence,
         other => unreachable!("only FBUs were asked for, not {other:?}"),
     };
     let sequences: Vec<_> = simulation.messages(Node::Mn, "FBU").map(sequence).collect();
-    assert_eq!(sequences, [42, 43, 44, 45]);
-    let (failed, ..) = simulation.log.last().expect("it failed");
+    assert_eq!(sequences, (42..50).collect::<Vec<_>>());
+    let failed = Output::Event(Event::HandoverFailed {
+        reason: Failure::NoFback,
+    });
+    let failed = simulation.log.iter().find(|(.., output)| *output == failed);
+    let (failed, ..) = failed.expect("it failed");
     assert_eq!(*failed - start, Duration::from_millis(1500));
-    assert_eq!(
-        simulation.events(Node::Mn).last().unwrap(),
-        r#"{"event":"handover-failed","reason":"no-fback"}"#
-    );
     assert_nothing_changed(&simulation);
 }
 
@@ -938,9 +949,9 @@ fn a_router_that_never_likes_the_number_is_given_up() {
         *bytes = sign(packet, SPI, KEY, addresses).to_vec();
     });
     run_from_impend(&mut simulation);
-    assert_eq!(simulation.count("mn: -> FBU"), 4);
+    assert_eq!(simulation.count("mn: -> FBU"), 8);
     assert_eq!(
-        simulation.events(Node::Mn).last().unwrap(),
+        last_failure(&simulation),
         r#"{"event":"handover-failed","reason":"no-fback"}"#
     );
     simulation.assert_clean();
@@ -1264,6 +1275,89 @@ fn an_hi_that_the_mobile_node_overtook_does_not_send_it_away_again() {
     simulation.assert_clean();
 }
 
+// What a handover that failed leaves at the previous router
+
+/// When the tunnel was removed, after `start`.
+fn tunnel_ended(simulation: &Simulation, start: Instant) -> Duration {
+    let removal = Output::Command(Command::RemoveTunnel { pcoa: PCOA });
+    let removal = simulation
+        .log
+        .iter()
+        .find(|(.., output)| *output == removal);
+    let (at, ..) = removal.expect("the tunnel was removed");
+    *at - start
+}
+
+#[test]
+fn a_mobile_node_that_hears_no_fback_takes_its_packets_back() {
+    let mut simulation = Simulation::new();
+    simulation.lose(Node::Par, "FBack", ALWAYS);
+    let start = run_from_impend(&mut simulation);
+    assert!(simulation.count("par: install-tunnel") > 0);
+    assert!(tunnel_ended(&simulation, start) < Duration::from_millis(1600));
+    // Four to begin with and four to end it: it does not go on for ever.
+    assert_eq!(simulation.count("mn: -> FBU"), 8);
+    simulation.assert_clean();
+}
+
+#[test]
+fn a_mobile_node_that_returns_takes_its_packets_back() {
+    for millis in [0, 5_000] {
+        let mut simulation = Simulation::new();
+        simulation.impend();
+        simulation.run(SECOND + Duration::from_millis(millis));
+        simulation.lose(Node::Mn, "FBU", 1);
+        simulation.come_up(AP1);
+        let start = simulation.now;
+        simulation.run(FOREVER);
+        assert!(tunnel_ended(&simulation, start) < Duration::from_millis(150));
+        let last = simulation.messages(Node::Mn, "FBU").last();
+        let (_, last) = last.expect("one got through");
+        let Message::FastBindingUpdate(fbu) = last.message else {
+            panic!("an FBU was asked for");
+        };
+        assert_eq!((last.source, last.home_address), (PCOA, Some(PCOA)));
+        assert_eq!((fbu.lifetime, fbu.alternate_coa), (0, Some(PCOA)));
+        // One for the handover, one lost, one answered.
+        assert_eq!(simulation.count("mn: -> FBU"), 3);
+        simulation.assert_clean();
+    }
+}
+
+#[test]
+fn a_mobile_node_that_cannot_go_or_lost_its_link_takes_its_packets_back() {
+    let mut simulation = Simulation::new();
+    simulation.fail(Node::Mn, "hold-uplink");
+    let start = run_from_impend(&mut simulation);
+    assert!(tunnel_ended(&simulation, start) < Duration::from_millis(30));
+    assert_eq!(simulation.count("mn: -> FBU"), 2);
+    simulation.assert_clean();
+
+    // The link went down before the FBack came: when it is back, it is time.
+    let mut simulation = Simulation::new();
+    simulation.lose(Node::Par, "FBack", ALWAYS);
+    simulation.impend();
+    simulation.run(Duration::from_millis(50));
+    simulation.link(LinkEvent::LinkDown);
+    simulation.run(SECOND);
+    assert_eq!(simulation.count("mn: -> FBU"), 1);
+    simulation.link(LinkEvent::LinkUp { access_point: AP1B });
+    assert_eq!(simulation.count("mn: -> FBU"), 1, "AP1B may be anywhere");
+    simulation.link(LinkEvent::LinkUp { access_point: AP1 });
+    let start = simulation.now;
+    simulation.run(FOREVER);
+    assert!(tunnel_ended(&simulation, start) < Duration::from_millis(30));
+    simulation.assert_clean();
+}
+
+#[test]
+fn an_fbu_that_was_refused_needs_no_other_to_end_it() {
+    let mut simulation = Simulation::new();
+    simulation.fail(Node::Nar, "start-buffering");
+    run_from_impend(&mut simulation);
+    assert_eq!(simulation.count("mn: -> FBU"), 1);
+}
+
 // There and back, and on
 
 /// A simulation in which the mobile node is at the NAR, and the tunnel still stands.
@@ -1513,7 +1607,7 @@ fn the_mobile_node_that_never_arrives_leaves_nothing_behind() {
             .contains(&r#"{"event":"buffer-expired","ncoa":"2001:db8:2::ff:fe00:1"}"#.to_owned())
     );
     assert_eq!(
-        simulation.events(Node::Mn).last().unwrap(),
+        last_failure(&simulation),
         r#"{"event":"handover-failed","reason":"expired"}"#
     );
     simulation.assert_clean();
@@ -1642,8 +1736,8 @@ fn a_mobile_node_that_comes_up_elsewhere_gives_the_fast_handover_up() {
         simulation.run(FOREVER);
         assert_eq!(simulation.count("mn: remove-uplink"), 1);
         assert_eq!(
-            simulation.events(Node::Mn).last().unwrap(),
-            &format!(r#"{{"event":"handover-failed","reason":"{reason}"}}"#)
+            last_failure(&simulation),
+            format!(r#"{{"event":"handover-failed","reason":"{reason}"}}"#)
         );
         assert_eq!(simulation.count("mn: -> NA"), 0);
         simulation.assert_clean();
@@ -1705,7 +1799,7 @@ fn a_link_that_goes_down_before_the_fback_ends_the_fast_handover() {
     simulation.link(LinkEvent::LinkUp { access_point: AP2 });
     simulation.run(FOREVER);
     assert_eq!(
-        simulation.events(Node::Mn).last().unwrap(),
+        last_failure(&simulation),
         r#"{"event":"handover-failed","reason":"link-lost"}"#
     );
     assert_nothing_changed(&simulation);
@@ -1718,7 +1812,7 @@ fn a_second_handover_waits_until_there_is_a_router_to_ask() {
     simulation.run(SECOND);
     simulation.link(LinkEvent::HandoverImpend { access_point: AP1 });
     assert_eq!(
-        simulation.events(Node::Mn).last().unwrap(),
+        last_failure(&simulation),
         r#"{"event":"handover-failed","reason":"not-at-previous-router"}"#
     );
     // The uplink of the first is not its business.
@@ -1760,7 +1854,7 @@ fn an_fback_that_was_tampered_with_moves_nobody() {
         assert_eq!(simulation.count("mn: switch-link"), 0);
         assert_eq!(simulation.count("mn: hold-uplink"), 0);
         assert_eq!(
-            simulation.events(Node::Mn).last().unwrap(),
+            last_failure(&simulation),
             r#"{"event":"handover-failed","reason":"no-fback"}"#
         );
         let counters = simulation.mn.counters();
@@ -1768,7 +1862,7 @@ fn an_fback_that_was_tampered_with_moves_nobody() {
             + counters.bad_authenticator
             + counters.authorization_missing
             + counters.unexpected;
-        assert_eq!(counted, 4, "{counters:?}");
+        assert_eq!(counted, 8, "{counters:?}");
         simulation.assert_clean();
     }
 }
@@ -2114,7 +2208,7 @@ fn a_mobile_node_that_cannot_hold_its_packets_stays() {
     assert_eq!(simulation.count("mn: switch-link"), 0);
     assert_eq!(simulation.count("mn: remove-uplink"), 0);
     assert_eq!(
-        simulation.events(Node::Mn).last().unwrap(),
+        last_failure(&simulation),
         r#"{"event":"handover-failed","reason":"command-failed"}"#
     );
     simulation.assert_clean();
@@ -2133,7 +2227,7 @@ fn a_mobile_node_that_cannot_move_or_release_gives_its_packets_back_to_the_kerne
             run_from_impend(&mut simulation);
             assert_eq!(simulation.count("mn: remove-uplink"), 1, "{command}");
             assert_eq!(
-                simulation.events(Node::Mn).last().unwrap(),
+                last_failure(&simulation),
                 r#"{"event":"handover-failed","reason":"command-failed"}"#
             );
             simulation.assert_clean();

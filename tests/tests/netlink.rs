@@ -186,21 +186,86 @@ fn a_proxy_entry_comes_and_goes_and_the_switch_is_put_back() {
 }
 
 #[test]
-fn a_mobile_node_becomes_a_stale_neighbor_whatever_was_known_of_it() {
+fn a_mobile_node_becomes_a_stale_neighbor_but_in_nobody_elses_place() {
     let Some(setup) = Setup::new() else { return };
     let setup = &setup;
     let ncoa = address("2001:db8:1::ff:fe00:1");
+    let [first, other] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
+    let entry = || {
+        let neighbors = setup.list("-6 neigh show dev acc0 to 2001:db8:1::ff:fe00:1");
+        assert_eq!(neighbors.len(), 1, "{neighbors:?}");
+        (
+            neighbors[0]["lladdr"].clone(),
+            neighbors[0]["state"].clone(),
+        )
+    };
+    let replace = |words: &str| {
+        setup
+            .namespace
+            .ip(&format!("-6 neigh replace {ncoa} dev acc0 {words}"))
+    };
     setup.run(|| async {
         let (mut netlink, acc0) = connected().await?;
-        for mac in ["02:00:00:00:00:01", "02:00:00:00:00:02"] {
+        let stale = json!(["STALE"]);
+        for before in [None, Some(first), Some(first)] {
+            if before.is_some() {
+                replace(&format!("lladdr {first} nud reachable"))?;
+            }
             netlink
-                .add_stale_neighbor(acc0.index, ncoa, link_address(mac))
+                .add_stale_neighbor(acc0.index, ncoa, link_address(first))
                 .await?;
-            let neighbors = setup.list("-6 neigh show dev acc0 to 2001:db8:1::ff:fe00:1");
-            assert_eq!(neighbors.len(), 1, "{neighbors:?}");
-            assert_eq!(neighbors[0]["lladdr"], mac);
-            assert_eq!(neighbors[0]["state"], json!(["STALE"]));
+            assert_eq!(entry(), (json!(first), stale.clone()));
         }
+        let refused = netlink
+            .add_stale_neighbor(acc0.index, ncoa, link_address(other))
+            .await;
+        let error = format!("{:#}", refused.expect_err("it is somebody else's"));
+        assert!(error.contains(first) && error.contains(other), "{error}");
+        assert_eq!(entry(), (json!(first), stale.clone()));
+        // Nobody answers for it any more.
+        replace(&format!("lladdr {first} nud failed"))?;
+        netlink
+            .add_stale_neighbor(acc0.index, ncoa, link_address(other))
+            .await?;
+        assert_eq!(entry(), (json!(other), stale));
+        Ok(())
+    });
+}
+
+#[test]
+fn the_neighbor_with_an_address_is_found_on_its_own_interface_if_it_is_believed() {
+    let Some(setup) = Setup::new() else { return };
+    let setup = &setup;
+    let ncoa = address("2001:db8:1::ff:fe00:1");
+    let mac = "02:00:00:00:00:01";
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        assert_eq!(netlink.neighbor(acc0.index, ncoa).await?, None);
+        for (state, known) in [
+            ("stale", true),
+            ("reachable", true),
+            ("permanent", true),
+            ("failed", false),
+        ] {
+            let entry = format!("{ncoa} dev acc0 lladdr {mac} nud {state}");
+            setup.namespace.ip(&format!("-6 neigh replace {entry}"))?;
+            let found = netlink.neighbor(acc0.index, ncoa).await?;
+            assert_eq!(found, known.then(|| link_address(mac)), "{state}");
+        }
+        let other = address("2001:db8:1::ff:fe00:2");
+        setup.namespace.ip(&format!(
+            "-6 neigh add {other} dev acc1 lladdr {mac} nud stale"
+        ))?;
+        assert_eq!(netlink.neighbor(acc0.index, other).await?, None);
+        // What we made ourselves says nothing about who has the address.
+        let router = address("2001:db8:2::1");
+        netlink
+            .set_default_router(acc0.index, router, link_address(mac))
+            .await?;
+        netlink.add_proxy_nd(acc0.index, other).await?;
+        assert_eq!(netlink.neighbor(acc0.index, router).await?, None);
+        assert_eq!(netlink.neighbor(acc0.index, other).await?, None);
+        netlink.clean_up().await;
         Ok(())
     });
 }

@@ -1,6 +1,6 @@
 //! Carries out the core's commands: in the data path and in the kernel.
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::{collections::BTreeMap, error::Error, fmt, net::Ipv6Addr};
 
 use anyhow::{Context as _, Result};
 use fmip_common::binding::NextHop;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Interface,
-    proto::{Command, InterfaceIndex},
+    proto::{Command, CommandError, InterfaceIndex},
     wire::MacAddr,
 };
 
@@ -25,6 +25,18 @@ pub struct Executor {
     /// The end of a mobile node's reverse tunnel, by previous care-of address.
     uplinks: BTreeMap<Ipv6Addr, Ipv6Addr>,
 }
+
+/// An address is another node's.
+#[derive(Debug)]
+struct InUse(String);
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for InUse {}
 
 impl Executor {
     /// Takes the means to carry out commands on these interfaces.
@@ -49,8 +61,18 @@ impl Executor {
     /// Carries out one command.
     ///
     /// # Errors
-    /// When the kernel refuses; the command had no effect then.
-    pub async fn execute(&mut self, command: &Command) -> Result<()> {
+    /// When the kernel refuses, or an address is another node's; the command had no effect then.
+    pub async fn execute(&mut self, command: &Command) -> Result<(), CommandError> {
+        self.carry_out(command).await.map_err(|error| {
+            let words = format!("{error:#}");
+            match error.is::<InUse>() {
+                true => CommandError::InUse(words),
+                false => CommandError::Other(words),
+            }
+        })
+    }
+
+    async fn carry_out(&mut self, command: &Command) -> Result<()> {
         match *command {
             Command::InstallTunnel {
                 pcoa,
@@ -68,6 +90,17 @@ impl Executor {
                 expires,
             } => {
                 let hop = self.next_hop(interface, link_address)?;
+                self.refuse_own(address)?;
+                // HI-12. UNA-11 would keep the mobile node from its packets later.
+                if let Some(owner) = self.netlink.neighbor(interface, address).await?
+                    && owner != link_address
+                {
+                    let name = self.interface(interface)?.name.clone();
+                    return Err(InUse(format!(
+                        "{address} is that of {owner} on {name}, not of {link_address}"
+                    ))
+                    .into());
+                }
                 self.maps.hold(address, hop, expires.as_nanos())
             }
             Command::ReleaseBuffer { address, expires } => {
@@ -75,6 +108,7 @@ impl Executor {
             }
             Command::RemoveBuffer { address } => self.unbind(address),
             Command::AddProxyNd { interface, address } => {
+                self.refuse_own(address)?;
                 Ok(self.netlink.add_proxy_nd(interface, address).await?)
             }
             Command::RemoveProxyNd { interface, address } => {
@@ -156,6 +190,20 @@ impl Executor {
         self.interfaces
             .get(&index)
             .with_context(|| format!("no interface with index {index} is configured"))
+    }
+
+    fn refuse_own(&self, address: Ipv6Addr) -> Result<()> {
+        let own = self.interfaces.values().find(|interface| {
+            interface.link_local == Some(address)
+                || interface.addresses.iter().any(|(own, _)| *own == address)
+        });
+        match own {
+            Some(interface) => {
+                let name = &interface.name;
+                Err(InUse(format!("{address} is this router's own, on {name}")).into())
+            }
+            None => Ok(()),
+        }
     }
 
     fn next_hop(&self, interface: InterfaceIndex, destination: MacAddr) -> Result<NextHop> {

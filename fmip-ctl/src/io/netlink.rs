@@ -300,17 +300,48 @@ impl Netlink {
         Ok(())
     }
 
+    /// Who has `address` on an interface, as far as the kernel knows and still believes it.
+    ///
+    /// Entries of [`Netlink::add_proxy_nd`] and [`Netlink::set_default_router`] say nothing about
+    /// that and are passed over, as are those that were never or are no longer answered for.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub async fn neighbor(&self, interface: u32, address: Ipv6Addr) -> Result<Option<MacAddr>> {
+        let unanswered = [
+            NeighbourState::None,
+            NeighbourState::Incomplete,
+            NeighbourState::Failed,
+        ];
+        let entries = self.neighbors(false).await?;
+        let entry = entries.iter().find(|entry| {
+            entry.header.ifindex == interface
+                && neighbor_address(entry) == Some(address)
+                && !unanswered.contains(&entry.header.state)
+                && !entry.attributes.contains(&neighbor_protocol())
+        });
+        Ok(entry.and_then(neighbor_link_address))
+    }
+
     /// Makes a neighbor entry in state STALE, or turns one into that (UNA-06): used at once, and
     /// verified soon after.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// The address has an entry with another link-layer address, which stays (UNA-11); the kernel
+    /// refuses.
     pub async fn add_stale_neighbor(
         &mut self,
         interface: u32,
         address: Ipv6Addr,
         link_address: MacAddr,
     ) -> Result<()> {
+        let action =
+            format!("cannot make {link_address} the neighbor {address} on interface {interface}");
+        if let Some(owner) = self.neighbor(interface, address).await?
+            && owner != link_address
+        {
+            bail!("{action}: it is {owner}");
+        }
         self.handle
             .neighbours()
             .add(interface, IpAddr::V6(address))
@@ -320,11 +351,7 @@ impl Netlink {
             .execute()
             .await
             .map_err(io_error)
-            .with_context(|| {
-                format!(
-                    "cannot make {link_address} the neighbor {address} on interface {interface}"
-                )
-            })
+            .context(action)
     }
 
     /// Adds an address that may be used at once for what it is needed for, and for nothing else.
@@ -674,6 +701,18 @@ fn neighbor_address(message: &NeighbourMessage) -> Option<Ipv6Addr> {
         .iter()
         .find_map(|attribute| match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(*address),
+            _ => None,
+        })
+}
+
+fn neighbor_link_address(message: &NeighbourMessage) -> Option<MacAddr> {
+    message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::LinkLayerAddress(octets) => {
+                <[u8; 6]>::try_from(octets.as_slice()).ok().map(MacAddr)
+            }
             _ => None,
         })
 }

@@ -35,7 +35,7 @@ use crate::{
         BufferStatus, Count, Status,
         control::{ControlSocket, EventBus, Order, orders},
     },
-    proto::{self, AccessRouter, Admin, Command, Input, Instant, MobileNode, Output},
+    proto::{self, AccessRouter, Admin, Command, CommandError, Input, Instant, MobileNode, Output},
 };
 
 /// Loads the programs as the configuration says and runs until it is told to end; then removes all
@@ -352,11 +352,9 @@ impl Controller {
                 Output::Command(command) => {
                     debug!(?command, "carried out");
                     if let Err(error) = self.executor.execute(&command).await {
-                        warn!(command = command.name(), "{error:#}");
-                        self.machine.handle_input(Input::CommandFailed {
-                            command,
-                            error: format!("{error:#}"),
-                        });
+                        warn!(command = command.name(), "{error}");
+                        let failed = Input::CommandFailed { command, error };
+                        self.machine.handle_input(failed);
                     }
                 }
                 Output::Event(event) => {
@@ -405,6 +403,7 @@ impl Controller {
                         expires,
                     },
                 };
+                let error = CommandError::Other(error);
                 self.machine
                     .handle_input(Input::CommandFailed { command, error });
             }

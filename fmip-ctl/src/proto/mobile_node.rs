@@ -15,8 +15,8 @@ use crate::wire::{
 };
 
 use super::{
-    Admin, Command, Counters, Event, Failure, HandoverStatus, Input, Instant, LinkEvent,
-    MobileNodeConfig, Output, Reason, Role, SEQUENCE_OUT_OF_WINDOW,
+    Admin, Command, CommandError, Counters, Event, Failure, HandoverStatus, Input, Instant,
+    LinkEvent, MobileNodeConfig, Output, Reason, Role, SEQUENCE_OUT_OF_WINDOW,
     auth::{self, Addresses},
     outbox::Outbox,
     router::malformed,
@@ -183,7 +183,7 @@ impl MobileNode {
     /// Takes in what happened.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::CommandFailed { command, error } => self.handle_failure(&command, error),
+            Input::CommandFailed { command, error } => self.handle_failure(&command, &error),
             Input::Admin(Admin::Shutdown) => {
                 self.closed = true;
                 self.solicitation = None;
@@ -895,11 +895,11 @@ impl MobileNode {
 
     // Ends
 
-    fn handle_failure(&mut self, command: &Command, error: String) {
+    fn handle_failure(&mut self, command: &Command, error: &CommandError) {
         self.counters.count(Reason::CommandFailed);
         let failed = Event::CommandFailed {
             command: command.name(),
-            error,
+            error: error.to_string(),
         };
         self.outbox.event(None, failed);
         match command {

@@ -126,9 +126,26 @@ pub enum Input {
     CommandFailed {
         /// The command as it was polled.
         command: Command,
-        /// What went wrong, for people.
-        error: String,
+        /// What went wrong.
+        error: CommandError,
     },
+}
+
+/// Why a command was not carried out, with words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// The address of a `StartBuffering` or `AddProxyNd` is another node's.
+    InUse(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(error) | Self::Other(error) => f.write_str(error),
+        }
+    }
 }
 
 /// Those of the four primitives of RFC 5270 section 5 that come from the link layer.
@@ -209,7 +226,8 @@ pub enum Command {
         /// Previous care-of address.
         pcoa: Ipv6Addr,
     },
-    /// NAR: holds packets for `address`. If they are held already, only `expires` changes.
+    /// NAR: holds packets for `address`, unless it is another node's (HI-12). If they are held
+    /// already, only `expires` changes.
     StartBuffering {
         /// New care-of address.
         address: Ipv6Addr,
@@ -246,7 +264,8 @@ pub enum Command {
         /// New care-of address.
         address: Ipv6Addr,
     },
-    /// NAR: makes a neighbor entry in state STALE (UNA-06). It ages as any other: nothing undoes it.
+    /// NAR: makes a neighbor entry in state STALE (UNA-06), but not in place of one with another
+    /// link-layer address (UNA-11). It ages as any other: nothing undoes it.
     AddNeighbor {
         /// The access link.
         interface: InterfaceIndex,

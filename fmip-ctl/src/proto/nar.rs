@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use crate::wire::{HackCode, HandoverAck, MacAddr, Message, Packet};
 
 use super::{
-    Command, Event, HandoverStatus, Instant, InterfaceIndex, Reason, Role,
+    Command, CommandError, Event, HandoverStatus, Instant, InterfaceIndex, Reason, Role,
     router::{Context, HandoverId},
 };
 
@@ -50,7 +50,7 @@ pub(super) enum Input<'a> {
     /// The deadline was reached.
     Deadline,
     /// A command was not carried out.
-    Failed(&'a Command),
+    Failed(&'a Command, &'a CommandError),
     /// The router shuts down.
     Shutdown,
 }
@@ -182,7 +182,7 @@ impl Handover {
                 Next::Ends
             }
 
-            (_, Input::Failed(command)) => self.fail(command, context),
+            (_, Input::Failed(command, error)) => self.fail(command, error, context),
         }
     }
 
@@ -210,7 +210,8 @@ impl Handover {
         }
         if !self.proxy {
             // HI-12 asks for a probe on the link before the address is defended. So far the check
-            // is against the table of handovers alone, as if DupAddrDetectTransmits were 0.
+            // is against the table of handovers, our own addresses and the neighbors that are
+            // known, as if DupAddrDetectTransmits were 0.
             let command = Command::AddProxyNd {
                 interface,
                 address: ncoa,
@@ -261,12 +262,17 @@ impl Handover {
         Next::Stays
     }
 
-    fn fail(&mut self, command: &Command, context: &mut Context<'_>) -> Next {
-        let code = match command {
-            Command::StartBuffering { .. } => HackCode::Resources,
-            Command::AddProxyNd { .. } => HackCode::Unspecified,
+    fn fail(&mut self, command: &Command, error: &CommandError, context: &mut Context<'_>) -> Next {
+        let (code, reason) = match (command, error) {
+            // HI-12.
+            (
+                Command::StartBuffering { .. } | Command::AddProxyNd { .. },
+                CommandError::InUse(_),
+            ) => (HackCode::NcoaInUse, Reason::NcoaInUse),
+            (Command::StartBuffering { .. }, _) => (HackCode::Resources, Reason::CommandFailed),
+            (Command::AddProxyNd { .. }, _) => (HackCode::Unspecified, Reason::CommandFailed),
             // What is held can never go out; what comes now must not be held too.
-            Command::ReleaseBuffer { .. } => {
+            (Command::ReleaseBuffer { .. }, _) => {
                 self.take_back(context);
                 self.undo(context);
                 return Next::Ends;
@@ -284,8 +290,11 @@ impl Handover {
         // Once the mobile node is here, the answer to the HI is history.
         if expected {
             self.answer(code, context);
+            if reason == Reason::NcoaInUse {
+                context.counters.count(reason);
+            }
             let refused = Event::HiRefused {
-                reason: Reason::CommandFailed,
+                reason,
                 code: code.value(),
                 source: self.announcement.peer,
             };

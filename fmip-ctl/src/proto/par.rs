@@ -242,7 +242,9 @@ impl Handover {
                 self.answered(code, ncoa, context)
             }
             // The NAR takes its word back: what it promised, it could not do.
-            (State::Forwarding { .. }, Input::Answered { code, .. }) if code.value() >= 128 => {
+            (State::Forwarding { .. }, Input::Answered { code, ncoa })
+                if code.value() >= 128 || (code, ncoa) == (HackCode::NcoaInUse, None) =>
+            {
                 self.note_answer(code, context);
                 self.give_up(Reason::PeerRefused, status(code), Removal::Refused, context)
             }

@@ -11,8 +11,8 @@ use crate::wire::{
 };
 
 use super::{
-    AccessLink, Admin, Command, Counters, Event, HandoverKey, HandoverStatus, Input, Instant,
-    InterfaceIndex, LINK_MTU, Output, Reason, RouterConfig, SEQUENCE_OUT_OF_WINDOW,
+    AccessLink, Admin, Command, CommandError, Counters, Event, HandoverKey, HandoverStatus, Input,
+    Instant, InterfaceIndex, LINK_MTU, Output, Reason, RouterConfig, SEQUENCE_OUT_OF_WINDOW,
     auth::{self, Addresses},
     nar::{self, Announcement, Next},
     neighborhood::Neighborhood,
@@ -139,7 +139,7 @@ impl AccessRouter {
                 bytes,
             } => self.handle_packet(now, interface, link_source, &bytes),
             Input::Drained { address } => self.drive_nar(now, address, nar::Input::Drained),
-            Input::CommandFailed { command, error } => self.handle_failure(now, &command, error),
+            Input::CommandFailed { command, error } => self.handle_failure(now, &command, &error),
             Input::Admin(Admin::Shutdown) => self.shut_down(now),
             Input::Link(_) => {}
         }
@@ -569,11 +569,11 @@ impl AccessRouter {
         self.drive_par(arrival.now, pcoa, input);
     }
 
-    fn handle_failure(&mut self, now: Instant, command: &Command, error: String) {
+    fn handle_failure(&mut self, now: Instant, command: &Command, error: &CommandError) {
         self.counters.count(Reason::CommandFailed);
         let failed = Event::CommandFailed {
             command: command.name(),
-            error,
+            error: error.to_string(),
         };
         self.outbox.event(None, failed);
         match *command {
@@ -586,7 +586,7 @@ impl AccessRouter {
             | Command::AddProxyNd { address, .. }
             | Command::RemoveProxyNd { address, .. }
             | Command::AddNeighbor { address, .. } => {
-                self.drive_nar(now, address, nar::Input::Failed(command));
+                self.drive_nar(now, address, nar::Input::Failed(command, error));
             }
             // A mobile node's.
             Command::HoldUplink { .. }

@@ -81,6 +81,8 @@ pub(super) struct Simulation {
     /// Commands that fail: node, name, and whether the node hears of it only after the outputs
     /// behind it were carried out.
     failures: Vec<(Node, &'static str, bool)>,
+    /// Whether they fail because an address is another node's.
+    pub(super) in_use: bool,
     attached: Option<Node>,
     /// How long the link layer takes from one access point to the other; `None`: it gets lost.
     pub(super) gap: Option<Duration>,
@@ -160,6 +162,7 @@ impl Simulation {
             number: 0,
             fates: Vec::new(),
             failures: Vec::new(),
+            in_use: false,
             attached: Some(Node::Par),
             gap: Some(Duration::from_millis(200)),
             rerouted: false,
@@ -334,10 +337,11 @@ impl Simulation {
 
     fn report_failure(&mut self, node: Node, command: Command) {
         let now = self.now;
-        let failed = Input::CommandFailed {
-            command,
-            error: "no".to_owned(),
+        let error = match self.in_use {
+            true => CommandError::InUse("no".to_owned()),
+            false => CommandError::Other("no".to_owned()),
         };
+        let failed = Input::CommandFailed { command, error };
         match node {
             Node::Mn => self.mn.handle_input(now, failed),
             Node::Par => self.par.handle_input(now, failed),

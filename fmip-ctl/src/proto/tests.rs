@@ -2109,6 +2109,36 @@ fn a_nar_that_cannot_hold_packets_refuses() {
 }
 
 #[test]
+fn an_ncoa_that_the_kernel_knows_as_anothers_is_refused_as_such() {
+    for command in ["start-buffering", "add-proxy-nd"] {
+        for late in [false, true] {
+            let mut simulation = Simulation::new();
+            simulation.in_use = true;
+            match late {
+                false => simulation.fail(Node::Nar, command),
+                true => simulation.fail_late(Node::Nar, command),
+            }
+            run_from_impend(&mut simulation);
+            assert_eq!(
+                hack_codes(&simulation).last(),
+                Some(&HackCode::NcoaInUse),
+                "{command}"
+            );
+            assert_eq!(simulation.nar.counters().ncoa_in_use, 1);
+            let told = statuses(&simulation);
+            // AMB-19.
+            assert_eq!(told.last(), Some(&FastBindingStatus::Unspecified));
+            assert_eq!(
+                simulation.count("par: remove-tunnel"),
+                usize::from(late),
+                "what was begun on its word is ended"
+            );
+            simulation.assert_clean();
+        }
+    }
+}
+
+#[test]
 fn a_nar_that_cannot_stand_in_for_the_address_refuses_and_holds_nothing() {
     let mut simulation = Simulation::new();
     simulation.fail(Node::Nar, "add-proxy-nd");

@@ -17,7 +17,7 @@ pub(crate) enum Lookup {
 }
 
 /// How often a binding is looked up that the controller replaces again and again meanwhile.
-const ATTEMPTS: u32 = 4;
+const ATTEMPTS: u32 = 16;
 
 /// Looks up the binding for an address.
 #[inline(always)]

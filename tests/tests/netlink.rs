@@ -6,7 +6,10 @@ use std::{fs, future::Future, io::Write as _, net::Ipv6Addr, sync::atomic::Atomi
 
 use anyhow::{Context, Result, ensure};
 use fmip_ctl::{config::Interface, io::netlink::Netlink, wire::MacAddr};
-use fmip_tests::netns::NetNs;
+use fmip_tests::{
+    netns::NetNs,
+    wait::{SOON, wait_until},
+};
 use serde_json::{Value, json};
 
 const PREFIX: u8 = 64;
@@ -46,7 +49,15 @@ impl Setup {
                  link set acc1 up\n",
             )
             .unwrap();
-        Some(Self { namespace })
+        let setup = Self { namespace };
+        // The kernel makes it a moment after the link is up.
+        wait_until("a link-local address of acc0", SOON, || {
+            let found = setup.list("-6 address show dev acc0 scope link");
+            let has_one = |link: &Value| link["addr_info"][0]["local"].is_string();
+            Ok(found.iter().any(has_one).then_some(()))
+        })
+        .unwrap();
+        Some(setup)
     }
 
     /// Runs `work` in the namespace, on a runtime of its own.

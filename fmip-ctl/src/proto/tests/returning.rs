@@ -1,0 +1,106 @@
+//! There and back, and on to a third router.
+
+use super::*;
+
+/// A simulation in which the mobile node is at the NAR, and the tunnel still stands.
+fn arrived() -> Simulation {
+    let mut simulation = Simulation::new();
+    simulation.impend();
+    simulation.run(SECOND);
+    assert_eq!(simulation.nar.handovers()[0].state, "arrived");
+    assert_eq!(simulation.par.handovers()[0].state, "forwarding");
+    simulation.log.clear();
+    simulation
+}
+
+#[test]
+fn a_mobile_node_that_is_announced_back_ends_the_tunnel_before_it_is_expected() {
+    let mut simulation = arrived();
+    simulation.inject(Node::Par, CORE, hi(NAR, HI_BACK));
+    assert_eq!(
+        simulation.steps(),
+        [
+            "par: remove-tunnel",
+            "par: start-buffering",
+            "par: add-proxy-nd",
+            "par: -> hack"
+        ]
+    );
+    assert!(
+        simulation.events(Node::Par)[0].ends_with(r#""reason":"returning"}"#),
+        "{:?}",
+        simulation.events(Node::Par)
+    );
+    // The end of the tunnel's lifetime has nothing left to remove.
+    simulation.run(FOREVER);
+    assert_eq!(simulation.count("par: remove-tunnel"), 1);
+    simulation.assert_clean();
+}
+
+#[test]
+fn the_address_of_a_mobile_node_that_left_is_nobody_elses() {
+    for message in [
+        // Announced by its neighbor, but for another of its mobile nodes.
+        HandoverInitiate {
+            pcoa: Some("2001:db8:2::9".parse().unwrap()),
+            ..HI_BACK
+        },
+        HandoverInitiate {
+            pcoa: Some("2001:db8:2::9".parse().unwrap()),
+            mn_lla: Some(MacAddr([2, 0, 0, 0, 0, 9])),
+            ..HI_BACK
+        },
+    ] {
+        let mut simulation = arrived();
+        simulation.inject(Node::Par, CORE, hi(NAR, message));
+        assert_eq!(simulation.steps(), ["par: -> hack"]);
+        assert_eq!(simulation.par.counters().ncoa_in_use, 1);
+        assert!(
+            simulation.events(Node::Par)[0]
+                .starts_with(r#"{"event":"hi-refused","reason":"ncoa-in-use","code":1"#),
+            "{:?}",
+            simulation.events(Node::Par)
+        );
+        assert_eq!(simulation.par.handovers()[0].state, "forwarding");
+    }
+}
+
+#[test]
+fn a_mobile_node_that_moves_on_frees_its_buffer_before_it_is_tunnelled() {
+    let mut simulation = arrived();
+    simulation.inject(Node::Nar, ACCESS, FBU_BACK.bytes());
+    simulation.run(Duration::from_millis(100));
+    assert_eq!(
+        simulation.steps(),
+        [
+            "nar: -> hi",
+            "par: remove-tunnel",
+            "par: start-buffering",
+            "par: add-proxy-nd",
+            "par: -> hack",
+            "nar: remove-buffer",
+            "nar: install-tunnel",
+            "nar: -> fback",
+            "nar: -> fback",
+        ]
+    );
+    // The deadlines of what ended before remove nothing.
+    simulation.run(Duration::from_secs(5));
+    assert!(simulation.installed.contains(&(Node::Nar, "tunnel", NCOA)));
+    assert_eq!(simulation.count("nar: remove-buffer"), 1);
+    simulation.run(FOREVER);
+    simulation.assert_clean();
+}
+
+#[test]
+fn a_mobile_node_that_wants_to_move_on_and_is_refused_keeps_its_buffer() {
+    let mut simulation = arrived();
+    simulation.fail(Node::Par, "start-buffering");
+    simulation.inject(Node::Nar, ACCESS, FBU_BACK.bytes());
+    simulation.run(Duration::from_millis(100));
+    assert_eq!(simulation.count("nar: -> fback"), 1);
+    assert_eq!(simulation.count("nar: remove-buffer"), 0);
+    assert_eq!(simulation.nar.handovers()[0].state, "arrived");
+    simulation.run(FOREVER);
+    simulation.assert_clean();
+}

@@ -1,0 +1,176 @@
+//! RtSolPr and PrRtAdv.
+
+use super::*;
+
+#[test]
+fn every_access_point_gets_its_own_answer() {
+    use {ApOutcome as Outcome, PrRtAdvCode as Code};
+    let cases: [(&[MacAddr], Code, &[Outcome]); 6] = [
+        (&[AP2], Code::Solicited, &[Outcome::Known]),
+        (&[AP1B], Code::NoNewRouter, &[Outcome::SameInterface]),
+        (&[AP_UNKNOWN], Code::NoNewRouter, &[Outcome::NoPrefix]),
+        (
+            &[AP_UNKNOWN, AP2, AP1],
+            Code::Partial,
+            &[Outcome::NoPrefix, Outcome::Known, Outcome::SameInterface],
+        ),
+        (
+            &[AP1, AP_UNKNOWN],
+            Code::NoNewRouter,
+            &[Outcome::SameInterface, Outcome::NoPrefix],
+        ),
+        (&[], Code::Solicited, &[Outcome::Known]),
+    ];
+    for (asked, code, outcomes) in cases {
+        let simulation = par_hears(rtsolpr(asked.to_vec()).encode());
+        let (_, packet) = simulation.messages(Node::Par, "PrRtAdv").next().unwrap();
+        assert_eq!(packet.source.to_string(), "fe80::1");
+        assert_eq!((packet.destination, packet.hop_limit), (PCOA, 255));
+        let Message::PrRtAdv(answer) = packet.message else {
+            panic!("it is a PrRtAdv");
+        };
+        assert_eq!(answer.code, code, "{asked:?}");
+        assert_eq!(answer.identifier, 77);
+        assert_eq!(answer.source_lla, Some(PAR_LLA));
+        let got: Vec<_> = answer.tuples.iter().map(|tuple| tuple.outcome).collect();
+        assert_eq!(got, outcomes);
+        for tuple in answer.tuples {
+            let router = tuple.router.map(|router| (router.address, router.lla));
+            let expected = (tuple.outcome == Outcome::Known).then_some((NAR, NAR_LLA));
+            assert_eq!(router, expected);
+        }
+        simulation.assert_clean(); // RTS-11: no state
+    }
+}
+
+#[test]
+fn an_access_point_on_another_link_of_the_same_router_has_no_fast_handover() {
+    let mut par = router_config(false);
+    par.access.push(AccessLink {
+        interface: 9,
+        address: "2001:db8:5::1".parse().unwrap(),
+        link_local: "fe80::5".parse().unwrap(),
+        lla: PAR_LLA,
+        prefix: "2001:db8:5::/64".parse().unwrap(),
+        access_points: vec![AP_UNKNOWN],
+    });
+    let mut simulation = Simulation::with(mobile_node_config(), par, router_config(true));
+    simulation.link(LinkEvent::HandoverImpend {
+        access_point: AP_UNKNOWN,
+    });
+    simulation.run(SECOND);
+    assert_eq!(
+        simulation.events(Node::Mn),
+        [r#"{"event":"handover-failed","reason":"no-fast-handover"}"#]
+    );
+}
+
+#[test]
+fn a_wildcard_answer_fits_the_link() {
+    let mut par = router_config(false);
+    par.peers[0].access_points = (0..100).map(|n| MacAddr([2, 0, 0, 0, 1, n])).collect();
+    let mut simulation = Simulation::with(mobile_node_config(), par, router_config(true));
+    simulation.inject(Node::Par, ACCESS, rtsolpr(Vec::new()).encode());
+    let Some((_, _, Output::Transmit(transmit))) = simulation.log.first() else {
+        panic!("it is answered");
+    };
+    assert!(transmit.bytes.len() <= 1280, "{}", transmit.bytes.len());
+    assert!(transmit.bytes.len() > 1280 - 80, "as many as there is room");
+    assert_eq!(transmit.interface, Some(ACCESS));
+}
+
+#[test]
+fn rtsolpr_is_answered_only_on_access_links_and_only_to_somebody() {
+    let mut simulation = Simulation::new();
+    simulation.inject(Node::Par, CORE, rtsolpr(vec![AP2]).encode());
+    let mut anonymous = rtsolpr(vec![AP2]);
+    anonymous.source = Ipv6Addr::UNSPECIFIED;
+    simulation.inject(Node::Par, ACCESS, anonymous.encode());
+    assert_eq!(simulation.par.counters().unexpected, 2);
+    let mut far = rtsolpr(vec![AP2]);
+    far.hop_limit = 254;
+    simulation.inject(Node::Par, ACCESS, far.encode());
+    assert_eq!(simulation.par.counters().hop_limit, 1);
+    assert_eq!(simulation.steps(), Vec::<String>::new());
+}
+
+#[test]
+fn a_move_on_the_same_link_needs_no_fast_handover() {
+    let mut simulation = Simulation::new();
+    simulation.link(LinkEvent::HandoverImpend { access_point: AP1B });
+    simulation.run(FOREVER);
+    assert_eq!(
+        simulation.steps(),
+        ["mn: -> rtsolpr", "par: -> prrtadv", "mn: switch-link"]
+    );
+    simulation.assert_clean();
+    // It is still at its router, and can be handed over from there.
+    run_from_impend(&mut simulation);
+    assert_eq!(simulation.count("nar: release-buffer"), 1);
+}
+
+#[test]
+fn an_unknown_access_point_ends_the_fast_handover() {
+    let mut simulation = Simulation::new();
+    let access_point = AP_UNKNOWN;
+    simulation.link(LinkEvent::HandoverImpend { access_point });
+    simulation.run(SECOND);
+    assert_eq!(
+        simulation.events(Node::Mn),
+        [r#"{"event":"handover-failed","reason":"unknown-access-point"}"#]
+    );
+    assert_nothing_changed(&simulation);
+}
+
+fn prrtadv(source: &str, identifier: u16, code: PrRtAdvCode) -> Bytes {
+    let config = router_config(true);
+    let packet = Packet {
+        source: source.parse().unwrap(),
+        destination: PCOA,
+        hop_limit: 255,
+        home_address: None,
+        message: Message::PrRtAdv(PrRtAdv {
+            code,
+            identifier,
+            source_lla: None,
+            tuples: vec![crate::wire::ApTuple {
+                access_point: AP2,
+                outcome: ApOutcome::Known,
+                router: Some(crate::wire::RouterInfo {
+                    lla: NAR_LLA,
+                    address: NAR,
+                    prefix: config.access[0].prefix,
+                }),
+                new_coa: Some("2001:db8:2::4321".parse().unwrap()),
+            }],
+            unknown: Vec::new(),
+        }),
+    };
+    packet.encode()
+}
+
+#[test]
+fn a_prrtadv_that_nobody_asked_for_is_ignored() {
+    let mut simulation = Simulation::new();
+    let solicited = PrRtAdvCode::Solicited;
+    simulation.inject(Node::Mn, ACCESS, prrtadv("fe80::1", 0, solicited));
+    simulation.inject(Node::Mn, ACCESS, prrtadv("fe80::1", 5, solicited));
+    assert_eq!(simulation.mn.counters().unmatched, 2);
+    let trigger = PrRtAdvCode::HandoverTrigger;
+    simulation.inject(Node::Mn, ACCESS, prrtadv("2001:db8:1::1", 0, trigger));
+    assert_eq!(simulation.mn.counters().unexpected, 1);
+    assert_eq!(simulation.steps(), Vec::<String>::new());
+    simulation.assert_clean();
+}
+
+#[test]
+fn the_network_can_make_the_mobile_node_move() {
+    let mut simulation = Simulation::new();
+    let trigger = PrRtAdvCode::HandoverTrigger;
+    simulation.inject(Node::Mn, ACCESS, prrtadv("fe80::1", 0, trigger));
+    simulation.run(FOREVER);
+    let expected = [&["mn: -> fbu"], PREPARING, MOVING, ENDING].concat();
+    assert_eq!(simulation.steps(), expected);
+    let (_, una) = simulation.messages(Node::Mn, "NA").next().unwrap();
+    assert_eq!(una.source.to_string(), "2001:db8:2::4321");
+}

@@ -1,0 +1,209 @@
+//! Random stories: what holds whatever happens.
+
+use super::*;
+
+#[test]
+fn packets_for_others_are_counted_and_left_alone() {
+    let mut packet = Packet::decode(&hi(PAR, HI)).unwrap();
+    packet.destination = "2001:db8:2::2".parse().unwrap();
+    let simulation = nar_hears(packet.encode());
+    assert_eq!(simulation.nar.counters().not_for_us, 1);
+    assert_nothing_changed(&simulation);
+}
+
+#[test]
+fn rubbish_is_counted() {
+    for bytes in [&b""[..], b"rubbish", &[0x60; 80]] {
+        let bytes = Bytes::copy_from_slice(bytes);
+        let mut simulation = Simulation::new();
+        for node in [Node::Mn, Node::Par, Node::Nar] {
+            simulation.inject(node, ACCESS, bytes.clone());
+        }
+        assert_eq!(simulation.mn.counters().malformed, 1);
+        assert_eq!(simulation.par.counters().malformed, 1);
+        assert_nothing_changed(&simulation);
+    }
+}
+
+#[test]
+fn keys_do_not_appear_in_what_is_printed() {
+    let router = format!("{:?}", Simulation::new().par);
+    let mobile = format!("{:?}", Simulation::new().mn);
+    let key = format!("{KEY:?}");
+    assert!(!router.contains(&key) && !mobile.contains(&key));
+    assert!(router.contains("HandoverKey"));
+}
+
+/// One thing that happens in a random story.
+#[derive(Clone, Debug)]
+enum Happening {
+    Pass(u64),
+    Link(LinkEvent),
+    Lose(Node, &'static str),
+    Fail(Node, &'static str, bool),
+    Repair,
+    Fbu {
+        back: bool,
+        sequence: u16,
+        lifetime: u16,
+        host: u16,
+    },
+    Hi {
+        back: bool,
+        sequence: u16,
+        host: u16,
+        lla: u8,
+    },
+    Hack {
+        sequence: u16,
+        code: u8,
+    },
+    Una(bool, u8),
+    Drained(bool),
+    Noise(Node, Vec<u8>),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let node = || prop_oneof![Just(Node::Mn), Just(Node::Par), Just(Node::Nar)];
+    let access_point = || prop_oneof![Just(AP1), Just(AP1B), Just(AP2), Just(AP_UNKNOWN)];
+    let kind = proptest::sample::select(vec![
+        "RtSolPr", "PrRtAdv", "FBU", "FBack", "HI", "HAck", "NA",
+    ]);
+    let command = proptest::sample::select(vec![
+        "install-tunnel",
+        "start-buffering",
+        "release-buffer",
+        "add-proxy-nd",
+        "add-neighbor",
+        "hold-uplink",
+        "release-uplink",
+        "switch-link",
+        "configure-address",
+        "set-default-router",
+    ]);
+    let link = (0..4, access_point()).prop_map(|(event, access_point)| match event {
+        0 => LinkEvent::NewLinkDetected { access_point },
+        1 => LinkEvent::HandoverImpend { access_point },
+        2 => LinkEvent::LinkUp { access_point },
+        _ => LinkEvent::LinkDown,
+    });
+    prop_oneof![
+        6 => prop_oneof![0..30_u64, 0..400_u64, 0..40_000_u64].prop_map(Happening::Pass),
+        6 => link.prop_map(Happening::Link),
+        1 => (node(), kind).prop_map(|(from, kind)| Happening::Lose(from, kind)),
+        1 => (node(), command, any::<bool>())
+            .prop_map(|(of, command, late)| Happening::Fail(of, command, late)),
+        1 => Just(Happening::Repair),
+        4 => (any::<bool>(), 1..40_u16, 0..3_u16, 0..3_u16).prop_map(
+            |(back, sequence, lifetime, host)| {
+                Happening::Fbu { back, sequence, lifetime: lifetime * 15, host }
+            },
+        ),
+        4 => (any::<bool>(), 1..5_u16, 0..3_u16, 1..3_u8)
+            .prop_map(|(back, sequence, host, lla)| Happening::Hi { back, sequence, host, lla }),
+        3 => (100..106_u16, prop_oneof![0..6_u8, 127..131_u8])
+            .prop_map(|(sequence, code)| Happening::Hack { sequence, code }),
+        2 => (any::<bool>(), 1..3_u8).prop_map(|(back, lla)| Happening::Una(back, lla)),
+        1 => any::<bool>().prop_map(Happening::Drained),
+        1 => (node(), proptest::collection::vec(any::<u8>(), 0..100))
+            .prop_map(|(to, bytes)| Happening::Noise(to, bytes)),
+    ]
+}
+
+fn tell(story: &[Happening]) -> Simulation {
+    let mut simulation = Simulation::new();
+    let host_on =
+        |link, host: u16| Ipv6Addr::new(0x2001, 0xdb8, link, 0, 0, 0xff, 0xfe00, 1 + host);
+    // Where a mobile node comes to, and the address of the router that announces it.
+    let routers = |back| {
+        if back {
+            (Node::Par, NAR)
+        } else {
+            (Node::Nar, PAR)
+        }
+    };
+    let lla = |last| MacAddr([2, 0, 0, 0, 0, last]);
+    for happening in story.iter().cloned() {
+        match happening {
+            Happening::Pass(millis) => simulation.run(Duration::from_millis(millis)),
+            Happening::Link(event) => simulation.link(event),
+            Happening::Lose(from, kind) => simulation.lose(from, kind, 1),
+            Happening::Fail(of, command, false) => simulation.fail(of, command),
+            Happening::Fail(of, command, true) => simulation.fail_late(of, command),
+            Happening::Repair => simulation.repair(),
+            Happening::Fbu {
+                back,
+                sequence,
+                lifetime,
+                host,
+            } => {
+                let (router, fbu, link) = match back {
+                    false => (Node::Par, FBU, 2),
+                    true => (Node::Nar, FBU_BACK, 1),
+                };
+                let ncoa = Some(host_on(link, host));
+                let fbu = Fbu {
+                    sequence,
+                    lifetime,
+                    ncoa,
+                    ..fbu
+                };
+                simulation.inject(router, ACCESS, fbu.bytes());
+            }
+            Happening::Hi {
+                back,
+                sequence,
+                host,
+                lla: last,
+            } => {
+                let (router, peer) = routers(back);
+                let (message, link) = if back { (HI_BACK, 1) } else { (HI, 2) };
+                let message = HandoverInitiate {
+                    sequence,
+                    ncoa: Some(host_on(link, host)),
+                    mn_lla: Some(lla(last)),
+                    ..message
+                };
+                simulation.inject(router, CORE, hi(peer, message));
+            }
+            Happening::Hack { sequence, code } => {
+                let bytes = hack(NAR, sequence, code.into(), None);
+                simulation.inject(Node::Par, CORE, bytes);
+            }
+            Happening::Una(back, last) => {
+                let ncoa = if back { PCOA } else { NCOA };
+                let bytes = una(ncoa, lla(last)).encode();
+                simulation.inject(routers(back).0, ACCESS, bytes);
+            }
+            Happening::Drained(back) => {
+                let address = if back { PCOA } else { NCOA };
+                simulation.input(routers(back).0, Input::Drained { address });
+            }
+            Happening::Noise(to, bytes) => simulation.inject(to, ACCESS, bytes.into()),
+        }
+    }
+    simulation
+}
+
+proptest! {
+    /// The simulation itself objects to what is installed twice or removed without being there.
+    #[test]
+    fn whatever_happens_nothing_outlives_its_lifetime(
+        story in proptest::collection::vec(happening(), 0..40),
+    ) {
+        let mut simulation = tell(&story);
+        simulation.run(FOREVER);
+        simulation.assert_clean();
+    }
+
+    #[test]
+    fn whatever_happened_a_shutdown_removes_all_that_is_left(
+        story in proptest::collection::vec(happening(), 0..40),
+    ) {
+        let mut simulation = tell(&story);
+        for node in [Node::Mn, Node::Par, Node::Nar] {
+            simulation.input(node, Input::Admin(Admin::Shutdown));
+        }
+        simulation.assert_clean();
+    }
+}

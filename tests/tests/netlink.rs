@@ -52,9 +52,8 @@ impl Setup {
         let setup = Self { namespace };
         // The kernel makes it a moment after the link is up.
         wait_until("a link-local address of acc0", SOON, || {
-            let found = setup.list("-6 address show dev acc0 scope link");
-            let has_one = |link: &Value| link["addr_info"][0]["local"].is_string();
-            Ok(found.iter().any(has_one).then_some(()))
+            let found = setup.addresses("link");
+            Ok((!found.is_empty()).then_some(()))
         })
         .unwrap();
         Some(setup)
@@ -99,14 +98,14 @@ impl Setup {
                 tables.push(entry);
             }
         }
-        for entry in self.addresses() {
+        for entry in self.addresses("global") {
             tables.push(json!({"local": entry["local"]}));
         }
         tables
     }
 
-    fn addresses(&self) -> Vec<Value> {
-        self.list("-6 address show dev acc0 scope global")
+    fn addresses(&self, scope: &str) -> Vec<Value> {
+        self.list(&format!("-6 address show dev acc0 scope {scope}"))
             .iter()
             .flat_map(|link| link["addr_info"].as_array().cloned().unwrap_or_default())
             .filter(|entry| entry["local"].is_string())
@@ -291,7 +290,7 @@ fn an_added_address_is_deprecated_and_usable_at_once() {
         let (mut netlink, acc0) = connected().await?;
         netlink.add_address(acc0.index, ncoa, PREFIX).await?;
         netlink.add_address(acc0.index, ncoa, PREFIX).await?;
-        let addresses = setup.addresses();
+        let addresses = setup.addresses("global");
         let added = addresses
             .iter()
             .find(|entry| entry["local"] == json!(ncoa))
@@ -327,7 +326,7 @@ fn an_address_that_was_there_before_is_left_alone() {
         Ok(())
     });
     assert_eq!(setup.tables(), before);
-    assert!(setup.addresses()[0]["deprecated"].is_null());
+    assert!(setup.addresses("global")[0]["deprecated"].is_null());
 }
 
 #[test]

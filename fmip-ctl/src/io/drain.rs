@@ -55,7 +55,7 @@ const FRAME: [u8; 64] = [0; 64];
 /// How fast held packets are released.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// As fast as the kernel takes them.
+    /// As fast as the kernel takes them: a batch, and a pause in which it is delivered.
     Burst,
     /// RFC 5568 section 5.4, the default: five back to back, then at the rate at which packets
     /// entered the buffer.
@@ -411,7 +411,9 @@ impl Pacer {
     /// Takes note that `packets` were sent; `metered` is the mean time between arrivals.
     fn released(&mut self, packets: u32, metered: Option<Duration>, now: Instant) {
         let Pace::Metered { catch_up } = self.pace else {
-            self.wake = now;
+            // A pause all the same: the kernel delivers what was sent on this processor, and must
+            // come to do so before the next batch, or the rings on the way overflow.
+            self.wake = now + QUANTUM;
             return;
         };
         self.interval = metered.map_or(UNMETERED, |interval| interval.div_f64(catch_up));
@@ -488,12 +490,12 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_knows_no_pace() {
+    fn a_burst_knows_no_pace_but_leaves_the_kernel_time_to_deliver() {
         let start = Instant::now();
         let mut pacer = Pacer::new(Pace::Burst, start);
         assert_eq!(pacer.packets_due(start), BATCH);
         pacer.released(BATCH, Some(MS), start);
-        assert_eq!(pacer.wake, start);
+        assert_eq!(pacer.wake, start + QUANTUM);
     }
 
     #[test]

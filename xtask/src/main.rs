@@ -9,6 +9,7 @@ use clap::{Command, error::ErrorKind};
 
 mod build_and_load;
 mod check;
+mod conformance;
 mod machine;
 mod setup;
 mod step;
@@ -28,6 +29,7 @@ fn command_line() -> Command {
         .subcommand(build_and_load::command_line())
         .subcommand(test::command_line())
         .subcommand(check::command_line())
+        .subcommand(conformance::command_line())
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Some(("build-and-load", matches)) => build_and_load::run(matches),
         Some(("test", matches)) => test::run(matches),
         Some(("check", matches)) => check::run(matches),
+        Some(("conformance", matches)) => conformance::run(matches),
         _ => unreachable!("clap accepts no other subcommand"),
     };
     match result {

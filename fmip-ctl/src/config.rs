@@ -344,6 +344,12 @@ impl Config {
                     lla: interface.link_address,
                     prefix: access.prefix,
                     access_points: access.access_points.clone(),
+                    mtu: interface.mtu as usize,
+                    addressing: proto::Addressing::Stateless,
+                    departure: proto::Departure::Ignore,
+                    duplicate_probe: None,
+                    on_invalid_ncoa: proto::OnInvalidNcoa::Silent,
+                    known_link_addresses: Vec::new(),
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -361,6 +367,9 @@ impl Config {
                     lla: neighbor.link_address,
                     prefix: neighbor.prefix,
                     access_points: neighbor.access_points.clone(),
+                    other_addresses: Vec::new(),
+                    addressing: proto::PeerAddressing::Stateless,
+                    fast_handover: true,
                 })
                 .collect(),
             mobile_nodes: router
@@ -373,7 +382,10 @@ impl Config {
                 })
                 .collect(),
             buffering: self.buffer.enabled,
-            max_handovers: router.max_handovers,
+            limits: proto::Limits {
+                max_handovers: router.max_handovers,
+                ..proto::Limits::default()
+            },
         })
     }
 
@@ -396,9 +408,14 @@ impl Config {
             pcoa: node.pcoa,
             par: node.access_router,
             current_access_point: node.access_point,
-            spi: node.spi,
-            key: node.key.as_bytes().to_vec(),
+            routers: vec![proto::RouterKey {
+                router: node.access_router,
+                prefix: None,
+                spi: node.spi,
+                key: node.key.as_bytes().to_vec(),
+            }],
             lifetime: node.lifetime,
+            announcement: proto::Announcement::Una,
         })
     }
 }

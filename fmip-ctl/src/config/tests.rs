@@ -454,7 +454,7 @@ fn the_core_of_a_router_is_told_what_the_file_and_the_interfaces_say() {
         router.mobile_nodes[0].key.as_bytes()
     );
     assert!(told.buffering);
-    assert_eq!(told.max_handovers, 1_024);
+    assert_eq!(told.limits.max_handovers, 1_024);
 }
 
 #[test]
@@ -467,7 +467,9 @@ fn the_core_of_a_mobile_node_is_told_what_the_file_and_the_interface_say() {
     assert_eq!(told.pcoa, node.pcoa);
     assert_eq!(told.par, node.access_router);
     assert_eq!(told.current_access_point, node.access_point);
-    assert_eq!(told.key, node.key.as_bytes());
+    assert_eq!(told.routers.len(), 1);
+    assert_eq!(told.routers[0].router, node.access_router);
+    assert_eq!(told.routers[0].key, node.key.as_bytes());
     assert_eq!(told.lifetime, Duration::from_secs(60));
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Interface,
-    proto::{Command, CommandError, InterfaceIndex},
+    proto::{Command, CommandError, InterfaceIndex, Tunnel},
     wire::MacAddr,
 };
 
@@ -87,6 +87,7 @@ impl Executor {
                 address,
                 interface,
                 link_address,
+                tunnel: None,
                 expires,
             } => {
                 let hop = self.next_hop(interface, link_address)?;
@@ -124,10 +125,13 @@ impl Executor {
                 .await?),
             Command::HoldUplink {
                 pcoa,
-                ncoa,
-                par,
                 interface,
-                router_lla,
+                tunnel:
+                    Some(Tunnel {
+                        local: ncoa,
+                        remote: par,
+                    }),
+                router_lla: Some(router_lla),
                 expires,
             } => {
                 let hop = self.next_hop(interface, router_lla)?;
@@ -140,7 +144,7 @@ impl Executor {
                 self.uplinks.insert(pcoa, ncoa);
                 Ok(())
             }
-            Command::ReleaseUplink { pcoa, expires } => self.release(pcoa, expires.as_nanos()),
+            Command::ReleaseUplink { pcoa, expires, .. } => self.release(pcoa, expires.as_nanos()),
             Command::RemoveUplink { pcoa } => self.remove_uplink(pcoa),
             Command::ConfigureAddress {
                 interface,
@@ -153,7 +157,7 @@ impl Executor {
             Command::SetDefaultRouter {
                 interface,
                 router,
-                link_address,
+                link_address: Some(link_address),
             } => Ok(self
                 .netlink
                 .set_default_router(interface, router, link_address)
@@ -164,6 +168,7 @@ impl Executor {
             // The link layer's driver listens on the control socket: the core's event of the same
             // name tells it.
             Command::SwitchLink { .. } => Ok(()),
+            ref other => anyhow::bail!("{} is not supported by this data path", other.name()),
         }
     }
 

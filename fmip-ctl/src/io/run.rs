@@ -35,7 +35,7 @@ use crate::{
         BufferStatus, Count, Status,
         control::{ControlSocket, EventBus, Order, orders},
     },
-    proto::{self, AccessRouter, Admin, Command, CommandError, Input, Instant, MobileNode, Output},
+    proto::{self, AccessRouter, Admin, CommandError, Input, Instant, MobileNode, Output},
 };
 
 /// Loads the programs as the configuration says and runs until it is told to end; then removes all
@@ -395,17 +395,9 @@ impl Controller {
             }
             Report::Failed { address, error } => {
                 warn!(%address, "cannot release the buffer: {error}");
-                let expires = now();
-                let command = match self.machine {
-                    Machine::Router(_) => Command::ReleaseBuffer { address, expires },
-                    Machine::MobileNode(_) => Command::ReleaseUplink {
-                        pcoa: address,
-                        expires,
-                    },
-                };
                 let error = CommandError::Other(error);
                 self.machine
-                    .handle_input(Input::CommandFailed { command, error });
+                    .handle_input(Input::DrainFailed { address, error });
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::wire::{
 
 use super::{
     Admin, Command, CommandError, Counters, Event, Failure, HandoverStatus, Input, Instant,
-    LinkEvent, MobileNodeConfig, Output, Reason, Role, SEQUENCE_OUT_OF_WINDOW,
+    LinkEvent, MobileNodeConfig, Output, Reason, Role, RouterKey, SEQUENCE_OUT_OF_WINDOW, Tunnel,
     auth::{self, Addresses},
     outbox::Outbox,
     router::malformed,
@@ -194,8 +194,11 @@ impl MobileNode {
             _ if self.closed => {}
             Input::Packet { bytes, .. } => self.handle_packet(now, &bytes),
             Input::Link(event) => self.handle_link(now, event),
+            Input::DrainFailed { .. } => self.fail(Failure::CommandFailed),
             // The uplink goes straight through now; nothing depends on it.
             Input::Drained { .. } => {}
+            // A router's.
+            Input::Station(_) | Input::Admin(Admin::Handover { .. } | Admin::Advertise { .. }) => {}
         }
         self.settle(now);
     }
@@ -406,6 +409,9 @@ impl MobileNode {
         self.announce(now, destination, expires, self.config.timers.una_retries); // UNA-01
         let release = Command::ReleaseUplink {
             pcoa: self.config.pcoa,
+            interface,
+            tunnel: Some(self.tunnel(ncoa)),
+            router_lla: router.lla,
             expires,
         };
         self.outbox.command(Owner::Handover, release);
@@ -661,7 +667,10 @@ impl MobileNode {
             }),
         };
         let addresses = Addresses { care_of: ncoa, par };
-        let bytes = auth::sign(packet, self.config.spi, &self.config.key, addresses);
+        let bytes = match self.key() {
+            Some(key) => auth::sign(packet, key.spi, &key.key, addresses),
+            None => packet.encode(),
+        };
         self.counters.sent_fbu += 1;
         self.outbox.transmit(Some(owner), None, bytes);
         let sequence = self.sequence;
@@ -744,17 +753,30 @@ impl MobileNode {
             .authorization
             .as_ref()
             .ok_or(Reason::AuthorizationMissing)?;
-        if authorization.spi != self.config.spi {
-            return Err(Reason::UnknownKey);
-        }
+        let key = self.key().filter(|key| key.spi == authorization.spi);
+        let key = key.ok_or(Reason::UnknownKey)?;
         let addresses = Addresses {
             care_of,
             par: self.config.par,
         };
-        if !auth::verify(bytes, authorization, &self.config.key, addresses) {
+        if !auth::verify(bytes, authorization, &key.key, addresses) {
             return Err(Reason::BadAuthenticator);
         }
         Ok(())
+    }
+
+    /// The key shared with the previous router.
+    fn key(&self) -> Option<&RouterKey> {
+        let mut keys = self.config.routers.iter();
+        keys.find(|key| key.router == self.config.par)
+    }
+
+    /// The reverse tunnel to the previous router (TUN-03).
+    fn tunnel(&self, ncoa: Ipv6Addr) -> Tunnel {
+        Tunnel {
+            local: ncoa,
+            remote: self.config.par,
+        }
     }
 
     /// Sends an FBU again, or gives up (AMB-07, FBU-09).
@@ -869,10 +891,9 @@ impl MobileNode {
         self.redirected = self.redirected.max(Some(expires));
         let hold = Command::HoldUplink {
             pcoa: self.config.pcoa,
-            ncoa: registered,
-            par: self.config.par,
             interface: self.config.interface,
-            router_lla: destination.router.lla,
+            tunnel: Some(self.tunnel(registered)),
+            router_lla: Some(destination.router.lla),
             expires,
         };
         self.outbox.command(Owner::Handover, hold);
@@ -882,7 +903,7 @@ impl MobileNode {
         let default_router = Command::SetDefaultRouter {
             interface: self.config.interface,
             router: destination.router.address,
-            link_address: destination.router.lla,
+            link_address: Some(destination.router.lla),
         };
         self.outbox.command(Owner::Handover, default_router);
         self.default_router = Some(target);

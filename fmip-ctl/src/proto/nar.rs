@@ -203,6 +203,7 @@ impl Handover {
                 address: ncoa,
                 interface,
                 link_address: lla,
+                tunnel: None,
                 expires: self.deadline,
             };
             context.command(self.id(), command);

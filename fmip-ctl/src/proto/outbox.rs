@@ -27,7 +27,11 @@ impl<K: Copy + PartialEq> Outbox<K> {
         interface: Option<InterfaceIndex>,
         bytes: Bytes,
     ) {
-        let transmit = Transmit { interface, bytes };
+        let transmit = Transmit {
+            interface,
+            link_destination: None,
+            bytes,
+        };
         self.queue.push_back((owner, Output::Transmit(transmit)));
     }
 

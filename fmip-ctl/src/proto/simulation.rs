@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 
 use super::*;
-use crate::wire::Packet;
+use crate::wire::{MacAddr, Packet};
 
 /// Interface numbers, the same on every node.
 pub(super) const ACCESS: InterfaceIndex = 1;
@@ -111,12 +111,21 @@ pub(super) fn router_config(nar: bool) -> RouterConfig {
             lla: lla(here),
             prefix: prefix(&format!("2001:db8:{here}::/64")),
             access_points: access_points(here),
+            mtu: LINK_MTU,
+            addressing: Addressing::Stateless,
+            departure: Departure::Ignore,
+            duplicate_probe: None,
+            on_invalid_ncoa: OnInvalidNcoa::Silent,
+            known_link_addresses: Vec::new(),
         }],
         peers: vec![Peer {
             address: address(there),
             lla: lla(there),
             prefix: prefix(&format!("2001:db8:{there}::/64")),
             access_points: access_points(there),
+            other_addresses: Vec::new(),
+            addressing: PeerAddressing::Stateless,
+            fast_handover: true,
         }],
         mobile_nodes: vec![HandoverKey {
             pcoa: if nar { NCOA } else { PCOA },
@@ -124,7 +133,10 @@ pub(super) fn router_config(nar: bool) -> RouterConfig {
             key: KEY.to_vec(),
         }],
         buffering: true,
-        max_handovers: 16,
+        limits: Limits {
+            max_handovers: 16,
+            ..Limits::default()
+        },
     }
 }
 
@@ -136,9 +148,14 @@ pub(super) fn mobile_node_config() -> MobileNodeConfig {
         pcoa: PCOA,
         par: PAR,
         current_access_point: Some(AP1),
-        spi: SPI,
-        key: KEY.to_vec(),
+        routers: vec![RouterKey {
+            router: PAR,
+            prefix: None,
+            spi: SPI,
+            key: KEY.to_vec(),
+        }],
         lifetime: Duration::from_secs(30),
+        announcement: Announcement::Una,
     }
 }
 
@@ -385,7 +402,12 @@ impl Simulation {
             Command::ReleaseUplink { pcoa, .. } => {
                 assert!(self.installed.contains(&(node, "uplink", pcoa)));
             }
-            Command::AddNeighbor { .. } | Command::ConfigureAddress { .. } => {}
+            Command::StartCopying { address, .. } => install("buffer", address, true),
+            Command::AddHostRoute { address, .. } => install("host route", address, false),
+            Command::RemoveHostRoute { address, .. } => self.remove(node, "host route", address),
+            Command::AddNeighbor { .. }
+            | Command::ConfigureAddress { .. }
+            | Command::StoreSequence { .. } => {}
             Command::SetDefaultRouter { .. } => self.rerouted = true,
             Command::ForgetRouter { .. } => {
                 let doubtful = |(_, command): &(Node, Command)| {

@@ -26,8 +26,8 @@ use super::{
 };
 use crate::wire::{
     ApOutcome, FastBindingAck, FastBindingStatus, FastBindingUpdate, HackCode, HandoverAck,
-    HandoverInitiate, HiCode, Message, NeighborAdvertisement, Packet, PrRtAdv, PrRtAdvCode,
-    RtSolPr,
+    HandoverInitiate, HiCode, MacAddr, Message, NeighborAdvertisement, Packet, PrRtAdv,
+    PrRtAdvCode, RtSolPr,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

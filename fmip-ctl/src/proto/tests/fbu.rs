@@ -264,6 +264,7 @@ fn the_neighbor_with_the_longest_prefix_of_the_ncoa_is_asked() {
         lla: NAR_LLA,
         prefix: "2001:db8:2:8000::/64".parse().unwrap(),
         access_points: Vec::new(),
+        ..par.peers[0].clone()
     });
     for (ncoa, peer) in [("2001:db8:2:8000::5", narrow), ("2001:db8:2::5", NAR)] {
         let mut simulation =
@@ -358,9 +359,9 @@ fn a_lifetime_of_zero_ends_the_binding() {
 #[test]
 fn there_is_a_limit_to_handovers() {
     let mut par = router_config(false);
-    par.max_handovers = 0;
+    par.limits.max_handovers = 0;
     let mut nar = router_config(true);
-    nar.max_handovers = 0;
+    nar.limits.max_handovers = 0;
     let mut simulation = Simulation::with(mobile_node_config(), par, nar);
     simulation.inject(Node::Par, ACCESS, FBU.bytes());
     assert_eq!(statuses(&simulation), [FastBindingStatus::Resources]);

@@ -24,6 +24,7 @@ fn the_commands_carry_the_addresses_links_and_lifetimes_of_the_handover() {
                 address: NCOA,
                 interface: ACCESS,
                 link_address: MN_LLA,
+                tunnel: None,
                 expires: at(11 + 1500),
             },
             Command::AddProxyNd {
@@ -38,20 +39,28 @@ fn the_commands_carry_the_addresses_links_and_lifetimes_of_the_handover() {
             },
             Command::HoldUplink {
                 pcoa: PCOA,
-                ncoa: NCOA,
-                par: PAR,
                 interface: ACCESS,
-                router_lla: NAR_LLA,
+                tunnel: Some(Tunnel {
+                    local: NCOA,
+                    remote: PAR,
+                }),
+                router_lla: Some(NAR_LLA),
                 expires: at(18 + 30_000),
             },
             Command::SetDefaultRouter {
                 interface: ACCESS,
                 router: NAR,
-                link_address: NAR_LLA,
+                link_address: Some(NAR_LLA),
             },
             Command::SwitchLink { access_point: AP2 },
             Command::ReleaseUplink {
                 pcoa: PCOA,
+                interface: ACCESS,
+                tunnel: Some(Tunnel {
+                    local: NCOA,
+                    remote: PAR,
+                }),
+                router_lla: NAR_LLA,
                 expires: at(18 + 30_000),
             },
             Command::ConfigureAddress {

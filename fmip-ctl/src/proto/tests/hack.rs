@@ -27,7 +27,7 @@ fn refusals_of_the_nar_reach_the_mobile_node() {
 #[test]
 fn a_mobile_node_that_is_refused_stays_where_it_is() {
     let mut nar = router_config(true);
-    nar.max_handovers = 0;
+    nar.limits.max_handovers = 0;
     let mut simulation = Simulation::with(mobile_node_config(), router_config(false), nar);
     run_from_impend(&mut simulation);
     assert_eq!(
@@ -61,9 +61,8 @@ fn an_address_that_the_nar_gives_replaces_the_proposal() {
         let ncoas: Vec<_> = commands(&simulation)
             .into_iter()
             .filter_map(|command| match command {
-                Command::InstallTunnel { ncoa, .. } | Command::HoldUplink { ncoa, .. } => {
-                    Some(ncoa)
-                }
+                Command::InstallTunnel { ncoa, .. } => Some(ncoa),
+                Command::HoldUplink { tunnel, .. } => tunnel.map(|tunnel| tunnel.local),
                 _ => None,
             })
             .collect();

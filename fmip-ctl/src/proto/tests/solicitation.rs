@@ -53,6 +53,7 @@ fn an_access_point_on_another_link_of_the_same_router_has_no_fast_handover() {
         lla: PAR_LLA,
         prefix: "2001:db8:5::/64".parse().unwrap(),
         access_points: vec![AP_UNKNOWN],
+        ..par.access[0].clone()
     });
     let mut simulation = Simulation::with(mobile_node_config(), par, router_config(true));
     simulation.link(LinkEvent::HandoverImpend {

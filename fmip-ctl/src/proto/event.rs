@@ -1,0 +1,207 @@
+//! What the machines tell people.
+
+use std::net::Ipv6Addr;
+
+use serde::Serialize;
+
+use crate::wire::MacAddr;
+
+use super::{Instant, Reason};
+
+/// Something that people want to know; serialized with its name under `event`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// MN: an FBU was sent, or sent again.
+    FbuSent {
+        /// Its sequence number.
+        sequence: u16,
+    },
+    /// MN: a genuine FBack arrived.
+    FbackReceived {
+        /// Its status (RFC 5568 section 6.2.3); below 128: accepted.
+        status: u8,
+    },
+    /// MN: the link layer was told to move.
+    LinkSwitch {
+        /// Where to.
+        access_point: MacAddr,
+    },
+    /// MN: a UNA was sent, or sent again.
+    UnaSent {
+        /// The address it announces.
+        ncoa: Ipv6Addr,
+    },
+    /// MN: this handover will not be a fast one.
+    HandoverFailed {
+        /// Why.
+        reason: Failure,
+    },
+    /// PAR: an FBU was authentic and asks for something we can do.
+    FbuAccepted {
+        /// Previous care-of address.
+        pcoa: Ipv6Addr,
+        /// New care-of address.
+        ncoa: Ipv6Addr,
+    },
+    /// PAR: an FBU changed nothing, or its handover came to nothing.
+    FbuRefused {
+        /// Why.
+        reason: Reason,
+        /// Who sent it.
+        source: Ipv6Addr,
+    },
+    /// PAR: an HI was sent, or sent again.
+    HiSent {
+        /// Previous care-of address.
+        pcoa: Ipv6Addr,
+        /// New care-of address.
+        ncoa: Ipv6Addr,
+        /// The NAR.
+        peer: Ipv6Addr,
+    },
+    /// PAR: the HAck that was waited for arrived.
+    HackReceived {
+        /// Its code (RFC 5568 section 6.2.1.2); below 128: accepted.
+        code: u8,
+        /// The NAR.
+        peer: Ipv6Addr,
+    },
+    /// NAR: a mobile node is expected.
+    HiAccepted {
+        /// Previous care-of address.
+        pcoa: Ipv6Addr,
+        /// New care-of address.
+        ncoa: Ipv6Addr,
+    },
+    /// NAR: an HI was refused.
+    HiRefused {
+        /// Why.
+        reason: Reason,
+        /// The code of the answer (RFC 5568 section 6.2.1.2).
+        code: u8,
+        /// Who sent it.
+        source: Ipv6Addr,
+    },
+    /// NAR: the expected mobile node is here.
+    UnaReceived {
+        /// New care-of address.
+        ncoa: Ipv6Addr,
+    },
+    /// PAR: the tunnel was ordered.
+    TunnelInstalled {
+        /// Previous care-of address.
+        pcoa: Ipv6Addr,
+        /// New care-of address.
+        ncoa: Ipv6Addr,
+    },
+    /// PAR: the tunnel's removal was ordered.
+    TunnelRemoved {
+        /// Previous care-of address.
+        pcoa: Ipv6Addr,
+        /// Why.
+        reason: Removal,
+    },
+    /// NAR: packets for the new care-of address are held.
+    BufferStarted {
+        /// New care-of address.
+        ncoa: Ipv6Addr,
+    },
+    /// NAR: held packets are being released.
+    BufferReleased {
+        /// New care-of address.
+        ncoa: Ipv6Addr,
+    },
+    /// NAR: nothing is held any more; packets go straight through.
+    BufferDrained {
+        /// New care-of address.
+        ncoa: Ipv6Addr,
+    },
+    /// NAR: the mobile node did not come, or its packets could not be released, in time.
+    BufferExpired {
+        /// New care-of address.
+        ncoa: Ipv6Addr,
+    },
+    /// A command could not be carried out.
+    CommandFailed {
+        /// [`Command::name`].
+        command: &'static str,
+        /// What went wrong.
+        error: String,
+    },
+}
+
+/// Why a tunnel was removed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Removal {
+    /// The binding's lifetime ended.
+    Expired,
+    /// The mobile node ended it.
+    Ended,
+    /// The mobile node is coming back: the router that took it over announced it.
+    Returning,
+    /// The NAR no longer takes the mobile node.
+    Refused,
+    /// The NAR did not answer.
+    PeerSilent,
+    /// It could not be renewed.
+    Failed,
+    /// This router shuts down.
+    Shutdown,
+}
+
+/// Why a mobile node's handover is not a fast one.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failure {
+    /// No PrRtAdv came: the router does not know fast handovers (RTS-09).
+    NoPrrtadv,
+    /// The router does not know the access point (PRA-09).
+    UnknownAccessPoint,
+    /// The router behind the access point does not know fast handovers (PRA-14).
+    NoFastHandover,
+    /// No FBack came (FBU-09).
+    NoFback,
+    /// The FBack refuses, or grants something that we cannot use.
+    Refused,
+    /// The link went down too early.
+    LinkLost,
+    /// The link came up somewhere else.
+    Elsewhere,
+    /// The previous handover has not come to its end.
+    NotAtPreviousRouter,
+    /// The binding ended before the new link came up.
+    Expired,
+    /// A command failed.
+    CommandFailed,
+}
+
+/// One handover as `fmip-ctl status` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HandoverStatus {
+    /// What this node is in it.
+    pub role: Role,
+    /// Where it stands, such as `awaiting-hack`.
+    pub state: &'static str,
+    /// Previous care-of address.
+    pub pcoa: Ipv6Addr,
+    /// New care-of address, once it is known.
+    pub ncoa: Option<Ipv6Addr>,
+    /// The other router (of an access router), or the PAR (of a mobile node).
+    pub peer: Ipv6Addr,
+    /// When it ends if nothing else happens.
+    pub expires_ns: Option<Instant>,
+}
+
+/// What a node is in one handover.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Previous access router.
+    Par,
+    /// New access router.
+    Nar,
+    /// Mobile node.
+    MobileNode,
+}

@@ -1,4 +1,4 @@
-//! The lab: a small IPv6 network of namespaces in which a mobile node moves between two routers.
+//! The lab: a small IPv6 network of namespaces in which a mobile node moves between access routers.
 //!
 //! ```text
 //!     cn                        core                          par  (access router, where the MN comes from)
@@ -20,6 +20,9 @@
 //! it, `radio`, is a port of the bridge whose access point the node is attached to; a move takes it down
 //! and out of one bridge (the node sees its carrier go) and, after the link-layer gap, into the other.
 //!
+//! A lab may have a third access router, `third`, on 2001:db8:3::/64 behind 2001:db8:f3::/64, with an
+//! access point of its own, and then a second access point on the previous router's link, too.
+//!
 //! Addresses, routes and neighbours are the kernel's own doing; router advertisements are radvd's.
 //! Nothing here touches an interface of the machine itself, and everything goes away with the [`Lab`].
 //!
@@ -38,5 +41,5 @@ pub mod topology;
 pub mod wait;
 
 pub use netns::NetNs;
-pub use topology::{AccessPoint, Lab};
+pub use topology::{AccessPoint, Lab, Router};
 pub use wait::wait_until;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fmip_tests::{
-    AccessPoint, Lab,
+    AccessPoint, Lab, Router,
     capture::Watch,
     controller::{Controller, Controllers, Role},
     handover::Prepared,
@@ -76,7 +76,7 @@ fn a_new_controller_removes_what_a_killed_one_left() {
     controllers.nar.process.wait(SOON).unwrap();
     assert_eq!(testing::proxies(&lab.nar).unwrap().len(), 1);
 
-    controllers.nar = Controller::start(&lab, Role::Nar, &settings).unwrap();
+    controllers.nar = Controller::start(&lab, Role::Router(Router::New), &settings).unwrap();
     controllers.nar.wait_ready().unwrap();
     assert!(testing::proxies(&lab.nar).unwrap().is_empty());
     controllers.nar.process.signal(Signal::TERM).unwrap();

@@ -1,0 +1,325 @@
+//! The configuration files of the lab's controllers.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::Role;
+use crate::topology::{ACCESS_INTERFACE, AccessPoint, CORE_INTERFACE, PCOA, Router, WLAN};
+
+/// The handover key that the lab's mobile node and its access routers share.
+const KEY: &str = "6c61622d68616e646f7665722d6b6579";
+const SPI: u32 = 256;
+
+/// What the lab's configuration files say beyond the topology.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The `fmip-ctl` binary.
+    pub fmip_ctl: PathBuf,
+    /// `--log-level`.
+    pub log_level: String,
+    /// The `[buffer]` table.
+    pub buffer: Buffer,
+    /// The `[timers]` table; what is not in it has the RFC's value.
+    pub timers: BTreeMap<&'static str, u64>,
+    /// Seconds the mobile node asks for in its FBU.
+    pub lifetime_s: u32,
+    /// The mobile node's key, hexadecimal; the access routers have [`Settings::new`]'s.
+    pub mobile_node_key: String,
+    /// What the files of single routers say beyond that.
+    pub routers: BTreeMap<Router, RouterSettings>,
+    /// More keys of the mobile node's `[mobile-node]` table.
+    pub mobile_node: toml::Table,
+}
+
+/// What the configuration file of one access router says beyond the topology.
+#[derive(Clone, Debug, Default)]
+pub struct RouterSettings {
+    /// More keys of the `[access-router]` table.
+    pub router: toml::Table,
+    /// More keys of its access link.
+    pub access: toml::Table,
+    /// More keys of its neighbors.
+    pub neighbors: BTreeMap<Router, toml::Table>,
+}
+
+impl Settings {
+    /// The defaults, with the binary at `fmip_ctl`.
+    pub fn new(fmip_ctl: PathBuf) -> Self {
+        Self {
+            fmip_ctl,
+            log_level: "info".to_owned(),
+            buffer: Buffer::default(),
+            timers: BTreeMap::new(),
+            lifetime_s: 60,
+            mobile_node_key: KEY.to_owned(),
+            routers: BTreeMap::new(),
+            mobile_node: toml::Table::new(),
+        }
+    }
+
+    /// The settings of one access router.
+    pub fn router(&mut self, router: Router) -> &mut RouterSettings {
+        self.routers.entry(router).or_default()
+    }
+}
+
+/// The `[buffer]` table; what is `None` is left to the default.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Buffer {
+    /// Packets in the pool.
+    pub packets: Option<u32>,
+    /// Packets of one mobile node.
+    pub packets_per_node: Option<u32>,
+    /// `paced` or `burst`.
+    pub drain: Option<String>,
+    /// The factor by which a paced drain is faster than the packets came.
+    pub catch_up: Option<f64>,
+    /// Milliseconds after which held packets are dropped.
+    pub max_hold_ms: Option<u64>,
+}
+
+/// The configuration file of one role, as TOML, in a lab with those access routers.
+pub(super) fn configuration(
+    role: Role,
+    settings: &Settings,
+    routers: &[Router],
+    socket: &Path,
+) -> String {
+    let mut file = toml::Table::new();
+    let mut set = |name: &str, value: toml::Value| file.insert(name.to_owned(), value);
+    set("control-socket", socket.to_string_lossy().as_ref().into());
+    match role {
+        Role::Router(router) => {
+            set("role", "access-router".into());
+            set(
+                "access-router",
+                access_router(router, settings, routers).into(),
+            );
+        }
+        Role::MobileNode => {
+            set("role", "mobile-node".into());
+            set("mobile-node", mobile_node(settings).into());
+        }
+    }
+    set("buffer", table(&settings.buffer).into());
+    set("timers", table(&settings.timers).into());
+    toml::to_string(&file).expect("names, numbers and lists have a form in TOML")
+}
+
+fn access_router(router: Router, settings: &Settings, routers: &[Router]) -> toml::Table {
+    let own = settings.routers.get(&router).cloned().unwrap_or_default();
+    // Those that the lab has, too, without a third router.
+    let access_points = |router: Router| -> Vec<&str> {
+        let all = router.access_points().iter();
+        all.filter(|point| routers.contains(&Router::Third) || **point != AccessPoint::Beside)
+            .map(|access_point| access_point.id())
+            .collect()
+    };
+    let mut access = table(&json!({
+        "interface": ACCESS_INTERFACE,
+        "address": router.address(),
+        "prefix": router.prefix(),
+        "access-points": access_points(router),
+    }));
+    access.extend(own.access);
+    let neighbors: Vec<toml::Table> = routers
+        .iter()
+        .filter(|neighbor| **neighbor != router)
+        .map(|neighbor| {
+            let mut entry = table(&json!({
+                "address": neighbor.address(),
+                "link-address": neighbor.lla(),
+                "prefix": neighbor.prefix(),
+                "access-points": access_points(*neighbor),
+            }));
+            entry.extend(own.neighbors.get(neighbor).cloned().unwrap_or_default());
+            entry
+        })
+        .collect();
+    // The mobile node may come from any link, and then its address is of that link.
+    let key = table(&json!({
+        "pcoa": router.care_of_address(),
+        "spi": SPI,
+        "key": KEY,
+    }));
+    let mut table = toml::Table::from_iter([
+        ("core-interfaces".to_owned(), vec![CORE_INTERFACE].into()),
+        ("access".to_owned(), vec![access].into()),
+        ("neighbor".to_owned(), neighbors.into()),
+        ("mobile-node".to_owned(), vec![key].into()),
+    ]);
+    table.extend(own.router);
+    table
+}
+
+fn mobile_node(settings: &Settings) -> toml::Table {
+    let mut table = table(&json!({
+        "interface": WLAN,
+        "access-router": Router::Previous.address(),
+        "pcoa": PCOA,
+        "access-point": AccessPoint::Previous.id(),
+        "spi": SPI,
+        "key": settings.mobile_node_key,
+        "lifetime-s": settings.lifetime_s,
+    }));
+    table.extend(settings.mobile_node.clone());
+    table
+}
+
+fn table(of: &impl Serialize) -> toml::Table {
+    toml::Table::try_from(of).expect("names, numbers and lists have a form in TOML")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(role: Role, settings: &Settings) -> toml::Table {
+        let text = configuration(role, settings, &Router::ALL, Path::new("/run/x.sock"));
+        text.parse()
+            .unwrap_or_else(|error| panic!("{error}\n{text}"))
+    }
+
+    fn settings() -> Settings {
+        Settings::new(PathBuf::from("fmip-ctl"))
+    }
+
+    #[test]
+    fn the_previous_router_knows_its_neighbour_and_the_key() {
+        let file = parsed(Role::Router(Router::Previous), &settings());
+        assert_eq!(file["role"].as_str(), Some("access-router"));
+        assert_eq!(file["control-socket"].as_str(), Some("/run/x.sock"));
+        let router = &file["access-router"];
+        assert_eq!(
+            router["access"][0]["address"].as_str(),
+            Some("2001:db8:1::1")
+        );
+        assert_eq!(
+            router["neighbor"][0]["prefix"].as_str(),
+            Some("2001:db8:2::/64")
+        );
+        assert_eq!(
+            router["neighbor"][0]["link-address"].as_str(),
+            Some(Router::New.lla())
+        );
+        assert_eq!(
+            router["mobile-node"][0]["pcoa"].as_str(),
+            Some("2001:db8:1::ff:fe00:1")
+        );
+        assert!(file.get("mobile-node").is_none());
+    }
+
+    #[test]
+    fn every_router_knows_the_others_and_the_key_of_the_address_on_its_link() {
+        let file = parsed(Role::Router(Router::New), &settings());
+        let router = &file["access-router"];
+        assert_eq!(
+            router["access"][0]["access-points"][0].as_str(),
+            Some("02:00:00:00:0a:02")
+        );
+        assert_eq!(
+            router["neighbor"][0]["address"].as_str(),
+            Some("2001:db8:1::1")
+        );
+        assert_eq!(
+            router["neighbor"][1]["address"].as_str(),
+            Some("2001:db8:3::1")
+        );
+        assert_eq!(
+            router["mobile-node"][0]["pcoa"].as_str(),
+            Some("2001:db8:2::ff:fe00:1")
+        );
+    }
+
+    #[test]
+    fn without_a_third_router_nobody_speaks_of_it() {
+        let text = configuration(
+            Role::Router(Router::Previous),
+            &settings(),
+            &[Router::Previous, Router::New],
+            Path::new("/run/x.sock"),
+        );
+        assert!(!text.contains(Router::Third.prefix()), "{text}");
+        assert!(!text.contains(AccessPoint::Beside.id()), "{text}");
+    }
+
+    #[test]
+    fn what_is_set_for_one_router_is_in_its_file_alone() {
+        let mut settings = settings();
+        let router = settings.router(Router::New);
+        router.access.insert("a".to_owned(), 1.into());
+        router.router.insert("b".to_owned(), 2.into());
+        let neighbor = router.neighbors.entry(Router::Third).or_default();
+        neighbor.insert("c".to_owned(), 3.into());
+        let file = parsed(Role::Router(Router::New), &settings);
+        let router = &file["access-router"];
+        assert_eq!(router["access"][0]["a"].as_integer(), Some(1));
+        assert_eq!(router["b"].as_integer(), Some(2));
+        assert!(router["neighbor"][0].get("c").is_none());
+        assert_eq!(router["neighbor"][1]["c"].as_integer(), Some(3));
+        let file = parsed(Role::Router(Router::Third), &settings);
+        assert!(file["access-router"]["access"][0].get("a").is_none());
+    }
+
+    #[test]
+    fn the_mobile_node_has_the_key_the_lifetime_and_where_it_is() {
+        let mut settings = settings();
+        settings.lifetime_s = 3;
+        settings.mobile_node_key = "ab".repeat(16);
+        let file = parsed(Role::MobileNode, &settings);
+        assert_eq!(file["role"].as_str(), Some("mobile-node"));
+        let node = &file["mobile-node"];
+        assert_eq!(node["interface"].as_str(), Some("wlan0"));
+        assert_eq!(node["access-point"].as_str(), Some("02:00:00:00:0a:01"));
+        assert_eq!(node["lifetime-s"].as_integer(), Some(3));
+        assert_eq!(node["key"].as_str(), Some("ab".repeat(16).as_str()));
+    }
+
+    #[test]
+    fn only_what_is_set_is_in_the_buffer_and_timer_tables() {
+        let mut settings = settings();
+        assert!(
+            parsed(Role::Router(Router::Previous), &settings)["buffer"]
+                .as_table()
+                .unwrap()
+                .is_empty()
+        );
+        settings.buffer.drain = Some("burst".to_owned());
+        settings.buffer.catch_up = Some(1.5);
+        settings.timers.insert("proxy-nd-lifetime-ms", 700);
+        let file = parsed(Role::Router(Router::New), &settings);
+        assert_eq!(file["buffer"]["drain"].as_str(), Some("burst"));
+        assert_eq!(file["buffer"]["catch-up"].as_float(), Some(1.5));
+        assert_eq!(file["buffer"].as_table().unwrap().len(), 2);
+        assert_eq!(
+            file["timers"]["proxy-nd-lifetime-ms"].as_integer(),
+            Some(700)
+        );
+    }
+
+    #[test]
+    fn the_controller_understands_every_file() {
+        let mut settings = settings();
+        settings.buffer = Buffer {
+            packets: Some(4096),
+            packets_per_node: Some(1024),
+            drain: Some("paced".to_owned()),
+            catch_up: Some(3.0),
+            max_hold_ms: Some(5000),
+        };
+        settings.timers.insert("una-interval-ms", 50);
+        let roles = Router::ALL.map(Role::Router).into_iter();
+        for role in roles.chain([Role::MobileNode]) {
+            let text = configuration(role, &settings, &Router::ALL, Path::new("/run/x.sock"));
+            if let Err(error) = fmip_ctl::config::Config::parse(Path::new("x.toml"), &text) {
+                panic!("{}: {error}\n{text}", role.name());
+            }
+        }
+    }
+}

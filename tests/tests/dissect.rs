@@ -508,6 +508,7 @@ fn skipped() {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
+// Rows: AMB-04, FBA-01, FBU-01, HAK-02, HI-01, KRN-05, OPT-02, OPT-04, OPT-05
 #[test]
 fn tshark_reads_what_we_mean() {
     let cases = cases();

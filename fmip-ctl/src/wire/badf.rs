@@ -84,6 +84,7 @@ mod tests {
         }
     }
 
+    // Rows: AMB-03, OPT-07
     #[test]
     fn length_covers_the_spi() {
         let mut bytes = Vec::new();
@@ -93,6 +94,7 @@ mod tests {
         assert_eq!(bytes.len(), authorization().option_len());
     }
 
+    // Rows: AMB-03
     #[test]
     fn both_readings_of_the_length_are_taken() {
         let body = [&[1, 2, 3, 4][..], b"twelve octet"].concat();

@@ -142,6 +142,7 @@ impl FastBindingAck {
 mod tests {
     use super::*;
 
+    // Rows: FBA-08
     #[test]
     fn every_status_survives_and_those_below_128_are_accepted() {
         for value in 0..=255 {
@@ -153,6 +154,7 @@ mod tests {
         assert_eq!(FastBindingStatus::from(2), FastBindingStatus::Other(2));
     }
 
+    // Rows: GEN-11
     #[test]
     fn reserved_bits_are_ignored() {
         let message = FastBindingAck::decode(&mut &[0, 0x7f, 0, 1, 0, 2][..]).unwrap();
@@ -163,6 +165,7 @@ mod tests {
         assert_eq!(bytes[..6], [0, 0, 0, 1, 0, 2]);
     }
 
+    // Rows: OPT-07
     #[test]
     fn authorization_must_be_the_last_option() {
         let badf = [21, 5, 0, 0, 0, 9, 1];

@@ -151,6 +151,7 @@ mod tests {
         [&[3, 16][..], &Ipv6Addr::LOCALHOST.octets()].concat()
     }
 
+    // Rows: GEN-11
     #[test]
     fn every_flag_has_its_own_bit_and_the_rest_is_ignored() {
         for octet in 0..=255 {
@@ -174,6 +175,7 @@ mod tests {
         assert_eq!(decode(&[&FIXED, &MN_LLA]).unwrap().authorization, None);
     }
 
+    // Rows: OPT-07
     #[test]
     fn authorization_must_be_the_last_option() {
         assert!(decode(&[&FIXED, &MN_LLA, &BADF]).is_ok());
@@ -186,6 +188,7 @@ mod tests {
         }
     }
 
+    // Rows: AMB-03
     #[test]
     fn authorization_is_read_with_either_length() {
         let mut without_spi = BADF;

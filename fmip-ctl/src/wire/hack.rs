@@ -121,6 +121,7 @@ impl HandoverAck {
 mod tests {
     use super::*;
 
+    // Rows: HAK-02
     #[test]
     fn every_code_survives_and_says_whether_it_accepts() {
         for value in 0..=255 {
@@ -132,6 +133,7 @@ mod tests {
         assert_eq!(HackCode::from(131), HackCode::Other(131));
     }
 
+    // Rows: GEN-11
     #[test]
     fn reserved_octet_is_ignored() {
         let message = HandoverAck::decode(&mut &[0, 1, 0xff, 2][..]).unwrap();

@@ -164,6 +164,7 @@ mod tests {
     }
 
     /// GEN-11; P and F are those of RFC 5949.
+    // Rows: GEN-11
     #[test]
     fn every_flag_has_its_own_bit_and_the_rest_is_ignored() {
         for octet in 0..=255 {
@@ -178,6 +179,7 @@ mod tests {
         }
     }
 
+    // Rows: AMB-01
     #[test]
     fn option_17_is_not_an_address() {
         let message = decode(&[&FIXED, &MN_LLA, &address(17, 1), &address(34, 2)]).unwrap();
@@ -207,6 +209,7 @@ mod tests {
         }
     }
 
+    // Rows: OPT-04
     #[test]
     fn prefix_length_above_128_is_refused() {
         let mut option = address(34, 1);

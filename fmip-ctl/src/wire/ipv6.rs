@@ -195,6 +195,7 @@ mod tests {
         [&[201, 16][..], &HOME.octets()].concat()
     }
 
+    // Rows: FBU-04
     #[test]
     fn home_address_begins_at_8n_plus_6_and_fills_its_header() {
         let headers = Headers {

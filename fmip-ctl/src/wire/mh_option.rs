@@ -296,6 +296,7 @@ mod tests {
         }
     }
 
+    // Rows: OPT-04, OPT-06
     #[test]
     fn options_begin_where_their_alignment_wants_them() {
         for offset in 8..32 {
@@ -308,6 +309,7 @@ mod tests {
         }
     }
 
+    // Rows: OPT-09
     #[test]
     fn authorization_ends_the_header_without_padding_behind_it() {
         for offset in 8..32 {
@@ -330,6 +332,7 @@ mod tests {
         }
     }
 
+    // Rows: OPT-04, OPT-06
     #[test]
     fn every_option_is_read_as_it_was_written() {
         let option = |bytes: &[u8]| next(&mut &bytes[..]).unwrap().unwrap();
@@ -346,6 +349,7 @@ mod tests {
         assert_eq!(alternate_coa(&option(&bytes)), Ok(ADDRESS));
     }
 
+    // Rows: OPT-04, OPT-06
     #[test]
     fn lengths_other_than_the_type_s_own_are_refused() {
         for length in [0, 6, 8, 15, 17, 19, 255] {

@@ -280,6 +280,7 @@ mod tests {
         }
     }
 
+    // Rows: GEN-12
     #[test]
     fn wrong_checksum_is_told_with_the_right_one() {
         for (packet, offset) in [(una(), 42), (hack(), 44)] {
@@ -296,6 +297,7 @@ mod tests {
         }
     }
 
+    // Rows: AMB-13
     #[test]
     fn home_address_takes_the_source_s_place_in_the_checksum() {
         let mut packet = hack();
@@ -313,6 +315,7 @@ mod tests {
         assert_ne!(checksum(&packet), plain);
     }
 
+    // Rows: GEN-01
     #[test]
     fn messages_that_are_not_ours_are_told_by_their_type() {
         assert_eq!(
@@ -332,6 +335,7 @@ mod tests {
         assert_eq!(Packet::decode(&bytes), Err(DecodeError::NextHeader(17)));
     }
 
+    // Rows: GEN-12
     #[test]
     fn mobility_header_with_a_payload_is_refused() {
         assert_eq!(
@@ -340,11 +344,13 @@ mod tests {
         );
     }
 
+    // Rows: GEN-11
     #[test]
     fn reserved_octet_of_the_mobility_header_is_ignored() {
         assert_eq!(with_octet(&hack(), 43, 0xff), Ok(hack()));
     }
 
+    // Rows: GEN-12
     #[test]
     fn header_len_too_short_for_its_message_is_refused() {
         // A HAck that says it is 8 octets long: its own data would begin at the end.

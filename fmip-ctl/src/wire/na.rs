@@ -134,6 +134,7 @@ mod tests {
         NeighborAdvertisement::decode(&mut &bytes[..])
     }
 
+    // Rows: GEN-11
     #[test]
     fn every_flag_has_its_own_bit_and_the_rest_is_ignored() {
         for octet in 0..=255u8 {

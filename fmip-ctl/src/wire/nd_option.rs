@@ -261,6 +261,7 @@ mod tests {
         option
     }
 
+    // Rows: OPT-05
     #[test]
     fn link_layer_address_is_filled_up_to_16_octets() {
         let bytes = written(|writer| writer.lla(4, MAC));
@@ -268,6 +269,7 @@ mod tests {
         assert_eq!(lla(&only(&bytes)), Ok(MAC));
     }
 
+    // Rows: OPT-05
     #[test]
     fn wildcard_is_8_octets() {
         assert_eq!(
@@ -276,6 +278,7 @@ mod tests {
         );
     }
 
+    // Rows: OPT-02
     #[test]
     fn address_option_is_figure_11() {
         let bytes = written(|writer| writer.address(3, 64, ADDRESS));
@@ -285,6 +288,7 @@ mod tests {
         assert_eq!(address(&only(&bytes)), Ok((ADDRESS, 64)));
     }
 
+    // Rows: GEN-11, OPT-05
     #[test]
     fn reserved_octets_are_ignored() {
         let mut bytes = written(|writer| writer.address(3, 64, ADDRESS));
@@ -295,6 +299,7 @@ mod tests {
         assert_eq!(lla(&only(&bytes)), Ok(MAC));
     }
 
+    // Rows: OPT-03
     #[test]
     fn bits_beyond_the_prefix_are_ignored() {
         let bytes = written(|writer| writer.address(4, 48, "2001:db8:1:2::3".parse().unwrap()));
@@ -304,6 +309,7 @@ mod tests {
         );
     }
 
+    // Rows: OPT-02
     #[test]
     fn prefix_length_above_128_is_refused() {
         let mut bytes = written(|writer| writer.address(4, 64, ADDRESS));
@@ -311,6 +317,7 @@ mod tests {
         assert_eq!(prefix(&only(&bytes)), Err(DecodeError::PrefixLength(129)));
     }
 
+    // Rows: OPT-01
     #[test]
     fn option_of_length_0_is_refused() {
         let mut bytes = &[19, 0, 0, 0, 0, 0, 0, 0][..];

@@ -114,6 +114,7 @@ mod tests {
         text.parse().unwrap()
     }
 
+    // Rows: OPT-03
     #[test]
     fn bits_beyond_the_length_are_dropped() {
         assert_eq!(

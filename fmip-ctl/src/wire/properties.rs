@@ -330,6 +330,7 @@ proptest! {
     }
 
     /// As the one above, for a packet that was cut before the IPv6 header was made.
+    // Rows: GEN-12
     #[test]
     fn mobility_header_shorter_than_it_says_is_an_error(packet in packet()) {
         let bytes = packet.encode();
@@ -347,6 +348,7 @@ proptest! {
         }
     }
 
+    // Rows: FBA-05, FBU-05, OPT-09
     #[test]
     fn mobility_header_is_a_multiple_of_8_octets_and_the_packet_s_end(packet in packet()) {
         let bytes = packet.encode();
@@ -367,6 +369,7 @@ proptest! {
     }
 
     /// A 16-bit sum sees every error in a single bit.
+    // Rows: GEN-12
     #[test]
     fn flipped_bit_in_the_message_is_an_error(packet in packet(), position: prop::sample::Index) {
         let mut bytes = packet.encode().to_vec();

@@ -293,6 +293,7 @@ mod tests {
         PrRtAdv::decode(&mut &[HEADER.to_vec(), options.concat()].concat()[..])
     }
 
+    // Rows: PRA-07
     #[test]
     fn prefix_left_out_is_that_of_the_router_s_address() {
         let message = decode(&[lla(1), lla(3), ip(3, 64)]).unwrap();
@@ -308,6 +309,7 @@ mod tests {
         assert_eq!(router.prefix.to_string(), "2001:db8::/32");
     }
 
+    // Rows: PRA-06
     #[test]
     fn half_a_router_is_refused() {
         for (options, option) in [
@@ -357,6 +359,7 @@ mod tests {
         }
     }
 
+    // Rows: PRA-16
     #[test]
     fn options_belong_to_the_access_point_before_them() {
         let message = decode(&[
@@ -385,6 +388,7 @@ mod tests {
         );
     }
 
+    // Rows: GEN-10
     #[test]
     fn addresses_of_other_kinds_are_carried_along() {
         let message = decode(&[lla(0), lla(2), ip(1, 0), ip(9, 255), lla(8)]).unwrap();
@@ -393,6 +397,7 @@ mod tests {
     }
 
     /// GEN-11: RFC 7411 has made the first of the reserved bits its own.
+    // Rows: EXT-01, GEN-11
     #[test]
     fn reserved_octet_is_ignored() {
         let mut bytes = [HEADER.to_vec(), lla(1)].concat();

@@ -171,6 +171,7 @@ mod tests {
         );
     }
 
+    // Rows: RTS-11
     #[test]
     fn code_other_than_0_is_refused() {
         let mut header = HEADER;
@@ -185,6 +186,7 @@ mod tests {
     }
 
     /// GEN-10: a nonce (14), an address that only a PrRtAdv has, the address of an MN.
+    // Rows: GEN-10
     #[test]
     fn options_of_other_messages_are_carried_along() {
         let nonce = [14, 1, 1, 2, 3, 4, 5, 6];
@@ -201,6 +203,7 @@ mod tests {
         );
     }
 
+    // Rows: GEN-11
     #[test]
     fn reserved_octet_is_ignored() {
         let mut header = HEADER;

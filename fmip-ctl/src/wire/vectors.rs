@@ -51,6 +51,7 @@ fn mobility(source: &str, destination: &str, message: Message) -> Packet {
     }
 }
 
+// Rows: OPT-01, OPT-05, RTS-01
 #[test]
 fn rtsolpr_is_figure_4() {
     is_exactly(
@@ -82,6 +83,7 @@ fn rtsolpr_is_figure_4() {
     );
 }
 
+// Rows: OPT-05, RTS-04, RTS-05
 #[test]
 fn rtsolpr_with_a_wildcard_asks_for_all_access_points() {
     is_exactly(
@@ -110,6 +112,7 @@ fn rtsolpr_with_a_wildcard_asks_for_all_access_points() {
     );
 }
 
+// Rows: OPT-02, OPT-05, PRA-03, PRA-06
 #[test]
 fn prrtadv_is_figure_5() {
     is_exactly(
@@ -181,6 +184,7 @@ fn prrtadv_is_figure_5() {
     );
 }
 
+// Rows: UNA-02
 #[test]
 fn una_is_a_neighbor_advertisement_without_flags() {
     is_exactly(
@@ -211,6 +215,7 @@ fn una_is_a_neighbor_advertisement_without_flags() {
     );
 }
 
+// Rows: FBU-01, FBU-04, FBU-05, FBU-06, OPT-06, OPT-07, OPT-09
 #[test]
 fn fbu_is_figure_8_behind_a_home_address() {
     is_exactly(
@@ -269,6 +274,7 @@ fn fbu_is_figure_8_behind_a_home_address() {
 }
 
 /// The MN has moved: the source is its NCoA, and the checksum that of the home address (AMB-13).
+// Rows: AMB-13
 #[test]
 fn reactive_fbu_has_the_checksum_of_the_home_address() {
     is_exactly(
@@ -322,6 +328,7 @@ fn reactive_fbu_has_the_checksum_of_the_home_address() {
     );
 }
 
+// Rows: FBA-01, FBA-05, OPT-09
 #[test]
 fn fback_is_figure_9() {
     is_exactly(
@@ -368,6 +375,7 @@ fn fback_is_figure_9() {
     );
 }
 
+// Rows: AMB-01, GEN-01, HI-01, OPT-01, OPT-04, OPT-11
 #[test]
 fn hi_is_figure_6() {
     is_exactly(
@@ -424,6 +432,7 @@ fn hi_is_figure_6() {
     );
 }
 
+// Rows: GEN-01, HAK-01, OPT-04, OPT-11
 #[test]
 fn hack_is_figure_7() {
     is_exactly(

@@ -134,6 +134,7 @@ mod tests {
     }
 
     /// RFC 2202 section 3, cases 1, 2 and 6.
+    // Rows: OPT-07
     #[test]
     fn hmac_sha1_is_that_of_rfc_2202() {
         let cases: [(&[u8], &[u8], &str); 3] = [
@@ -163,6 +164,7 @@ mod tests {
     }
 
     /// The expected value was computed apart from this program, from the octets written out here.
+    // Rows: OPT-08, OPT-09
     #[test]
     fn the_authenticator_covers_addresses_and_message_and_counts_the_checksum_as_zero() {
         let bytes = sign(fbu(), 256, b"0123456789abcdef", ADDRESSES);
@@ -186,6 +188,7 @@ mod tests {
         0xec, 0x79, 0x10, 0xb0, 0x08, 0x98, 0x8c, 0xac, 0x34, 0x75, 0xec, 0xc4,
     ];
 
+    // Rows: OPT-08
     #[test]
     fn what_was_signed_is_verified_with_the_same_key_and_addresses_alone() {
         let key = b"0123456789abcdef";
@@ -205,6 +208,7 @@ mod tests {
         assert!(!verify(&bytes, &authorization, key, swapped));
     }
 
+    // Rows: SEC-05
     #[test]
     fn an_fback_is_signed_like_an_fbu() {
         let packet = Packet {
@@ -228,6 +232,7 @@ mod tests {
         assert!(verify(&bytes, &authorization, b"key", ADDRESSES));
     }
 
+    // Rows: OPT-07
     #[test]
     fn an_authenticator_of_another_length_is_never_right() {
         let bytes = sign(fbu(), 256, b"key", ADDRESSES);

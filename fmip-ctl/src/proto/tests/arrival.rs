@@ -2,6 +2,7 @@
 
 use super::*;
 
+// Rows: BUF-06, MOV-06
 #[test]
 fn the_mobile_node_that_never_arrives_leaves_nothing_behind() {
     let mut simulation = Simulation::new();
@@ -20,6 +21,7 @@ fn the_mobile_node_that_never_arrives_leaves_nothing_behind() {
     simulation.assert_clean();
 }
 
+// Rows: MOV-06, UNA-08
 #[test]
 fn a_una_after_the_nar_gave_up_releases_nothing() {
     let mut simulation = Simulation::new();
@@ -30,6 +32,7 @@ fn a_una_after_the_nar_gave_up_releases_nothing() {
     simulation.assert_clean();
 }
 
+// Rows: UNA-09, UNA-11
 #[test]
 fn a_una_with_another_link_layer_address_releases_nothing() {
     let mut simulation = between_links();
@@ -92,6 +95,7 @@ fn a_una_that_comes_twice_releases_once() {
     assert_eq!(simulation.nar.counters().duplicate, 1);
 }
 
+// Rows: BUF-06
 #[test]
 fn a_buffer_that_never_drains_ends_with_its_lifetime() {
     let mut simulation = Simulation::new();
@@ -119,6 +123,7 @@ fn a_buffer_that_never_drains_ends_with_its_lifetime() {
     assert_eq!(simulation.nar.poll_timeout(), None);
 }
 
+// Rows: UNA-01
 #[test]
 fn a_link_that_flaps_after_the_arrival_makes_it_announce_itself_again() {
     let mut simulation = Simulation::new();

@@ -2,6 +2,7 @@
 
 use super::*;
 
+// Rows: FBA-08, HAK-06
 #[test]
 fn a_nar_that_cannot_hold_packets_refuses() {
     let mut simulation = Simulation::new();
@@ -22,6 +23,7 @@ fn a_nar_that_cannot_hold_packets_refuses() {
     simulation.assert_clean();
 }
 
+// Rows: AMB-19, HI-12
 #[test]
 fn an_ncoa_that_the_kernel_knows_as_anothers_is_refused_as_such() {
     for command in ["start-buffering", "add-proxy-nd"] {

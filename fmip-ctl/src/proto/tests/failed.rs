@@ -25,6 +25,7 @@ fn a_mobile_node_that_hears_no_fback_takes_its_packets_back() {
     simulation.assert_clean();
 }
 
+// Rows: AMB-17, MOV-01, MOV-07
 #[test]
 fn a_mobile_node_that_returns_takes_its_packets_back() {
     for millis in [0, 5_000] {

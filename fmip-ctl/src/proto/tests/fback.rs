@@ -2,6 +2,7 @@
 
 use super::*;
 
+// Rows: FBA-09
 #[test]
 fn an_fback_that_was_tampered_with_moves_nobody() {
     for tamper in [
@@ -48,6 +49,7 @@ fn an_fback_that_was_tampered_with_moves_nobody() {
     }
 }
 
+// Rows: FBA-09, SEC-05
 #[test]
 fn a_refusal_cannot_be_forged() {
     let mut simulation = Simulation::new();

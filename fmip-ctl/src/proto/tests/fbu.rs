@@ -2,6 +2,7 @@
 
 use super::*;
 
+// Rows: FBU-13, SEC-05
 #[test]
 fn an_fbu_with_a_wrong_key_changes_nothing_and_gets_no_answer() {
     let key = b"a key of twenty bytf";
@@ -17,6 +18,7 @@ fn an_fbu_with_a_wrong_key_changes_nothing_and_gets_no_answer() {
     assert_nothing_changed(&simulation);
 }
 
+// Rows: FBU-13, OPT-08
 #[test]
 fn every_altered_octet_of_an_fbu_is_noticed() {
     let original = FBU.bytes();
@@ -31,6 +33,7 @@ fn every_altered_octet_of_an_fbu_is_noticed() {
     }
 }
 
+// Rows: FBU-13, OPT-08
 #[test]
 fn an_altered_fbu_with_a_repaired_checksum_is_noticed() {
     // The checksum is not signed, so whoever alters a message can make it right again.
@@ -52,6 +55,7 @@ fn an_altered_fbu_with_a_repaired_checksum_is_noticed() {
     }
 }
 
+// Rows: FBU-13, OPT-07
 #[test]
 fn an_authenticator_that_is_cut_short_is_not_enough() {
     let mut packet = Packet::decode(&FBU.bytes()).unwrap();
@@ -65,6 +69,7 @@ fn an_authenticator_that_is_cut_short_is_not_enough() {
     assert_nothing_changed(&simulation);
 }
 
+// Rows: FBU-13
 #[test]
 fn an_fbu_without_an_authenticator_changes_nothing() {
     let fbu = Fbu {
@@ -77,6 +82,7 @@ fn an_fbu_without_an_authenticator_changes_nothing() {
     assert_nothing_changed(&simulation);
 }
 
+// Rows: OPT-07
 #[test]
 fn an_fbu_whose_authenticator_is_not_at_the_end_changes_nothing() {
     // Eight octets of padding behind the option; the lengths and the checksum made to fit.
@@ -111,6 +117,7 @@ fn an_fbu_without_a_home_address_or_its_flags_changes_nothing() {
     }
 }
 
+// Rows: FBU-13, SEC-08
 #[test]
 fn one_mobile_nodes_key_does_not_move_anothers_address() {
     let victim: Ipv6Addr = "2001:db8:1::77".parse().unwrap();
@@ -140,6 +147,7 @@ fn one_mobile_nodes_key_does_not_move_anothers_address() {
     }
 }
 
+// Rows: AMB-21, FBU-16
 #[test]
 fn a_replayed_fbu_changes_nothing_as_long_as_its_key_lives() {
     let mut simulation = Simulation::new();
@@ -154,6 +162,7 @@ fn a_replayed_fbu_changes_nothing_as_long_as_its_key_lives() {
     simulation.assert_clean();
 }
 
+// Rows: FBU-10
 #[test]
 fn a_mobile_node_that_lost_count_learns_the_last_number_and_goes_on() {
     let mut simulation = Simulation::new();
@@ -178,6 +187,7 @@ fn a_mobile_node_that_lost_count_learns_the_last_number_and_goes_on() {
     simulation.assert_clean();
 }
 
+// Rows: FBU-09
 #[test]
 fn a_router_that_never_likes_the_number_is_given_up() {
     let mut simulation = Simulation::new();
@@ -201,6 +211,7 @@ fn a_router_that_never_likes_the_number_is_given_up() {
     simulation.assert_clean();
 }
 
+// Rows: FBU-16
 #[test]
 fn an_fbu_with_an_older_number_changes_nothing() {
     for stale in [9, 10, 10_u16.wrapping_sub(0x8000)] {
@@ -221,6 +232,7 @@ fn an_fbu_with_an_older_number_changes_nothing() {
     }
 }
 
+// Rows: FBA-05, FBA-08, FBU-14, W11-14
 #[test]
 fn an_ncoa_outside_every_neighbors_prefix_is_refused_with_a_signed_fback() {
     for ncoa in ["2001:db8:3::1", "2001:db8:1::99", "fe80::1"] {
@@ -254,6 +266,7 @@ fn an_ncoa_outside_every_neighbors_prefix_is_refused_with_a_signed_fback() {
     }
 }
 
+// Rows: FBU-14, HI-01
 #[test]
 fn the_neighbor_with_the_longest_prefix_of_the_ncoa_is_asked() {
     let mut par = router_config(false);
@@ -279,6 +292,7 @@ fn the_neighbor_with_the_longest_prefix_of_the_ncoa_is_asked() {
     }
 }
 
+// Rows: FBU-14
 #[test]
 fn an_address_of_our_own_link_is_not_in_a_neighbors_wider_prefix() {
     let mut par = router_config(false);
@@ -312,6 +326,7 @@ fn an_authentic_fbu_that_asks_for_what_we_do_not_do_is_refused_with_a_reason() {
     }
 }
 
+// Rows: FBA-11
 #[test]
 fn the_granted_lifetime_is_bounded() {
     let fbu = Fbu {
@@ -329,6 +344,7 @@ fn the_granted_lifetime_is_bounded() {
     );
 }
 
+// Rows: AMB-17, AMB-21, MOV-02, MOV-07
 #[test]
 fn a_lifetime_of_zero_ends_the_binding() {
     let mut simulation = Simulation::new();
@@ -356,6 +372,7 @@ fn a_lifetime_of_zero_ends_the_binding() {
     simulation.assert_clean();
 }
 
+// Rows: SEC-07
 #[test]
 fn there_is_a_limit_to_handovers() {
     let mut par = router_config(false);

@@ -2,6 +2,8 @@
 
 use super::*;
 
+// Rows: BUF-07, FBA-02, FBU-07, FBU-15, GEN-03, GEN-04, HI-11, HI-13, UNA-01, UNA-06, W11-04
+// Rows: W16-18
 #[test]
 fn a_predictive_handover_takes_the_steps_of_figure_2_in_their_order() {
     let mut simulation = Simulation::new();
@@ -11,6 +13,7 @@ fn a_predictive_handover_takes_the_steps_of_figure_2_in_their_order() {
     simulation.assert_clean();
 }
 
+// Rows: BUF-06, HI-11, HI-13, TUN-01, TUN-02, TUN-06
 #[test]
 fn the_commands_carry_the_addresses_links_and_lifetimes_of_the_handover() {
     let mut simulation = Simulation::new();
@@ -133,6 +136,9 @@ fn the_events_tell_the_story_with_the_names_that_people_look_for() {
     );
 }
 
+// Rows: AMB-04, FBA-01, FBA-03, FBA-05, FBU-01, FBU-02, FBU-03, FBU-04, FBU-11, FBU-12, GEN-01
+// Rows: HAK-01, HI-01, HI-02, HI-03, HI-06, HI-07, PRA-01, PRA-02, RTS-01, RTS-02, RTS-03, RTS-04
+// Rows: UNA-02, UNA-03
 #[test]
 fn the_messages_are_those_that_the_rfc_describes() {
     let mut simulation = Simulation::new();
@@ -154,6 +160,9 @@ fn the_messages_are_those_that_the_rfc_describes() {
     else {
         panic!("these are what was asked for");
     };
+    assert_ne!(asked.identifier, 0);
+    assert_eq!(asked.source_lla, Some(MN_LLA));
+    assert_eq!(asked.access_points, [AP2]);
     assert_eq!(told.identifier, asked.identifier);
 
     let fbu = only(Node::Mn, "FBU");
@@ -179,11 +188,20 @@ fn the_messages_are_those_that_the_rfc_describes() {
 
     let hack = only(Node::Nar, "HAck");
     assert_eq!((hack.source, hack.destination), (NAR, PAR));
+    let Message::HandoverAck(hack) = hack.message else {
+        panic!("a HAck was asked for");
+    };
+    assert_eq!(hack.sequence, hi.sequence);
 
     let fbacks = fbacks(&simulation);
     assert_eq!([fbacks[0].0, fbacks[1].0], [NCOA, PCOA]);
     assert_eq!(fbacks[0].1.sequence, fbu.sequence);
     assert_eq!(fbacks[0].1.lifetime, 30);
+    assert!(
+        fbacks
+            .iter()
+            .all(|(_, fback)| fback.authorization.is_some())
+    );
 
     let una = only(Node::Mn, "NA");
     assert_eq!(una.source, NCOA);
@@ -194,6 +212,7 @@ fn the_messages_are_those_that_the_rfc_describes() {
     );
 }
 
+// Rows: GEN-05
 #[test]
 fn what_was_learnt_before_saves_the_question_when_the_handover_impends() {
     let mut simulation = Simulation::new();

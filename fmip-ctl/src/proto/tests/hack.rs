@@ -2,6 +2,7 @@
 
 use super::*;
 
+// Rows: AMB-19, FBA-08
 #[test]
 fn refusals_of_the_nar_reach_the_mobile_node() {
     use {FastBindingStatus as Status, HackCode as Code};
@@ -40,6 +41,7 @@ fn a_mobile_node_that_is_refused_stays_where_it_is() {
     assert_nothing_changed(&simulation);
 }
 
+// Rows: AMB-02, AMB-19, FBA-04, FBA-06, FBA-07
 #[test]
 fn an_address_that_the_nar_gives_replaces_the_proposal() {
     let given: Ipv6Addr = "2001:db8:2::abcd".parse().unwrap();
@@ -83,6 +85,7 @@ fn an_address_that_is_not_the_nars_to_give_is_not_tunnelled_to() {
     assert_nothing_changed(&simulation);
 }
 
+// Rows: HAK-10
 #[test]
 fn a_hack_that_nobody_asked_for_is_ignored() {
     let mut simulation = Simulation::new();

@@ -2,6 +2,7 @@
 
 use super::*;
 
+// Rows: HAK-06, HI-18, SEC-06
 #[test]
 fn an_hi_from_a_stranger_is_refused() {
     let stranger = "2001:db8:9::1".parse().unwrap();
@@ -11,6 +12,7 @@ fn an_hi_from_a_stranger_is_refused() {
     assert_nothing_changed(&simulation);
 }
 
+// Rows: SEC-06
 #[test]
 fn an_hi_that_comes_over_an_access_link_is_no_neighbors() {
     let mut simulation = Simulation::new();
@@ -19,6 +21,7 @@ fn an_hi_that_comes_over_an_access_link_is_no_neighbors() {
     assert_nothing_changed(&simulation);
 }
 
+// Rows: HAK-06, HI-18, SEC-06
 #[test]
 fn an_hi_for_a_pcoa_outside_its_senders_prefix_is_refused() {
     let pcoa = Some("2001:db8:3::1".parse().unwrap());
@@ -28,6 +31,7 @@ fn an_hi_for_a_pcoa_outside_its_senders_prefix_is_refused() {
     assert_nothing_changed(&simulation);
 }
 
+// Rows: HI-12, HI-18
 #[test]
 fn an_hi_for_an_ncoa_that_is_not_ours_to_give_is_refused() {
     let cases: [(&str, Counter); 3] = [
@@ -68,6 +72,7 @@ fn an_hi_that_asks_for_what_we_do_not_do_is_refused() {
     }
 }
 
+// Rows: HAK-06, HI-18
 #[test]
 fn an_hi_without_its_options_is_refused() {
     for message in [
@@ -81,6 +86,7 @@ fn an_hi_without_its_options_is_refused() {
     }
 }
 
+// Rows: HI-12, HI-18
 #[test]
 fn an_ncoa_that_another_mobile_node_is_expected_with_is_refused() {
     let mut simulation = nar_hears(hi(PAR, HI));
@@ -122,6 +128,7 @@ fn a_mobile_node_that_left_and_returns_is_expected_anew() {
     simulation.assert_clean();
 }
 
+// Rows: HAK-01, HI-14, HI-18
 #[test]
 fn an_hi_that_the_mobile_node_overtook_does_not_send_it_away_again() {
     let mut simulation = nar_hears(hi(PAR, HI));

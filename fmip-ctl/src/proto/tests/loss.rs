@@ -2,6 +2,7 @@
 
 use super::*;
 
+// Rows: HI-08, HI-18, RTS-06, UNA-04
 #[test]
 fn each_message_may_be_lost_once_and_the_handover_succeeds() {
     for (from, kind) in [
@@ -22,6 +23,7 @@ fn each_message_may_be_lost_once_and_the_handover_succeeds() {
     }
 }
 
+// Rows: HI-14
 #[test]
 fn a_handover_whose_fback_on_the_old_link_is_lost_succeeds_with_the_next_fbu() {
     let mut simulation = Simulation::new();
@@ -37,6 +39,7 @@ fn a_handover_whose_fback_on_the_old_link_is_lost_succeeds_with_the_next_fbu() {
     simulation.assert_clean();
 }
 
+// Rows: AMB-15, RTS-06, RTS-07, RTS-08
 #[test]
 fn rtsolpr_is_retransmitted_with_doubled_interval_but_never_above_its_rate() {
     let mut simulation = Simulation::new();
@@ -56,6 +59,7 @@ fn rtsolpr_is_retransmitted_with_doubled_interval_but_never_above_its_rate() {
     simulation.assert_clean();
 }
 
+// Rows: RTS-09
 #[test]
 fn a_router_that_never_answers_is_not_asked_again() {
     let mut simulation = Simulation::new();
@@ -71,6 +75,7 @@ fn a_router_that_never_answers_is_not_asked_again() {
     simulation.assert_clean();
 }
 
+// Rows: RTS-08, W16-03
 #[test]
 fn a_flood_of_access_points_does_not_exceed_the_rate_of_rtsolpr() {
     let mut simulation = Simulation::new();
@@ -89,6 +94,7 @@ fn a_flood_of_access_points_does_not_exceed_the_rate_of_rtsolpr() {
     simulation.assert_clean();
 }
 
+// Rows: AMB-07, FBU-09, FBU-10
 #[test]
 fn fbu_is_retransmitted_with_doubled_interval_and_a_new_number() {
     let mut simulation = Simulation::new();
@@ -116,6 +122,7 @@ fn fbu_is_retransmitted_with_doubled_interval_and_a_new_number() {
     assert_nothing_changed(&simulation);
 }
 
+// Rows: HI-02, HI-08, HI-09
 #[test]
 fn hi_is_retransmitted_unchanged_with_doubled_interval_and_then_given_up() {
     let mut simulation = Simulation::new();
@@ -135,6 +142,7 @@ fn hi_is_retransmitted_unchanged_with_doubled_interval_and_then_given_up() {
     assert_nothing_changed(&simulation);
 }
 
+// Rows: HI-14, HI-18
 #[test]
 fn a_lost_hack_is_given_again_and_the_nar_installs_nothing_twice() {
     let mut simulation = Simulation::new();
@@ -149,6 +157,7 @@ fn a_lost_hack_is_given_again_and_the_nar_installs_nothing_twice() {
     simulation.assert_clean();
 }
 
+// Rows: AMB-11
 #[test]
 fn an_fbu_that_is_sent_again_while_the_nar_thinks_makes_no_second_hi() {
     let mut simulation = Simulation::new();
@@ -165,6 +174,7 @@ fn an_fbu_that_is_sent_again_while_the_nar_thinks_makes_no_second_hi() {
     assert_eq!(sequences, [3, 3]);
 }
 
+// Rows: AMB-11, FBU-16, HAK-10, HI-02
 #[test]
 fn an_fbu_for_another_ncoa_takes_the_place_of_the_one_that_waits() {
     let mut simulation = Simulation::new();
@@ -201,6 +211,7 @@ fn an_fbu_for_another_ncoa_takes_the_place_of_the_one_that_waits() {
     simulation.assert_clean();
 }
 
+// Rows: UNA-04
 #[test]
 fn una_is_repeated_because_nothing_acknowledges_it() {
     let mut simulation = Simulation::new();

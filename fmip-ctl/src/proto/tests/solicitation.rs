@@ -2,6 +2,7 @@
 
 use super::*;
 
+// Rows: PRA-01, PRA-02, PRA-04, PRA-05, PRA-06, PRA-08, PRA-10, PRA-12, PRA-16, RTS-11
 #[test]
 fn every_access_point_gets_its_own_answer() {
     use {ApOutcome as Outcome, PrRtAdvCode as Code};
@@ -34,6 +35,13 @@ fn every_access_point_gets_its_own_answer() {
         assert_eq!(answer.source_lla, Some(PAR_LLA));
         let got: Vec<_> = answer.tuples.iter().map(|tuple| tuple.outcome).collect();
         assert_eq!(got, outcomes);
+        let named: Vec<_> = answer
+            .tuples
+            .iter()
+            .map(|tuple| tuple.access_point)
+            .collect();
+        // A wildcard asks for all that there are beyond this link.
+        assert_eq!(named, if asked.is_empty() { &[AP2] } else { asked });
         for tuple in answer.tuples {
             let router = tuple.router.map(|router| (router.address, router.lla));
             let expected = (tuple.outcome == Outcome::Known).then_some((NAR, NAR_LLA));
@@ -43,6 +51,7 @@ fn every_access_point_gets_its_own_answer() {
     }
 }
 
+// Rows: PRA-14
 #[test]
 fn an_access_point_on_another_link_of_the_same_router_has_no_fast_handover() {
     let mut par = router_config(false);
@@ -66,6 +75,7 @@ fn an_access_point_on_another_link_of_the_same_router_has_no_fast_handover() {
     );
 }
 
+// Rows: PRA-15
 #[test]
 fn a_wildcard_answer_fits_the_link() {
     let mut par = router_config(false);
@@ -80,6 +90,7 @@ fn a_wildcard_answer_fits_the_link() {
     assert_eq!(transmit.interface, Some(ACCESS));
 }
 
+// Rows: RTS-11
 #[test]
 fn rtsolpr_is_answered_only_on_access_links_and_only_to_somebody() {
     let mut simulation = Simulation::new();
@@ -95,6 +106,7 @@ fn rtsolpr_is_answered_only_on_access_links_and_only_to_somebody() {
     assert_eq!(simulation.steps(), Vec::<String>::new());
 }
 
+// Rows: PRA-10, PRA-11
 #[test]
 fn a_move_on_the_same_link_needs_no_fast_handover() {
     let mut simulation = Simulation::new();
@@ -110,6 +122,7 @@ fn a_move_on_the_same_link_needs_no_fast_handover() {
     assert_eq!(simulation.count("nar: release-buffer"), 1);
 }
 
+// Rows: PRA-09
 #[test]
 fn an_unknown_access_point_ends_the_fast_handover() {
     let mut simulation = Simulation::new();
@@ -164,6 +177,7 @@ fn a_prrtadv_that_nobody_asked_for_is_ignored() {
     simulation.assert_clean();
 }
 
+// Rows: PRA-18, PRA-19, PRA-21
 #[test]
 fn the_network_can_make_the_mobile_node_move() {
     let mut simulation = Simulation::new();

@@ -187,6 +187,7 @@ fn tell(story: &[Happening]) -> Simulation {
 
 proptest! {
     /// The simulation itself objects to what is installed twice or removed without being there.
+    // Rows: BUF-06
     #[test]
     fn whatever_happens_nothing_outlives_its_lifetime(
         story in proptest::collection::vec(happening(), 0..40),

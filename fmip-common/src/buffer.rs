@@ -400,6 +400,7 @@ mod tests {
         }
     }
 
+    // Rows: BUF-08
     #[test]
     fn packets_leave_in_the_order_they_came() {
         let words = &Words::new(4);
@@ -436,6 +437,7 @@ mod tests {
 
     /// Every interleaving of a put with a taker that drains and switches, step by step: the
     /// straggler race. Each word access is one step; the schedule says whose turn it is.
+    // Rows: BUF-08
     #[test]
     fn no_interleaving_of_a_straggler_with_the_switch_strands_or_reorders_it() {
         use std::sync::{Condvar, Mutex};
@@ -566,6 +568,7 @@ mod tests {
         assert!(outcomes.iter().all(|&count| count > 0), "{outcomes:?}");
     }
 
+    // Rows: BUF-08
     #[test]
     fn two_processors_putting_while_one_drains_lose_nothing_and_keep_each_ones_order() {
         const EACH: u64 = 100_000;

@@ -4,6 +4,7 @@ use fmip_tests::{
     AccessPoint, Lab, capture::Watch, controller::Controllers, testing, wait::SOON, wait_until,
 };
 
+// Rows: FBU-13
 #[test]
 fn an_fbu_with_a_bad_key_redirects_nothing() {
     let Some(_turn) = testing::turn() else { return };

@@ -53,6 +53,7 @@ fn assert_redirection_ends(victim: impl Fn(&mut Controllers) -> &mut Controller)
         .unwrap_or_else(|error| panic!("{error:#}\n{}", controllers.account()));
 }
 
+// Rows: TUN-06
 #[test]
 fn the_previous_router_dying_leaves_nothing_redirected() {
     assert_redirection_ends(|controllers| &mut controllers.par);

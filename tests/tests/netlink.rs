@@ -165,6 +165,7 @@ fn an_interface_that_does_not_exist_is_named_among_those_that_do() {
     assert!(error.contains("lo has no link-layer address"), "{error}");
 }
 
+// Rows: HI-13
 #[test]
 fn a_proxy_entry_comes_and_goes_and_the_switch_is_put_back() {
     let Some(setup) = Setup::new() else { return };
@@ -195,6 +196,7 @@ fn a_proxy_entry_comes_and_goes_and_the_switch_is_put_back() {
     assert_eq!(setup.switch("acc0/proxy_ndp"), "0");
 }
 
+// Rows: UNA-06, UNA-07, UNA-11
 #[test]
 fn a_mobile_node_becomes_a_stale_neighbor_but_in_nobody_elses_place() {
     let Some(setup) = Setup::new() else { return };
@@ -242,6 +244,7 @@ fn a_mobile_node_becomes_a_stale_neighbor_but_in_nobody_elses_place() {
     });
 }
 
+// Rows: HI-12
 #[test]
 fn the_neighbor_with_an_address_is_found_on_its_own_interface_if_it_is_believed() {
     let Some(setup) = Setup::new() else { return };
@@ -280,6 +283,7 @@ fn the_neighbor_with_an_address_is_found_on_its_own_interface_if_it_is_believed(
     });
 }
 
+// Rows: TUN-07, UNA-05
 #[test]
 fn an_added_address_is_deprecated_and_usable_at_once() {
     let Some(setup) = Setup::new() else { return };

@@ -9,6 +9,7 @@ use fmip_tests::{
 
 const LIFETIME: Duration = Duration::from_secs(3);
 
+// Rows: BUF-06, MOV-06, TUN-06
 #[test]
 fn what_was_made_for_a_node_that_never_arrives_ends() {
     let Some(_turn) = testing::turn() else { return };

@@ -30,36 +30,43 @@ fn assert_lossless_with(gap_ms: u64, rate: u32, adjust: impl Fn(&mut Settings)) 
     assert!(run.una_to_first_us.is_some(), "{run:#?}");
 }
 
+// Rows: W11-04
 #[test]
 fn a_slow_stream_survives_a_gap_of_50_ms() {
     assert_lossless(50, 200);
 }
 
+// Rows: W11-04
 #[test]
 fn a_slow_stream_survives_a_gap_of_200_ms() {
     assert_lossless(200, 200);
 }
 
+// Rows: W11-04
 #[test]
 fn a_slow_stream_survives_a_gap_of_1000_ms() {
     assert_lossless(1000, 200);
 }
 
+// Rows: W11-04
 #[test]
 fn a_fast_stream_survives_a_gap_of_50_ms() {
     assert_lossless(50, 5000);
 }
 
+// Rows: HI-11, TUN-03, W11-04
 #[test]
 fn a_fast_stream_survives_a_gap_of_200_ms() {
     assert_lossless(200, 5000);
 }
 
+// Rows: W11-04
 #[test]
 fn a_fast_stream_survives_a_gap_of_1000_ms() {
     assert_lossless(1000, 5000);
 }
 
+// Rows: W11-04
 #[test]
 fn a_release_as_fast_as_possible_keeps_the_order_too() {
     assert_lossless_with(200, 5000, |settings| {

@@ -116,6 +116,7 @@ fn the_mobile_node_example_says_what_it_seems_to() {
     );
 }
 
+// Rows: GEN-07
 #[test]
 fn the_examples_show_every_default_as_it_is() {
     for text in [ROUTER, NODE] {
@@ -131,6 +132,7 @@ fn the_readme_shows_the_example_as_it_is() {
     assert!(readme.contains(&format!("```toml\n{ROUTER}```")));
 }
 
+// Rows: GEN-07, GEN-08
 #[test]
 fn every_key_of_buffer_and_timers_is_read() {
     let config = parse(&format!(

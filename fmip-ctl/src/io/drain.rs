@@ -440,6 +440,7 @@ mod tests {
     const METERED: Pace = Pace::Metered { catch_up: 2.0 };
     const MS: Duration = Duration::from_millis(1);
 
+    // Rows: BUF-03, BUF-04, BUF-09
     #[test]
     fn five_packets_go_back_to_back_and_the_rest_at_the_metered_rate() {
         let start = Instant::now();
@@ -455,6 +456,7 @@ mod tests {
         }
     }
 
+    // Rows: BUF-03
     #[test]
     fn a_high_rate_is_kept_by_few_runs() {
         let start = Instant::now();
@@ -498,6 +500,7 @@ mod tests {
         assert_eq!(pacer.wake, start + QUANTUM);
     }
 
+    // Rows: BUF-03, BUF-04
     #[test]
     fn the_rate_is_metered_over_all_that_entered() {
         let mut buffer = Buffer::open(Default::default(), 1, 1, 1);

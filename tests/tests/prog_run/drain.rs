@@ -24,6 +24,7 @@ fn hold(bench: &mut Bench, router: &Router, numbers: std::ops::Range<u32>) -> Re
     Ok(())
 }
 
+// Rows: BUF-08
 #[test]
 fn held_packets_leave_in_order_those_of_the_meantime_behind_them_then_all_go_straight() {
     on_router(|bench, router| {
@@ -125,6 +126,7 @@ fn a_job_that_makes_no_sense_is_not_done() {
     });
 }
 
+// Rows: BUF-06
 #[test]
 fn what_is_discarded_frees_its_slots_and_is_not_sent() {
     on_router(|bench, router| {

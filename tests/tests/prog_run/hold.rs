@@ -37,6 +37,7 @@ fn holding(
     });
 }
 
+// Rows: HI-11
 #[test]
 fn a_packet_is_held_as_it_came_but_one_hop_older() {
     holding(POOL, WIDE, |bench, router, buffer| {
@@ -100,6 +101,7 @@ fn a_used_up_hop_limit_is_not_held() {
     });
 }
 
+// Rows: BUF-06
 #[test]
 fn an_expired_binding_holds_nothing() {
     holding(POOL, WIDE, |bench, router, _| {
@@ -141,6 +143,7 @@ fn fill_until(
     Ok(())
 }
 
+// Rows: BUF-05, SEC-07
 #[test]
 fn a_node_holds_no_more_packets_than_its_bound() {
     let limits = BufferLimits { packets: 5, ..WIDE };
@@ -149,6 +152,7 @@ fn a_node_holds_no_more_packets_than_its_bound() {
     });
 }
 
+// Rows: BUF-05, SEC-07
 #[test]
 fn a_node_holds_no_more_octets_than_its_bound() {
     let bytes = tunnelled(0).octets().len() as u64 * 4;
@@ -165,6 +169,7 @@ fn a_node_holds_no_more_octets_than_its_bound() {
     });
 }
 
+// Rows: BUF-05, SEC-07
 #[test]
 fn all_nodes_hold_no_more_packets_than_the_pool() {
     holding(7, WIDE, |bench, router, buffer| {
@@ -272,6 +277,7 @@ fn what_belongs_to_a_link_is_left_to_the_kernel() {
     });
 }
 
+// Rows: BUF-09
 #[test]
 fn a_packet_that_waited_too_long_is_not_sent() {
     // A bound that every packet exceeds.

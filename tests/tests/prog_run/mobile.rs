@@ -72,6 +72,7 @@ fn what_is_not_for_a_bound_address_stays_closed() {
     });
 }
 
+// Rows: TUN-08
 #[test]
 fn a_congestion_mark_comes_out_of_the_tunnel_or_the_packet_is_lost() {
     on_router(|bench, router| {
@@ -128,6 +129,7 @@ fn cut_short_at_any_length_a_packet_passes_unchanged_and_is_counted() {
     });
 }
 
+// Rows: TUN-03
 #[test]
 fn a_packet_from_the_pcoa_is_held_in_the_reverse_tunnels_header() {
     on_router(|bench, router| {
@@ -188,6 +190,7 @@ fn straight(bench: &mut Bench, router: &Router, sent: &Packet) -> Result<Ran> {
     bench.mobile_out(&sent.octets())
 }
 
+// Rows: TUN-03
 #[test]
 fn once_the_buffer_is_closed_a_packet_goes_into_the_reverse_tunnel() {
     on_router(|bench, router| {

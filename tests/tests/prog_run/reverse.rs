@@ -13,6 +13,7 @@ fn bind(bench: &mut Bench) -> anyhow::Result<()> {
     bench.maps.install_tunnel(PCOA, NCOA, PAR, later())
 }
 
+// Rows: TUN-05
 #[test]
 fn a_packet_in_the_reverse_tunnel_is_opened_and_sent() {
     on_router(|bench, router| {
@@ -60,6 +61,7 @@ fn a_used_up_hop_limit_inside_the_tunnel_is_left_to_the_kernel() {
     });
 }
 
+// Rows: TUN-04
 #[test]
 fn a_tunnel_from_or_to_another_end_stays_closed() {
     on_router(|bench, router| {
@@ -76,6 +78,7 @@ fn a_tunnel_from_or_to_another_end_stays_closed() {
     });
 }
 
+// Rows: TUN-04
 #[test]
 fn a_tunnel_that_carries_nobody_known_stays_closed() {
     on_router(|bench, router| {
@@ -95,6 +98,7 @@ fn a_tunnel_that_carries_nobody_known_stays_closed() {
     });
 }
 
+// Rows: TUN-04, TUN-06
 #[test]
 fn an_expired_binding_opens_no_tunnel() {
     on_router(|bench, router| {
@@ -123,6 +127,7 @@ const MARKS: [(u8, [Option<u8>; 4]); 4] = {
     ]
 };
 
+// Rows: TUN-08
 #[test]
 fn congestion_marks_leave_the_tunnel_as_rfc_6040_has_them() {
     on_router(|bench, router| {

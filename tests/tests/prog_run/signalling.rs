@@ -108,6 +108,7 @@ fn reported(bench: &mut Bench, interface: u32, frame: &[u8]) {
     assert_eq!(bench.signal(), None);
 }
 
+// Rows: KRN-01
 #[test]
 fn every_message_to_this_node_is_taken_whole() {
     on_router(|bench, router| {
@@ -201,6 +202,7 @@ fn a_solicitation_to_all_routers_is_taken() {
     });
 }
 
+// Rows: GEN-01
 #[test]
 fn what_is_not_of_this_protocol_is_let_alone() {
     on_bench(|bench| {

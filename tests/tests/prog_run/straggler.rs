@@ -38,6 +38,7 @@ const POOL: u32 = 16384;
 const XDP_DROP: u32 = 1;
 const XDP_REDIRECT: u32 = 4;
 
+// Rows: BUF-08
 #[test]
 fn no_packet_is_stranded_or_overtaken_while_the_buffer_is_closed() {
     in_namespace(|namespace| {

@@ -18,6 +18,7 @@ fn send(bench: &mut Bench, router: &Router, packet: &Packet) -> anyhow::Result<R
     bench.router_on(router.incoming, &packet.octets())
 }
 
+// Rows: TUN-08
 #[test]
 fn the_longest_packet_that_fits_is_tunnelled_and_one_octet_more_is_answered() {
     on_router(|bench, router| {
@@ -56,6 +57,7 @@ fn the_longest_packet_that_fits_is_tunnelled_and_one_octet_more_is_answered() {
 
 /// The far router's access link is taken to be like ours: what is too big there would be told to this
 /// router, which cannot tell the sender.
+// Rows: TUN-08
 #[test]
 fn the_narrowest_of_our_links_bounds_the_tunnel_too() {
     const ACCESS_MTU: u32 = 1400;

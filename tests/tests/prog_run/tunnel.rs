@@ -24,6 +24,7 @@ fn opened(ran: &Ran, verdict: Verdict, reason: Reason, sent: &Packet) -> (Packet
     (outer, inner)
 }
 
+// Rows: TUN-01, TUN-02
 #[test]
 fn a_packet_to_the_pcoa_goes_into_the_tunnel_and_to_the_next_hop() {
     on_router(|bench, router| {
@@ -84,6 +85,7 @@ fn without_a_next_hop_the_tunnelled_packet_goes_to_the_kernel() {
     });
 }
 
+// Rows: TUN-08
 #[test]
 fn traffic_class_and_congestion_mark_are_copied_to_the_outer_header() {
     on_bench(|bench| {
@@ -128,6 +130,7 @@ fn a_packet_without_a_flow_label_gets_one_that_tells_flows_apart() {
     });
 }
 
+// Rows: TUN-08
 #[test]
 fn a_used_up_hop_limit_is_left_to_the_kernel() {
     on_router(|bench, router| {
@@ -152,6 +155,7 @@ fn a_used_up_hop_limit_is_left_to_the_kernel() {
     });
 }
 
+// Rows: FBA-11, TUN-06
 #[test]
 fn an_expired_binding_redirects_nothing() {
     on_router(|bench, router| {

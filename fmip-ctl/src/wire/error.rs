@@ -52,7 +52,8 @@ pub enum DecodeError {
     /// A Mobility Header type that is none of ours; to be answered with a Binding Error (GEN-12).
     #[error("Mobility Header type {0} is not supported")]
     MobilityType(u8),
-    /// A Mobility Header with something behind it (GEN-12).
+    /// A Mobility Header with something behind it that does not belong there (GEN-12); only an FNA
+    /// may be followed by a packet (LEG-03).
     #[error("Mobility Header with payload protocol {0}, expected 59")]
     PayloadProto(u8),
     /// An option whose length is not that of its type.
@@ -83,6 +84,22 @@ pub enum DecodeError {
     /// Octets behind the authorization option, which must be the last one.
     #[error("{0} octets after the binding authorization option, which must be last")]
     AuthorizationNotLast(usize),
+    /// A message that only a node of the link may send, from another kind of address (RFC 4861
+    /// section 6.1.2).
+    #[error("{message} from {address}, which is not a link-local address")]
+    NotLinkLocal {
+        /// The message.
+        message: &'static str,
+        /// The packet's source.
+        address: Ipv6Addr,
+    },
+    /// A link-layer address of nobody's (RFC 4861 sections 6.1.1 and 7.1.1).
+    #[error("{0} from the unspecified address with a source link-layer address option")]
+    NobodysLinkLayerAddress(&'static str),
+    /// Duplicate address detection that is not sent to a solicited-node address (RFC 4861 section
+    /// 7.1.1).
+    #[error("neighbor solicitation from the unspecified address to {0}, no solicited-node address")]
+    ProbeDestination(Ipv6Addr),
     /// An address that cannot be a node's.
     #[error("{field} {address} is not a unicast address")]
     NotUnicast {

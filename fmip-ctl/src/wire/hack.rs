@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use bytes::{Buf, BufMut};
 
 use super::{
+    Leniency,
     code::code,
     error::{DecodeError, need, once},
     hi::FIXED_LEN,
@@ -74,11 +75,19 @@ impl HandoverAck {
     /// The Mobility Header type.
     pub const MH_TYPE: u8 = 15;
 
+    /// Reads the message data of a Mobility Header by the letter.
+    ///
+    /// # Errors
+    /// As [`Self::decode_with`].
+    pub fn decode(data: &mut impl Buf) -> Result<Self, DecodeError> {
+        Self::decode_with(data, Leniency::default())
+    }
+
     /// Reads the message data of a Mobility Header.
     ///
     /// # Errors
     /// It is too short, or an option is malformed or there twice.
-    pub fn decode(data: &mut impl Buf) -> Result<Self, DecodeError> {
+    pub fn decode_with(data: &mut impl Buf, leniency: Leniency) -> Result<Self, DecodeError> {
         need("HAck", FIXED_LEN, data.remaining())?;
         let sequence = data.get_u16();
         data.advance(1);
@@ -87,7 +96,7 @@ impl HandoverAck {
         let mut ncoa = None;
         let mut unknown = Vec::new();
         while let Some(option) = mh_option::next(data)? {
-            match (option.kind, option.code()) {
+            match (leniency.kind(&option), option.code()) {
                 (kind::ADDRESS, Some(address_code::NEW_COA)) => {
                     let address = mh_option::address(&option)?;
                     once(&mut ncoa, "new care-of address", address)?;

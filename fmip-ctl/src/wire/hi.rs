@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use bytes::{Buf, BufMut};
 
 use super::{
+    Leniency,
     code::code,
     error::{DecodeError, need, once},
     mac::MacAddr,
@@ -75,11 +76,19 @@ impl HandoverInitiate {
     /// The Mobility Header type.
     pub const MH_TYPE: u8 = 14;
 
+    /// Reads the message data of a Mobility Header by the letter.
+    ///
+    /// # Errors
+    /// As [`Self::decode_with`].
+    pub fn decode(data: &mut impl Buf) -> Result<Self, DecodeError> {
+        Self::decode_with(data, Leniency::default())
+    }
+
     /// Reads the message data of a Mobility Header.
     ///
     /// # Errors
     /// It is too short, or an option is malformed or there twice.
-    pub fn decode(data: &mut impl Buf) -> Result<Self, DecodeError> {
+    pub fn decode_with(data: &mut impl Buf, leniency: Leniency) -> Result<Self, DecodeError> {
         need("HI", FIXED_LEN, data.remaining())?;
         let sequence = data.get_u16();
         let flags = data.get_u8();
@@ -90,7 +99,7 @@ impl HandoverInitiate {
         let mut ncoa = None;
         let mut unknown = Vec::new();
         while let Some(option) = mh_option::next(data)? {
-            match (option.kind, option.code()) {
+            match (leniency.kind(&option), option.code()) {
                 (kind::LLA, Some(lla_code::MN)) => {
                     let address = mh_option::lla(&option)?;
                     once(&mut mn_lla, "MN link-layer address", address)?;

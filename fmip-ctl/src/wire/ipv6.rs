@@ -9,6 +9,7 @@ use super::error::{DecodeError, need, once, unicast};
 /// Next Header values.
 pub(super) mod next_header {
     pub(in crate::wire) const HOP_BY_HOP: u8 = 0;
+    pub(in crate::wire) const IPV6: u8 = 41;
     pub(in crate::wire) const ICMPV6: u8 = 58;
     pub(in crate::wire) const NONE: u8 = 59;
     pub(in crate::wire) const DESTINATION_OPTIONS: u8 = 60;
@@ -172,6 +173,20 @@ impl Headers {
             out.put_u128(home_address.to_bits());
         }
     }
+}
+
+/// Cuts one whole IPv6 packet to the length that its header declares; what its headers and its
+/// payload are is not looked at.
+pub(super) fn cut(packet: &[u8]) -> Result<&[u8], DecodeError> {
+    const WHAT: &str = "encapsulated packet";
+    need(WHAT, HEADER_LEN, packet.len())?;
+    let version = packet[0] >> 4;
+    if version != 6 {
+        return Err(DecodeError::Version(version));
+    }
+    let length = HEADER_LEN + usize::from(u16::from_be_bytes([packet[4], packet[5]]));
+    need(WHAT, length, packet.len())?;
+    Ok(&packet[..length])
 }
 
 #[cfg(test)]

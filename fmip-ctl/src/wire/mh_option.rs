@@ -26,10 +26,15 @@ pub(super) mod kind {
     pub(in crate::wire) const LLA: u8 = 7;
     /// RFC 5568 section 6.4.5.
     pub(in crate::wire) const BADF: u8 = 21;
-    /// RFC 5568 section 11. The 17 of section 6.4.2 is a slip, and DNS-UPDATE in the registry: it
-    /// is neither sent nor taken for an address (AMB-01, OPT-04).
+    /// RFC 5568 section 6.4.2, by a slip: it is DNS-UPDATE in the registry. Never sent, and taken
+    /// for an address only where [`super::super::Leniency`] says so (AMB-01, OPT-04).
+    pub(in crate::wire) const ADDRESS_BY_SLIP: u8 = 17;
+    /// RFC 5568 section 11.
     pub(in crate::wire) const ADDRESS: u8 = 34;
 }
+
+/// Octets of an IP Address/Prefix option's body.
+pub(super) const ADDRESS_LEN: usize = 18;
 
 /// Cuts the next option from a message, skipping padding; none at its end.
 ///
@@ -133,7 +138,7 @@ pub(super) fn lla(option: &UnknownOption) -> Result<MacAddr, DecodeError> {
 /// ```
 /// RFC 5568 section 6.4.2, figure 12; OPT-04.
 pub(super) fn address(option: &UnknownOption) -> Result<Ipv6Addr, DecodeError> {
-    let mut body = sized(option, "mobility header IP address", 18)?;
+    let mut body = sized(option, "mobility header IP address", ADDRESS_LEN)?;
     body.advance(1);
     let prefix_length = body.get_u8();
     if prefix_length > 128 {
@@ -186,7 +191,7 @@ impl<'a, B: BufMut> Writer<'a, B> {
     /// Writes an IP Address/Prefix option with a whole address, at 8n+4 (OPT-04).
     pub(super) fn address(&mut self, code: u8, address: Ipv6Addr) {
         self.align(4);
-        self.begin(kind::ADDRESS, 18);
+        self.begin(kind::ADDRESS, ADDRESS_LEN as u8);
         self.out.put_u8(code);
         self.out.put_u8(128);
         self.out.put_u128(address.to_bits());

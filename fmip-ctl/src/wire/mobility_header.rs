@@ -1,12 +1,14 @@
-//! The Mobility Header around FBU, FBack, HI and HAck.
+//! The Mobility Header around FBU, FBack, HI, HAck, FNA and Binding Error.
 
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    Message,
+    Leniency, Message,
+    binding_error::BindingError,
     error::{DecodeError, need},
     fback::FastBindingAck,
     fbu::FastBindingUpdate,
+    fna::FastNeighborAdvertisement,
     hack::HandoverAck,
     hi::HandoverInitiate,
     ipv6::next_header,
@@ -19,8 +21,8 @@ pub(super) const DATA_OFFSET: usize = 6;
 /// The longest Mobility Header that Header Len can count.
 pub(super) const MAX_LEN: usize = 8 + 8 * 255;
 
-/// Cuts the Mobility Header from the end of a packet, to the length that it declares. Behind it,
-/// where Payload Proto is 59, nothing counts (RFC 8200 section 4.7).
+/// Splits the end of a packet into its Mobility Header, of the length that this declares, and what
+/// follows. Where Payload Proto is 59, that counts for nothing (RFC 8200 section 4.7).
 ///
 /// ```text
 ///        +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -30,41 +32,56 @@ pub(super) const MAX_LEN: usize = 8 + 8 * 255;
 ///        +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 /// ```
 /// RFC 6275 section 6.1.1; Header Len counts 8 octets, without the first 8.
-pub(super) fn cut(rest: &[u8]) -> Result<&[u8], DecodeError> {
+pub(super) fn split(rest: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
     const WHAT: &str = "Mobility Header";
     need(WHAT, 8, rest.len())?;
     let length = 8 + 8 * usize::from(rest[1]);
     need(WHAT, length, rest.len())?;
-    Ok(&rest[..length])
+    Ok(rest.split_at(length))
 }
 
-/// Reads a Mobility Header that was cut to its length and whose checksum is right.
-pub(super) fn decode(header: &[u8]) -> Result<Message, DecodeError> {
+/// Reads a Mobility Header that was cut to its length and whose checksum is right, and what is
+/// behind it.
+pub(super) fn decode(
+    header: &[u8],
+    behind: &[u8],
+    leniency: Leniency,
+) -> Result<Message, DecodeError> {
+    type Read = fn(&mut &[u8], Option<&[u8]>, Leniency) -> Result<Message, DecodeError>;
     let (payload_proto, kind) = (header[0], header[2]);
-    let data = &mut &header[DATA_OFFSET..];
     // The type first: a foreign one deserves its own answer whatever follows it (GEN-12).
-    let read: fn(&mut &[u8]) -> Result<Message, DecodeError> = match kind {
+    let read: Read = match kind {
+        BindingError::MH_TYPE => |data, _, _| BindingError::decode(data).map(Message::BindingError),
         FastBindingUpdate::MH_TYPE => {
-            |data| FastBindingUpdate::decode(data).map(Message::FastBindingUpdate)
+            |data, _, _| FastBindingUpdate::decode(data).map(Message::FastBindingUpdate)
         }
-        FastBindingAck::MH_TYPE => |data| FastBindingAck::decode(data).map(Message::FastBindingAck),
-        HandoverInitiate::MH_TYPE => {
-            |data| HandoverInitiate::decode(data).map(Message::HandoverInitiate)
+        FastBindingAck::MH_TYPE => {
+            |data, _, _| FastBindingAck::decode(data).map(Message::FastBindingAck)
         }
-        HandoverAck::MH_TYPE => |data| HandoverAck::decode(data).map(Message::HandoverAck),
+        FastNeighborAdvertisement::MH_TYPE => |data, behind, _| {
+            FastNeighborAdvertisement::decode(data, behind).map(Message::FastNeighborAdvertisement)
+        },
+        HandoverInitiate::MH_TYPE => |data, _, leniency| {
+            HandoverInitiate::decode_with(data, leniency).map(Message::HandoverInitiate)
+        },
+        HandoverAck::MH_TYPE => {
+            |data, _, leniency| HandoverAck::decode_with(data, leniency).map(Message::HandoverAck)
+        }
         other => return Err(DecodeError::MobilityType(other)),
     };
-    if payload_proto != next_header::NONE {
-        return Err(DecodeError::PayloadProto(payload_proto));
-    }
-    read(data)
+    let behind = match (kind, payload_proto) {
+        (_, next_header::NONE) => None,
+        (FastNeighborAdvertisement::MH_TYPE, next_header::IPV6) => Some(behind), // LEG-03
+        _ => return Err(DecodeError::PayloadProto(payload_proto)),
+    };
+    read(&mut &header[DATA_OFFSET..], behind, leniency)
 }
 
 /// Writes a Mobility Header with a checksum of 0 around what `data` writes, which ends it on a
 /// multiple of 8 octets and within [`MAX_LEN`].
-pub(super) fn encode(kind: u8, data: impl FnOnce(&mut BytesMut)) -> BytesMut {
+pub(super) fn encode(payload_proto: u8, kind: u8, data: impl FnOnce(&mut BytesMut)) -> BytesMut {
     let mut header = BytesMut::with_capacity(128);
-    header.put_slice(&[next_header::NONE, 0, kind, 0, 0, 0]);
+    header.put_slice(&[payload_proto, 0, kind, 0, 0, 0]);
     data(&mut header);
     debug_assert!(header.len().is_multiple_of(8) && header.len() <= MAX_LEN);
     header[1] = (header.len() / 8 - 1) as u8;

@@ -16,11 +16,17 @@ use super::{
 /// Option types.
 pub(super) mod kind {
     /// RFC 4861 section 4.6.1.
+    pub(in crate::wire) const SOURCE_LLA: u8 = 1;
+    /// RFC 4861 section 4.6.1.
     pub(in crate::wire) const TARGET_LLA: u8 = 2;
+    /// RFC 4861 section 4.6.2.
+    pub(in crate::wire) const PREFIX_INFORMATION: u8 = 3;
     /// RFC 5568 section 6.4.1.
     pub(in crate::wire) const ADDRESS: u8 = 17;
     /// RFC 5568 section 6.4.3.
     pub(in crate::wire) const LLA: u8 = 19;
+    /// RFC 5568 section 6.4.6.
+    pub(in crate::wire) const NAACK: u8 = 20;
 }
 
 /// Option-Codes of the IP Address/Prefix option, in neighbor discovery and in the Mobility Header
@@ -125,11 +131,17 @@ pub(super) fn prefix(option: &UnknownOption) -> Result<Prefix, DecodeError> {
     Prefix::new(address, length).map_err(|_| DecodeError::PrefixLength(length))
 }
 
-/// Reads a Target Link-Layer Address option.
+/// Reads a Source Link-Layer Address option.
+pub(super) fn source_lla(option: &UnknownOption) -> Result<MacAddr, DecodeError> {
+    let mut body = sized(option, "source link-layer address", 8)?;
+    Ok(mac(&mut body))
+}
+
+/// Reads a Target Link-Layer Address option. The Source Link-Layer Address option is as this one.
 ///
 /// ```text
 ///      +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-///      |    Type 2     |    Length 1   |    Link-Layer Address ...
+///      |  Type 1 or 2  |    Length 1   |    Link-Layer Address ...
 ///      +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 /// ```
 /// RFC 4861 section 4.6.1.
@@ -139,7 +151,7 @@ pub(super) fn target_lla(option: &UnknownOption) -> Result<MacAddr, DecodeError>
 }
 
 /// The body of an option that has exactly `whole` octets, type and length included.
-fn sized<'a>(
+pub(super) fn sized<'a>(
     option: &'a UnknownOption,
     name: &'static str,
     whole: usize,
@@ -221,21 +233,30 @@ impl<'a, B: BufMut> Writer<'a, B> {
         }
     }
 
+    /// Writes a Source Link-Layer Address option.
+    pub(super) fn source_lla(&mut self, address: MacAddr) {
+        self.option(kind::SOURCE_LLA, &address.0);
+    }
+
     /// Writes a Target Link-Layer Address option.
     pub(super) fn target_lla(&mut self, address: MacAddr) {
-        if self.begin(kind::TARGET_LLA, 8) {
-            self.out.put_slice(&address.0);
+        self.option(kind::TARGET_LLA, &address.0);
+    }
+
+    /// Writes an option with this body, filled up with zeros; one whose length cannot be counted is
+    /// left out.
+    pub(super) fn option(&mut self, kind: u8, body: &[u8]) {
+        let whole = (body.len() + 2).next_multiple_of(8);
+        if whole <= 8 * 255 && self.begin(kind, whole) {
+            self.out.put_slice(body);
+            self.out.put_bytes(0, whole - 2 - body.len());
         }
     }
 
     /// Writes the options that were carried along.
     pub(super) fn unknown(&mut self, options: &[UnknownOption]) {
         for option in options {
-            let whole = (option.body.len() + 2).next_multiple_of(8);
-            if whole <= 8 * 255 && self.begin(option.kind, whole) {
-                self.out.put_slice(&option.body);
-                self.out.put_bytes(0, whole - 2 - option.body.len());
-            }
+            self.option(option.kind, &option.body);
         }
     }
 }
@@ -355,6 +376,10 @@ mod tests {
                 assert_eq!(
                     target_lla(&option(body)),
                     Err(error("target link-layer address"))
+                );
+                assert_eq!(
+                    source_lla(&option(body)),
+                    Err(error("source link-layer address"))
                 );
             }
         }

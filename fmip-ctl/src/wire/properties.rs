@@ -261,8 +261,8 @@ fn mend(bytes: &mut [u8]) {
     };
     let (offset, message) = match headers.next_header {
         next_header::ICMPV6 => (icmpv6::CHECKSUM_OFFSET, rest),
-        _ => match super::mobility_header::cut(rest) {
-            Ok(header) => (super::mobility_header::CHECKSUM_OFFSET, header),
+        _ => match super::mobility_header::split(rest) {
+            Ok((header, _)) => (super::mobility_header::CHECKSUM_OFFSET, header),
             Err(_) => return,
         },
     };

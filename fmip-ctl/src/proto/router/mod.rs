@@ -193,7 +193,14 @@ impl AccessRouter {
             Message::FastBindingUpdate(message) => self.handle_fbu(&arrival, &message),
             Message::HandoverInitiate(message) => self.handle_hi(&arrival, &message),
             Message::HandoverAck(message) => self.handle_hack(&arrival, &message),
-            Message::PrRtAdv(_) | Message::FastBindingAck(_) => {
+            Message::PrRtAdv(_)
+            | Message::FastBindingAck(_)
+            | Message::FastNeighborAdvertisement(_)
+            | Message::RouterSolicitation(_)
+            | Message::RouterAdvertisement(_)
+            | Message::NeighborSolicitation(_)
+            | Message::BindingError(_)
+            | Message::ParameterProblem(_) => {
                 self.counters.count(Reason::Unexpected);
             }
         }

@@ -236,6 +236,7 @@ fn a_packet_to_a_closed_buffer_goes_straight_to_the_mobile_node() {
 
 /// RFC 4291 section 2.5.6: a router forwards nothing from a link-local address; and neighbor
 /// discovery is between the nodes of one link.
+// Rows: GEN-09
 #[test]
 fn what_belongs_to_a_link_is_left_to_the_kernel() {
     on_router(|bench, router| {

@@ -177,6 +177,7 @@ fn a_message_to_a_bound_node_goes_the_way_of_its_packets() {
     });
 }
 
+// Rows: GEN-09
 #[test]
 fn a_neighbor_advertisement_is_copied_and_passed() {
     on_bench(|bench| {
@@ -202,7 +203,7 @@ fn a_solicitation_to_all_routers_is_taken() {
     });
 }
 
-// Rows: GEN-01
+// Rows: GEN-01, GEN-09
 #[test]
 fn what_is_not_of_this_protocol_is_let_alone() {
     on_bench(|bench| {

@@ -83,3 +83,26 @@ fn an_fbu_that_was_refused_needs_no_other_to_end_it() {
     run_from_impend(&mut simulation);
     assert_eq!(simulation.count("mn: -> FBU"), 1);
 }
+
+/// A key that ended before its tunnel could not end the tunnel.
+// Rows: MOV-03
+#[test]
+fn a_tunnel_can_be_ended_as_long_as_it_stands() {
+    let mut simulation = Simulation::new();
+    simulation.impend();
+    simulation.run(SECOND * 29);
+    assert_eq!(simulation.par.handovers()[0].state, "forwarding");
+    simulation.come_up(AP1);
+    simulation.run(Duration::from_millis(150));
+    assert_eq!(simulation.count("par: remove-tunnel"), 1);
+    assert!(
+        simulation
+            .events(Node::Par)
+            .last()
+            .unwrap()
+            .contains(r#""reason":"ended""#),
+        "{:?}",
+        simulation.events(Node::Par)
+    );
+    assert_eq!(simulation.par.counters().unknown_key, 0);
+}

@@ -117,7 +117,7 @@ fn an_fbu_without_a_home_address_or_its_flags_changes_nothing() {
     }
 }
 
-// Rows: FBU-13, SEC-08
+// Rows: FBU-13, SEC-08, HKY-05
 #[test]
 fn one_mobile_nodes_key_does_not_move_anothers_address() {
     let victim: Ipv6Addr = "2001:db8:1::77".parse().unwrap();

@@ -72,6 +72,35 @@ fn an_address_that_the_nar_gives_replaces_the_proposal() {
     }
 }
 
+/// Each mobile node has a prefix of its own at the NAR: what is advertised is what they have in common.
+// Rows: PRA-24
+#[test]
+fn an_address_of_a_prefix_per_mobile_node_comes_back_in_the_fback() {
+    let aggregate = "2001:db8:2::/48".parse().unwrap();
+    let mut par = router_config(false);
+    par.peers[0].prefix = aggregate;
+    let mut simulation = Simulation::with(mobile_node_config(), par, router_config(true));
+    simulation.lose(Node::Par, "HI", ALWAYS);
+    simulation.impend();
+    simulation.run(Duration::from_millis(10));
+    let (_, packet) = simulation.messages(Node::Par, "PrRtAdv").next().unwrap();
+    let Message::PrRtAdv(advertisement) = packet.message else {
+        panic!("it is a PrRtAdv");
+    };
+    let router = advertisement.tuples[0].router.expect("it is known");
+    assert_eq!(router.prefix, aggregate);
+
+    let given: Ipv6Addr = "2001:db8:2:77::1".parse().unwrap();
+    let answer = hack(NAR, 101, HackCode::NcoaAssigned, Some(given));
+    simulation.inject(Node::Par, CORE, answer);
+    simulation.run(Duration::from_millis(50));
+    let (_, fback) = &fbacks(&simulation)[0];
+    assert_eq!(fback.alternate_coa, Some(given));
+    simulation.run(SECOND);
+    let (_, una) = simulation.messages(Node::Mn, "NA").next().unwrap();
+    assert_eq!(una.source, given);
+}
+
 #[test]
 fn an_address_that_is_not_the_nars_to_give_is_not_tunnelled_to() {
     let mut simulation = Simulation::new();

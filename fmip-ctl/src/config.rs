@@ -9,6 +9,7 @@
 //! of a `key` is the exception: it is shown nowhere, neither in errors nor by `Debug`.
 
 mod file;
+mod told;
 
 use std::{
     fmt,
@@ -24,6 +25,8 @@ use crate::{
 
 /// Where the control socket is if the file does not say.
 pub const DEFAULT_CONTROL_SOCKET: &str = "/run/fmip/control.sock";
+/// Where an access router keeps what must survive a restart if the file does not say.
+pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/fmip";
 
 /// The shortest handover key, in octets. HMAC-SHA1 gains nothing from less than its output's 20,
 /// but RFC 5269 section 4 hands out 16.
@@ -71,8 +74,10 @@ impl Role {
 pub struct AccessRouter {
     /// Interfaces towards the other routers; at least one.
     pub core_interfaces: Vec<String>,
-    /// The most handovers at a time, both roles together; what comes above is refused.
-    pub max_handovers: usize,
+    /// Where the sequence numbers of its mobile nodes are kept (AMB-21).
+    pub state_directory: PathBuf,
+    /// What others can make it remember and do.
+    pub limits: proto::Limits,
     /// The links that mobile nodes are on; at least one.
     pub access: Vec<Access>,
     /// The routers that mobile nodes are exchanged with.
@@ -92,6 +97,16 @@ pub struct Access {
     pub prefix: Prefix,
     /// The access points that bridge to this link.
     pub access_points: Vec<MacAddr>,
+    /// Where mobile nodes that come have their address from.
+    pub addressing: proto::Addressing,
+    /// What happens to the packets of a mobile node that leaves without a word.
+    pub departure: proto::Departure,
+    /// How long the link is asked whether somebody has an address; `None`: not at all.
+    pub duplicate_probe: Option<Duration>,
+    /// What a mobile node is told that comes with an address which it cannot have.
+    pub on_invalid_ncoa: proto::OnInvalidNcoa,
+    /// The only mobile nodes that are taken; all, if there are none.
+    pub known_link_addresses: Vec<MacAddr>,
 }
 
 /// An `[[access-router.neighbor]]`: one access link of another router.
@@ -105,6 +120,12 @@ pub struct Neighbor {
     pub prefix: Prefix,
     /// The access points that bridge to that link.
     pub access_points: Vec<MacAddr>,
+    /// All addresses that the router writes and tunnels from, besides `address` (AMB-20).
+    pub other_addresses: Vec<Ipv6Addr>,
+    /// Where mobile nodes have their address from there.
+    pub addressing: proto::PeerAddressing,
+    /// Whether it knows fast handovers at all.
+    pub fast_handover: bool,
 }
 
 /// An `[[access-router.mobile-node]]`: what authenticates the FBUs for one address.
@@ -136,6 +157,23 @@ pub struct MobileNode {
     pub key: Key,
     /// How long a binding the node asks for, in whole seconds.
     pub lifetime: Duration,
+    /// How it says that it has arrived.
+    pub announcement: proto::Announcement,
+    /// The other routers that the node may be handed over from.
+    pub routers: Vec<RouterKey>,
+}
+
+/// A `[[mobile-node.router]]`: what authenticates the node's FBUs to another router than the first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouterKey {
+    /// The router's global address on the link that the node is handed over from.
+    pub address: Ipv6Addr,
+    /// The prefix of that link.
+    pub prefix: Prefix,
+    /// The security parameter index that goes with the key; never 0.
+    pub spi: u32,
+    /// The key that the node shares with that router.
+    pub key: Key,
 }
 
 /// The section `[buffer]`: how packets are held while a mobile node is between two links.
@@ -307,165 +345,6 @@ impl Config {
             Role::MobileNode(node) => vec![&node.interface],
         }
     }
-
-    /// What the protocol core of an access router is told; `router` is this configuration's role.
-    ///
-    /// # Errors
-    /// [`ConfigError::Interface`] if an access interface is not among `interfaces`, is down, or
-    /// does not have the addresses it should.
-    pub fn router_config(
-        &self,
-        router: &AccessRouter,
-        interfaces: &[Interface],
-    ) -> Result<proto::RouterConfig, ConfigError> {
-        let access = router
-            .access
-            .iter()
-            .map(|access| {
-                const KEY: &str = "access-router.access.address";
-                let interface = usable_interface(
-                    interfaces,
-                    "access-router.access.interface",
-                    &access.interface,
-                )?;
-                has_address(interface, KEY, access.address)?;
-                let link_local = interface.link_local.ok_or_else(|| ConfigError::Interface {
-                    key: "access-router.access.interface",
-                    message: format!(
-                        "{} has no link-local address, and router advertisements need one: set \
-                         net.ipv6.conf.{}.disable_ipv6 to 0",
-                        interface.name, interface.name
-                    ),
-                })?;
-                Ok(proto::AccessLink {
-                    interface: interface.index,
-                    address: access.address,
-                    link_local,
-                    lla: interface.link_address,
-                    prefix: access.prefix,
-                    access_points: access.access_points.clone(),
-                    mtu: interface.mtu as usize,
-                    addressing: proto::Addressing::Stateless,
-                    departure: proto::Departure::Ignore,
-                    duplicate_probe: None,
-                    on_invalid_ncoa: proto::OnInvalidNcoa::Silent,
-                    known_link_addresses: Vec::new(),
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        for name in &router.core_interfaces {
-            usable_interface(interfaces, "access-router.core-interfaces", name)?;
-        }
-        Ok(proto::RouterConfig {
-            timers: self.timers.clone(),
-            access,
-            peers: router
-                .neighbors
-                .iter()
-                .map(|neighbor| proto::Peer {
-                    address: neighbor.address,
-                    lla: neighbor.link_address,
-                    prefix: neighbor.prefix,
-                    access_points: neighbor.access_points.clone(),
-                    other_addresses: Vec::new(),
-                    addressing: proto::PeerAddressing::Stateless,
-                    fast_handover: true,
-                })
-                .collect(),
-            mobile_nodes: router
-                .mobile_nodes
-                .iter()
-                .map(|node| proto::HandoverKey {
-                    pcoa: node.pcoa,
-                    spi: node.spi,
-                    key: node.key.as_bytes().to_vec(),
-                })
-                .collect(),
-            buffering: self.buffer.enabled,
-            limits: proto::Limits {
-                max_handovers: router.max_handovers,
-                ..proto::Limits::default()
-            },
-        })
-    }
-
-    /// What the protocol core of a mobile node is told; `node` is this configuration's role.
-    ///
-    /// # Errors
-    /// [`ConfigError::Interface`] if its interface is not among `interfaces`, is down, or does not
-    /// have the address it should.
-    pub fn mobile_node_config(
-        &self,
-        node: &MobileNode,
-        interfaces: &[Interface],
-    ) -> Result<proto::MobileNodeConfig, ConfigError> {
-        let interface = usable_interface(interfaces, "mobile-node.interface", &node.interface)?;
-        has_address(interface, "mobile-node.pcoa", node.pcoa)?;
-        Ok(proto::MobileNodeConfig {
-            timers: self.timers.clone(),
-            interface: interface.index,
-            lla: interface.link_address,
-            pcoa: node.pcoa,
-            par: node.access_router,
-            current_access_point: node.access_point,
-            routers: vec![proto::RouterKey {
-                router: node.access_router,
-                prefix: None,
-                spi: node.spi,
-                key: node.key.as_bytes().to_vec(),
-            }],
-            lifetime: node.lifetime,
-            announcement: proto::Announcement::Una,
-        })
-    }
-}
-
-fn usable_interface<'a>(
-    interfaces: &'a [Interface],
-    key: &'static str,
-    name: &str,
-) -> Result<&'a Interface, ConfigError> {
-    let interface = interfaces
-        .iter()
-        .find(|interface| interface.name == name)
-        .ok_or_else(|| ConfigError::Interface {
-            key,
-            message: format!("there is no interface {name}"),
-        })?;
-    if !interface.up {
-        return Err(ConfigError::Interface {
-            key,
-            message: format!("{name} is down: `ip link set {name} up`"),
-        });
-    }
-    Ok(interface)
-}
-
-fn has_address(
-    interface: &Interface,
-    key: &'static str,
-    address: Ipv6Addr,
-) -> Result<(), ConfigError> {
-    if interface.addresses.iter().any(|(own, _)| *own == address) {
-        return Ok(());
-    }
-    let own: Vec<String> = interface
-        .addresses
-        .iter()
-        .map(|(address, length)| format!("{address}/{length}"))
-        .collect();
-    Err(ConfigError::Interface {
-        key,
-        message: format!(
-            "{address} is not an address of {} (it has {}): correct the file or add the address",
-            interface.name,
-            if own.is_empty() {
-                "no global address".to_owned()
-            } else {
-                own.join(", ")
-            },
-        ),
-    })
 }
 
 #[cfg(test)]

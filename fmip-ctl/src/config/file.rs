@@ -4,37 +4,45 @@
 //! Values that have a syntax of their own stay text in the `Raw` types and are parsed in `check`,
 //! so that all of them are refused in the same words.
 
+mod fault;
+mod value;
+
 use std::{
-    collections::BTreeMap,
-    fmt,
     net::Ipv6Addr,
-    ops::{Range, RangeInclusive},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
 use serde::Deserialize;
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::{Spanned, de::DeTable};
 
+use self::{
+    fault::{Fault, Unique, bad},
+    value::{
+        check_directory, check_global_address, check_interface_name, check_key, check_link_address,
+        check_pool, check_prefix, check_socket_path, check_spi, choice, integer, milliseconds,
+    },
+};
 use super::{
-    Access, AccessRouter, Buffer, Config, ConfigError, DEFAULT_CONTROL_SOCKET, Drain, Key,
-    MAX_KEY_OCTETS, MAX_POOL_PACKETS, MIN_KEY_OCTETS, MobileNode, MobileNodeKey, Neighbor, Role,
+    Access, AccessRouter, Buffer, Config, ConfigError, DEFAULT_CONTROL_SOCKET,
+    DEFAULT_STATE_DIRECTORY, Drain, MAX_POOL_PACKETS, MobileNode, MobileNodeKey, Neighbor, Role,
+    RouterKey,
 };
 use crate::{
     proto,
     wire::{MacAddr, Prefix},
 };
 
-/// The longest path of a Unix socket (`sun_path` without its terminating zero).
-const MAX_SOCKET_PATH: usize = 107;
-/// The longest name of an interface (`IFNAMSIZ` without its terminating zero).
-const MAX_INTERFACE_NAME: usize = 15;
-/// Interface identifiers are 64 bits long (RFC 4291 section 2.5.1), so a prefix has 64 at most.
-const MAX_PREFIX_LENGTH: u8 = 64;
+/// How long a link is asked at most whether somebody has an address: nobody waits longer for an
+/// acknowledgement.
+const MAX_DUPLICATE_PROBE_MS: u64 = 10_000;
+/// How far back packets are copied if the file does not say: what is under way to a node while its
+/// departure gets known.
+const DEFAULT_COPY_WINDOW: Duration = Duration::from_millis(200);
+/// How long packets of a node that left without a word are held if the file does not say: it must
+/// find another link and write from there.
+const DEFAULT_DEPARTURE_HOLD: Duration = Duration::from_secs(5);
 
 /// As [`Config::parse`].
 pub(super) fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
@@ -63,7 +71,11 @@ struct RawFile {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawAccessRouter {
     core_interfaces: Spanned<Vec<Spanned<String>>>,
+    state_directory: Option<Spanned<String>>,
     max_handovers: Option<Spanned<i64>>,
+    max_per_peer: Option<Spanned<i64>>,
+    max_per_link: Option<Spanned<i64>>,
+    signalling_per_source: Option<Spanned<i64>>,
     access: Option<Spanned<Vec<RawAccess>>>,
     #[serde(default)]
     neighbor: Vec<RawNeighbor>,
@@ -78,6 +90,15 @@ struct RawAccess {
     address: Spanned<String>,
     prefix: Spanned<String>,
     access_points: Spanned<Vec<Spanned<String>>>,
+    addressing: Option<Spanned<String>>,
+    pool: Option<Spanned<String>>,
+    departure: Option<Spanned<String>>,
+    departure_hold_ms: Option<Spanned<i64>>,
+    copy_window_ms: Option<Spanned<i64>>,
+    duplicate_probe_ms: Option<Spanned<i64>>,
+    on_invalid_ncoa: Option<Spanned<String>>,
+    #[serde(default)]
+    known_link_addresses: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -87,6 +108,10 @@ struct RawNeighbor {
     link_address: Spanned<String>,
     prefix: Spanned<String>,
     access_points: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    other_addresses: Vec<Spanned<String>>,
+    addressing: Option<Spanned<String>>,
+    fast_handover: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -107,6 +132,18 @@ struct RawMobileNode {
     spi: Spanned<i64>,
     key: Spanned<String>,
     lifetime_s: Option<Spanned<i64>>,
+    announcement: Option<Spanned<String>>,
+    #[serde(default)]
+    router: Vec<RawRouterKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawRouterKey {
+    address: Spanned<String>,
+    prefix: Spanned<String>,
+    spi: Spanned<i64>,
+    key: Spanned<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -135,126 +172,6 @@ struct RawTimers {
     max_binding_lifetime_s: Option<Spanned<i64>>,
 }
 
-/// What is wrong, and where in the text.
-#[derive(Debug)]
-struct Fault {
-    span: Range<usize>,
-    message: String,
-}
-
-impl Fault {
-    fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self {
-            span,
-            message: message.into(),
-        }
-    }
-
-    fn from_toml(error: toml::de::Error) -> Self {
-        // Its Display shows the line with the error, and that line may hold a key.
-        Self::new(error.span().unwrap_or(0..0), error.message())
-    }
-
-    /// Adds file, line and key.
-    fn locate(self, file: &Path, text: &str, table: Option<&DeTable<'_>>) -> ConfigError {
-        let key = table.map_or_else(String::new, |table| key_at(table, &self.span));
-        let message = if key == "key" || key.ends_with(".key") {
-            // serde repeats the value it did not expect.
-            if self.message.starts_with("invalid type") {
-                "must be a string of hexadecimal digits in quotation marks".to_owned()
-            } else {
-                self.message
-            }
-        } else {
-            self.message
-        };
-        ConfigError::Invalid {
-            file: file.to_owned(),
-            line: 1 + text
-                .bytes()
-                .take(self.span.start)
-                .filter(|byte| *byte == b'\n')
-                .count(),
-            key,
-            message,
-        }
-    }
-}
-
-/// The dotted path of the innermost key or value that `span` lies in. Elements of arrays are not
-/// numbered: the line tells them apart.
-fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> String {
-    fn visit(
-        value: &DeValue<'_>,
-        path: &str,
-        span: &Range<usize>,
-        best: &mut Option<(usize, String)>,
-    ) {
-        match value {
-            DeValue::Table(table) => {
-                for (key, value) in table {
-                    let path = if path.is_empty() {
-                        key.get_ref().to_string()
-                    } else {
-                        format!("{path}.{}", key.get_ref())
-                    };
-                    offer(key.span(), &path, span, best);
-                    offer(value.span(), &path, span, best);
-                    visit(value.get_ref(), &path, span, best);
-                }
-            }
-            DeValue::Array(array) => {
-                for value in array.iter() {
-                    offer(value.span(), path, span, best);
-                    visit(value.get_ref(), path, span, best);
-                }
-            }
-            _ => {}
-        }
-    }
-    fn offer(
-        candidate: Range<usize>,
-        path: &str,
-        span: &Range<usize>,
-        best: &mut Option<(usize, String)>,
-    ) {
-        if candidate.start <= span.start
-            && span.end <= candidate.end
-            && best
-                .as_ref()
-                .is_none_or(|(length, _)| candidate.len() <= *length)
-        {
-            *best = Some((candidate.len(), path.to_owned()));
-        }
-    }
-    let mut best = None;
-    visit(&DeValue::Table(table.clone()), "", span, &mut best);
-    best.map(|(_, path)| path).unwrap_or_default()
-}
-
-/// A value that must not occur twice, and where it first stood.
-#[derive(Default)]
-struct Unique(BTreeMap<String, usize>);
-
-impl Unique {
-    fn insert(
-        &mut self,
-        text: &str,
-        span: Range<usize>,
-        value: impl fmt::Display,
-        what: &str,
-    ) -> Result<(), Fault> {
-        let line = 1 + text[..span.start].matches('\n').count();
-        match self.0.insert(value.to_string(), line) {
-            None => Ok(()),
-            Some(first) => Err(Fault::new(
-                span,
-                format!("{value} is {what} on line {first} already: remove one of the two"),
-            )),
-        }
-    }
-}
-
 impl RawFile {
     fn check(self, text: &str) -> Result<Config, Fault> {
         let timers = self.timers.check()?;
@@ -272,7 +189,7 @@ impl RawFile {
                 Role::AccessRouter(router.into_inner().check(text)?)
             }
             ("mobile-node", None, Some(node)) => {
-                Role::MobileNode(node.into_inner().check(&timers)?)
+                Role::MobileNode(node.into_inner().check(text, &timers)?)
             }
             ("access-router", None, _) => {
                 return Err(Fault::new(
@@ -388,6 +305,15 @@ impl RawAccessRouter {
                 address,
                 prefix,
                 access_points,
+                addressing: raw.addressing(address, prefix)?,
+                departure: raw.departure()?,
+                duplicate_probe: raw.duplicate_probe()?,
+                on_invalid_ncoa: raw.on_invalid_ncoa()?,
+                known_link_addresses: raw
+                    .known_link_addresses
+                    .iter()
+                    .map(check_link_address)
+                    .collect::<Result<_, _>>()?,
             });
         }
         if access.is_empty() {
@@ -408,6 +334,17 @@ impl RawAccessRouter {
                 link_address,
                 prefix,
                 access_points,
+                other_addresses: raw.other_addresses(&access)?,
+                addressing: choice(
+                    &raw.addressing,
+                    "addressing",
+                    &[
+                        ("stateless", proto::PeerAddressing::Stateless),
+                        ("assigned", proto::PeerAddressing::Assigned),
+                        ("dhcp", proto::PeerAddressing::Dhcp),
+                    ],
+                )?,
+                fast_handover: raw.fast_handover.unwrap_or(true),
             });
         }
 
@@ -432,9 +369,30 @@ impl RawAccessRouter {
             });
         }
 
+        let default = proto::Limits::default();
+        let max_handovers = integer(
+            self.max_handovers,
+            default.max_handovers as u64,
+            1..=1_000_000,
+        )?;
+        // A default that the file's own `max-handovers` does not leave room for is no error.
+        let part = |value| integer(value, max_handovers, 1..=max_handovers);
         Ok(AccessRouter {
             core_interfaces,
-            max_handovers: integer(self.max_handovers, 1_024, 1..=1_000_000)? as usize,
+            state_directory: match &self.state_directory {
+                Some(path) => check_directory(path)?,
+                None => PathBuf::from(DEFAULT_STATE_DIRECTORY),
+            },
+            limits: proto::Limits {
+                max_handovers: max_handovers as usize,
+                max_per_peer: part(self.max_per_peer)? as usize,
+                max_per_link: part(self.max_per_link)? as usize,
+                signalling_per_source: integer(
+                    self.signalling_per_source,
+                    default.signalling_per_source.into(),
+                    1..=1_000_000,
+                )? as u32,
+            },
             access,
             neighbors,
             mobile_nodes,
@@ -442,8 +400,122 @@ impl RawAccessRouter {
     }
 }
 
+impl RawAccess {
+    /// Where nodes that come have their address from; `address` and `prefix` are the link's.
+    fn addressing(&self, address: Ipv6Addr, prefix: Prefix) -> Result<proto::Addressing, Fault> {
+        #[derive(Clone, Copy)]
+        enum Word {
+            Stateless,
+            Assigned,
+            KeepPcoa,
+        }
+        let word = choice(
+            &self.addressing,
+            "addressing",
+            &[
+                ("stateless", Word::Stateless),
+                ("assigned", Word::Assigned),
+                ("keep-pcoa", Word::KeepPcoa),
+            ],
+        )?;
+        match (word, &self.pool) {
+            (Word::Assigned, Some(text)) => {
+                let pool = check_pool(text)?;
+                if pool.length() < prefix.length() || !prefix.contains(pool.address()) {
+                    return Err(bad(text, &format!("is not within the prefix {prefix}")));
+                }
+                if pool.contains(address) {
+                    return Err(bad(
+                        text,
+                        &format!("has this router's own address {address} among its addresses"),
+                    ));
+                }
+                Ok(proto::Addressing::Assigned { pool })
+            }
+            (Word::Assigned, None) => {
+                let span = self.addressing.as_ref().map_or(0..0, Spanned::span);
+                Err(Fault::new(
+                    span,
+                    format!("\"assigned\" needs a `pool`: a part of {prefix} to assign from"),
+                ))
+            }
+            (_, Some(pool)) => Err(bad(
+                pool,
+                "is for addressing = \"assigned\" alone: remove it, or set that",
+            )),
+            (Word::Stateless, None) => Ok(proto::Addressing::Stateless),
+            (Word::KeepPcoa, None) => Ok(proto::Addressing::KeepPcoa),
+        }
+    }
+
+    fn departure(&self) -> Result<proto::Departure, Fault> {
+        let window = milliseconds(self.copy_window_ms.clone(), DEFAULT_COPY_WINDOW, 1..=10_000)?;
+        let lifetime = milliseconds(
+            self.departure_hold_ms.clone(),
+            DEFAULT_DEPARTURE_HOLD,
+            1..=600_000,
+        )?;
+        choice(
+            &self.departure,
+            "departure policy",
+            &[
+                ("ignore", proto::Departure::Ignore),
+                ("hold", proto::Departure::Hold { lifetime }),
+                ("copy", proto::Departure::Copy { window, lifetime }),
+            ],
+        )
+    }
+
+    fn duplicate_probe(&self) -> Result<Option<Duration>, Fault> {
+        let probe = milliseconds(
+            self.duplicate_probe_ms.clone(),
+            Duration::ZERO,
+            0..=MAX_DUPLICATE_PROBE_MS,
+        )?;
+        Ok((!probe.is_zero()).then_some(probe))
+    }
+
+    fn on_invalid_ncoa(&self) -> Result<proto::OnInvalidNcoa, Fault> {
+        let chosen = choice(
+            &self.on_invalid_ncoa,
+            "such policy",
+            &[
+                ("silent", proto::OnInvalidNcoa::Silent),
+                ("configure", proto::OnInvalidNcoa::Configure),
+                ("assign", proto::OnInvalidNcoa::Assign),
+                ("use-router-address", proto::OnInvalidNcoa::UseRouterAddress),
+            ],
+        )?;
+        match &self.on_invalid_ncoa {
+            Some(word) if chosen == proto::OnInvalidNcoa::Assign && self.pool.is_none() => {
+                Err(bad(
+                    word,
+                    "needs addresses to assign: set addressing = \"assigned\" and a `pool`",
+                ))
+            }
+            _ => Ok(chosen),
+        }
+    }
+}
+
+impl RawNeighbor {
+    /// Those of our own links are no neighbor's.
+    fn other_addresses(&self, access: &[Access]) -> Result<Vec<Ipv6Addr>, Fault> {
+        self.other_addresses
+            .iter()
+            .map(|text| {
+                let address = check_global_address(text)?;
+                if access.iter().any(|access| access.address == address) {
+                    return Err(bad(text, "is this router's own address"));
+                }
+                Ok(address)
+            })
+            .collect()
+    }
+}
+
 impl RawMobileNode {
-    fn check(self, timers: &proto::Timers) -> Result<MobileNode, Fault> {
+    fn check(self, text: &str, timers: &proto::Timers) -> Result<MobileNode, Fault> {
         let access_router = check_global_address(&self.access_router)?;
         let pcoa = check_global_address(&self.pcoa)?;
         if pcoa == access_router {
@@ -451,6 +523,26 @@ impl RawMobileNode {
                 &self.pcoa,
                 "is the access router's address: give the node's own",
             ));
+        }
+        let mut keyed = Unique::default();
+        keyed.insert(text, self.access_router.span(), access_router, "named")?;
+        let mut routers = Vec::new();
+        for raw in &self.router {
+            let address = check_global_address(&raw.address)?;
+            keyed.insert(text, raw.address.span(), address, "named")?;
+            let prefix = check_prefix(&raw.prefix)?;
+            if !prefix.contains(address) {
+                return Err(bad(
+                    &raw.address,
+                    &format!("is not within the prefix {prefix}"),
+                ));
+            }
+            routers.push(RouterKey {
+                address,
+                prefix,
+                spi: check_spi(&raw.spi)?,
+                key: check_key(&raw.key)?,
+            });
         }
         Ok(MobileNode {
             interface: check_interface_name(&self.interface)?,
@@ -469,6 +561,15 @@ impl RawMobileNode {
                 timers.max_binding_lifetime.as_secs(),
                 1..=u16::MAX.into(),
             )?),
+            announcement: choice(
+                &self.announcement,
+                "announcement",
+                &[
+                    ("una", proto::Announcement::Una),
+                    ("fna", proto::Announcement::Fna),
+                ],
+            )?,
+            routers,
         })
     }
 }
@@ -502,13 +603,11 @@ impl RawBuffer {
                 ));
             }
         };
-        let drain = match &self.drain {
-            None => default.drain,
-            Some(policy) => [Drain::Paced, Drain::Burst]
-                .into_iter()
-                .find(|drain| drain.name() == policy.get_ref())
-                .ok_or_else(|| bad(policy, "is no drain policy: write \"paced\" or \"burst\""))?,
-        };
+        let drain = choice(
+            &self.drain,
+            "drain policy",
+            &[Drain::Paced, Drain::Burst].map(|drain| (drain.name(), drain)),
+        )?;
         Ok(Buffer {
             enabled: self.enabled.unwrap_or(default.enabled),
             packets: packets as u32,
@@ -563,171 +662,4 @@ impl RawTimers {
             )?),
         })
     }
-}
-
-/// `"value" what is wrong with it`.
-fn bad(value: &Spanned<String>, why: &str) -> Fault {
-    Fault::new(value.span(), format!("{:?} {why}", value.get_ref()))
-}
-
-fn integer(
-    value: Option<Spanned<i64>>,
-    default: u64,
-    range: RangeInclusive<u64>,
-) -> Result<u64, Fault> {
-    let Some(value) = value else {
-        return Ok(default);
-    };
-    u64::try_from(*value.get_ref())
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| {
-            Fault::new(
-                value.span(),
-                format!(
-                    "{} is out of range: {} to {}",
-                    value.get_ref(),
-                    range.start(),
-                    range.end()
-                ),
-            )
-        })
-}
-
-fn milliseconds(
-    value: Option<Spanned<i64>>,
-    default: Duration,
-    range: RangeInclusive<u64>,
-) -> Result<Duration, Fault> {
-    match value {
-        None => Ok(default),
-        value => integer(value, 0, range).map(Duration::from_millis),
-    }
-}
-
-fn check_socket_path(path: &Spanned<String>) -> Result<PathBuf, Fault> {
-    let checked = PathBuf::from(path.get_ref());
-    if !checked.is_absolute() || path.get_ref().ends_with('/') {
-        return Err(bad(path, "is no absolute path of a file"));
-    }
-    if path.get_ref().len() > MAX_SOCKET_PATH || path.get_ref().contains('\0') {
-        return Err(bad(
-            path,
-            &format!("is no path of a Unix socket: it has {MAX_SOCKET_PATH} octets at most"),
-        ));
-    }
-    Ok(checked)
-}
-
-fn check_interface_name(name: &Spanned<String>) -> Result<String, Fault> {
-    let text = name.get_ref();
-    let valid = (1..=MAX_INTERFACE_NAME).contains(&text.len())
-        && text != "."
-        && text != ".."
-        && !text
-            .bytes()
-            .any(|byte| byte.is_ascii_whitespace() || byte == b'/' || byte == 0);
-    if !valid {
-        return Err(bad(
-            name,
-            &format!(
-                "is no interface name: 1 to {MAX_INTERFACE_NAME} octets without blank or slash"
-            ),
-        ));
-    }
-    Ok(text.clone())
-}
-
-fn check_global_address(address: &Spanned<String>) -> Result<Ipv6Addr, Fault> {
-    let checked = Ipv6Addr::from_str(address.get_ref()).map_err(|_| {
-        bad(
-            address,
-            "is no IPv6 address: write it like \"2001:db8:1::1\", without a prefix length",
-        )
-    })?;
-    if checked.is_unspecified()
-        || checked.is_loopback()
-        || checked.is_multicast()
-        || checked.is_unicast_link_local()
-        || checked.to_ipv4_mapped().is_some()
-    {
-        return Err(bad(
-            address,
-            "is no global unicast address, which other routers could reach",
-        ));
-    }
-    Ok(checked)
-}
-
-fn check_prefix(prefix: &Spanned<String>) -> Result<Prefix, Fault> {
-    let checked = Prefix::from_str(prefix.get_ref())
-        .map_err(|_| bad(prefix, "is no prefix: write it like \"2001:db8:1::/64\""))?;
-    if !(1..=MAX_PREFIX_LENGTH).contains(&checked.length()) {
-        return Err(bad(
-            prefix,
-            "has a length out of range: 1 to 64, because interface identifiers are 64 bits long",
-        ));
-    }
-    Ok(checked)
-}
-
-fn check_link_address(address: &Spanned<String>) -> Result<MacAddr, Fault> {
-    let checked = MacAddr::from_str(address.get_ref()).map_err(|_| {
-        bad(
-            address,
-            "is no link-layer address: write six octets like \"02:00:00:00:0a:01\"",
-        )
-    })?;
-    if checked.0[0] & 1 != 0 || checked.0 == [0; 6] {
-        return Err(bad(address, "is no unicast link-layer address"));
-    }
-    Ok(checked)
-}
-
-fn check_spi(spi: &Spanned<i64>) -> Result<u32, Fault> {
-    u32::try_from(*spi.get_ref())
-        .ok()
-        .filter(|spi| *spi != 0)
-        .ok_or_else(|| {
-            Fault::new(
-                spi.span(),
-                format!(
-                    "{} is out of range: 1 to {} (0 stands for keys made by SEND)",
-                    spi.get_ref(),
-                    u32::MAX
-                ),
-            )
-        })
-}
-
-/// Never repeats the key.
-fn check_key(key: &Spanned<String>) -> Result<Key, Fault> {
-    let digits = key.get_ref().as_bytes();
-    let octets: Option<Vec<u8>> = digits
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16);
-                Some((digit(high)? << 4 | digit(low)?) as u8)
-            }
-            _ => None,
-        })
-        .collect();
-    let octets = octets.ok_or_else(|| {
-        Fault::new(
-            key.span(),
-            "is not an even number of hexadecimal digits: make one with `openssl rand -hex 20`",
-        )
-    })?;
-    if !(MIN_KEY_OCTETS..=MAX_KEY_OCTETS).contains(&octets.len()) {
-        return Err(Fault::new(
-            key.span(),
-            format!(
-                "has {} octets, out of range: {MIN_KEY_OCTETS} to {MAX_KEY_OCTETS}; make one with \
-                 `openssl rand -hex 20`",
-                octets.len()
-            ),
-        ));
-    }
-    Ok(Key(octets))
 }

@@ -30,3 +30,53 @@ impl Leniency {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{HandoverAck, HandoverInitiate};
+    use super::*;
+
+    const LENIENT: Leniency = Leniency {
+        address_option_17: true,
+    };
+
+    fn address(kind: u8, code: u8) -> Vec<u8> {
+        [&[kind, 18, code, 128][..], &[9; 16]].concat()
+    }
+
+    // Rows: AMB-01
+    #[test]
+    fn option_17_is_an_address_where_it_is_allowed_to_be() {
+        let bytes = [&[0, 1, 0, 0][..], &address(17, 1), &address(17, 2)].concat();
+        let meant = [&[0, 1, 0, 0][..], &address(34, 1), &address(34, 2)].concat();
+        assert_eq!(
+            HandoverInitiate::decode_with(&mut &bytes[..], LENIENT),
+            HandoverInitiate::decode(&mut &meant[..])
+        );
+        assert_eq!(
+            HandoverAck::decode_with(&mut &bytes[..], LENIENT).map(|hack| hack.ncoa),
+            HandoverAck::decode(&mut &meant[..]).map(|hack| hack.ncoa),
+        );
+        let strict = HandoverAck::decode(&mut &bytes[..]).unwrap();
+        assert_eq!((strict.ncoa, strict.unknown.len()), (None, 2));
+    }
+
+    // Rows: AMB-01
+    #[test]
+    fn option_17_of_another_length_or_code_stays_dns_update() {
+        let short = [17, 4, 2, 128, 0, 0];
+        for option in [address(17, 0), address(17, 5), short.to_vec(), vec![17, 0]] {
+            let bytes = [&[0, 1, 0, 2][..], &option].concat();
+            let hack = HandoverAck::decode_with(&mut &bytes[..], LENIENT).unwrap();
+            assert_eq!(hack.ncoa, None);
+            assert_eq!(hack.unknown[0].kind, 17);
+        }
+    }
+
+    #[test]
+    fn address_in_both_types_is_there_twice() {
+        let bytes = [&[0, 1, 0, 2][..], &address(17, 2), &address(34, 2)].concat();
+        assert!(HandoverAck::decode_with(&mut &bytes[..], LENIENT).is_err());
+        assert!(HandoverAck::decode(&mut &bytes[..]).is_ok());
+    }
+}

@@ -3,6 +3,8 @@
 
 use super::*;
 
+mod companions;
+
 /// Lines of hexadecimal octets, each with what it is.
 type Lines = &'static [(&'static str, &'static str)];
 

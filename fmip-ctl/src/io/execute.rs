@@ -92,24 +92,20 @@ impl Executor {
             } => {
                 let hop = self.next_hop(interface, link_address)?;
                 self.refuse_own(address)?;
-                // HI-12. UNA-11 would keep the mobile node from its packets later.
-                if let Some(owner) = self.netlink.neighbor(interface, address).await?
-                    && owner != link_address
-                {
-                    let name = self.interface(interface)?.name.clone();
-                    return Err(InUse(format!(
-                        "{address} is that of {owner} on {name}, not of {link_address}"
-                    ))
-                    .into());
-                }
+                self.refuse_others(interface, address, link_address).await?;
                 self.maps.hold(address, hop, expires.as_nanos())
             }
             Command::ReleaseBuffer { address, expires } => {
                 self.release(address, expires.as_nanos())
             }
             Command::RemoveBuffer { address } => self.unbind(address),
-            Command::AddProxyNd { interface, address } => {
+            Command::AddProxyNd {
+                interface,
+                address,
+                link_address,
+            } => {
                 self.refuse_own(address)?;
+                self.refuse_others(interface, address, link_address).await?;
                 Ok(self.netlink.add_proxy_nd(interface, address).await?)
             }
             Command::RemoveProxyNd { interface, address } => {
@@ -119,10 +115,15 @@ impl Executor {
                 interface,
                 address,
                 link_address,
-            } => Ok(self
-                .netlink
-                .add_stale_neighbor(interface, address, link_address)
-                .await?),
+                state,
+            } => {
+                self.refuse_own(address)?;
+                self.refuse_others(interface, address, link_address).await?;
+                let netlink = &mut self.netlink;
+                Ok(netlink
+                    .add_neighbor(interface, address, link_address, state)
+                    .await?)
+            }
             Command::HoldUplink {
                 pcoa,
                 interface,
@@ -208,6 +209,26 @@ impl Executor {
                 Err(InUse(format!("{address} is this router's own, on {name}")).into())
             }
             None => Ok(()),
+        }
+    }
+
+    /// HI-12, UNA-11: an entry with another link-layer address would keep the mobile node from its
+    /// packets.
+    async fn refuse_others(
+        &mut self,
+        interface: InterfaceIndex,
+        address: Ipv6Addr,
+        link_address: MacAddr,
+    ) -> Result<()> {
+        match self.netlink.neighbor(interface, address).await? {
+            Some(owner) if owner != link_address => {
+                let name = &self.interface(interface)?.name;
+                Err(InUse(format!(
+                    "{address} is that of {owner} on {name}, not of {link_address}"
+                ))
+                .into())
+            }
+            _ => Ok(()),
         }
     }
 

@@ -35,7 +35,7 @@ use rustix::io::Errno;
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-use crate::{config::Interface, wire::MacAddr};
+use crate::{config::Interface, proto::NeighborState, wire::MacAddr};
 
 /// Whose routes, addresses, neighbor and proxy entries ours are (`rtm_protocol`, `IFA_PROTO`,
 /// `NDA_PROTOCOL`): a number that `/etc/iproute2/rt_protos` leaves free, from that of the RFC.
@@ -323,30 +323,29 @@ impl Netlink {
         Ok(entry.and_then(neighbor_link_address))
     }
 
-    /// Makes a neighbor entry in state STALE, or turns one into that (UNA-06): used at once, and
-    /// verified soon after.
+    /// Makes a neighbor entry, or turns the one that is there into this. STALE (UNA-06) is used at
+    /// once and verified soon after, REACHABLE (LEG-02) is verified when it has aged.
     ///
     /// # Errors
-    /// The address has an entry with another link-layer address, which stays (UNA-11); the kernel
-    /// refuses.
-    pub async fn add_stale_neighbor(
+    /// The kernel refuses.
+    pub async fn add_neighbor(
         &mut self,
         interface: u32,
         address: Ipv6Addr,
         link_address: MacAddr,
+        state: NeighborState,
     ) -> Result<()> {
         let action =
             format!("cannot make {link_address} the neighbor {address} on interface {interface}");
-        if let Some(owner) = self.neighbor(interface, address).await?
-            && owner != link_address
-        {
-            bail!("{action}: it is {owner}");
-        }
+        let state = match state {
+            NeighborState::Stale => NeighbourState::Stale,
+            NeighborState::Reachable => NeighbourState::Reachable,
+        };
         self.handle
             .neighbours()
             .add(interface, IpAddr::V6(address))
             .link_layer_address(&link_address.0)
-            .state(NeighbourState::Stale)
+            .state(state)
             .replace()
             .execute()
             .await

@@ -51,7 +51,7 @@ pub enum Input {
 /// Why a command was not carried out, with words for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandError {
-    /// The address of a `StartBuffering` or `AddProxyNd` is another node's.
+    /// The address of a `StartBuffering`, `AddProxyNd` or `AddNeighbor` is another node's.
     InUse(String),
     /// Anything else.
     Other(String),

@@ -41,7 +41,7 @@ pub use event::{Event, Failure, HandoverStatus, Removal, Role};
 pub use input::{Admin, CommandError, Input, LinkEvent, StationEvent};
 pub use instant::Instant;
 pub use mobile_node::MobileNode;
-pub use output::{Command, Output, Transmit, Tunnel};
+pub use output::{Command, NeighborState, Output, Transmit, Tunnel};
 pub use reason::{Counters, Reason};
 pub use router::AccessRouter;
 pub use settings::{

@@ -5,7 +5,8 @@ use std::net::Ipv6Addr;
 use crate::wire::{HackCode, HandoverAck, MacAddr, Message, Packet};
 
 use super::{
-    Command, CommandError, Event, HandoverStatus, Instant, InterfaceIndex, Reason, Role,
+    Command, CommandError, Event, HandoverStatus, Instant, InterfaceIndex, NeighborState, Reason,
+    Role,
     router::{Context, HandoverId},
 };
 
@@ -216,6 +217,7 @@ impl Handover {
             let command = Command::AddProxyNd {
                 interface,
                 address: ncoa,
+                link_address: lla,
             };
             context.command(self.id(), command);
             self.proxy = true;
@@ -244,6 +246,7 @@ impl Handover {
             interface,
             address: ncoa,
             link_address: lla,
+            state: NeighborState::Stale,
         };
         context.command(id, neighbor);
         let timers = &context.config.timers;

@@ -43,6 +43,15 @@ pub struct Tunnel {
     pub remote: Ipv6Addr,
 }
 
+/// What a neighbor entry says about reachability (RFC 4861 section 7.3.2).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum NeighborState {
+    /// The entry is used, and checked at the first packet: after a UNA (UNA-06).
+    Stale,
+    /// The neighbor was heard just now: after an FNA (LEG-02).
+    Reachable,
+}
+
 /// A change to the data path or to the kernel.
 ///
 /// What is installed by one command is removed by exactly one other, even at
@@ -117,12 +126,15 @@ pub enum Command {
         /// That of `StartBuffering` or `StartCopying`.
         address: Ipv6Addr,
     },
-    /// NAR: answers neighbor solicitations for `address` in the mobile node's stead (HI-13).
+    /// NAR: answers neighbor solicitations for `address` in the mobile node's stead (HI-13), unless
+    /// it is another node's (HI-12).
     AddProxyNd {
         /// The access link.
         interface: InterfaceIndex,
         /// New care-of address.
         address: Ipv6Addr,
+        /// The mobile node's link-layer address: whose the address may be.
+        link_address: MacAddr,
     },
     /// NAR: undoes `AddProxyNd`.
     RemoveProxyNd {
@@ -131,15 +143,17 @@ pub enum Command {
         /// New care-of address.
         address: Ipv6Addr,
     },
-    /// NAR: makes a neighbor entry in state STALE (UNA-06), but not in place of one with another
-    /// link-layer address (UNA-11). It ages as any other: nothing undoes it.
+    /// NAR: makes a neighbor entry, but not in place of one with another link-layer address
+    /// (UNA-11): the address is another node's then. It ages as any other: nothing undoes it.
     AddNeighbor {
         /// The access link.
         interface: InterfaceIndex,
-        /// New care-of address.
+        /// New care-of address, or the previous one if the mobile node keeps it.
         address: Ipv6Addr,
         /// The mobile node's link-layer address.
         link_address: MacAddr,
+        /// The state of the entry.
+        state: NeighborState,
     },
     /// NAR: makes the kernel send packets for `address` to the access link (HI-16).
     AddHostRoute {

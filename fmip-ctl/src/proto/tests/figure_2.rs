@@ -33,6 +33,7 @@ fn the_commands_carry_the_addresses_links_and_lifetimes_of_the_handover() {
             Command::AddProxyNd {
                 interface: ACCESS,
                 address: NCOA,
+                link_address: MN_LLA,
             },
             Command::InstallTunnel {
                 pcoa: PCOA,
@@ -79,6 +80,7 @@ fn the_commands_carry_the_addresses_links_and_lifetimes_of_the_handover() {
                 interface: ACCESS,
                 address: NCOA,
                 link_address: MN_LLA,
+                state: NeighborState::Stale,
             },
             Command::ReleaseBuffer {
                 address: NCOA,

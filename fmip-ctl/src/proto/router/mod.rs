@@ -101,6 +101,19 @@ impl AccessRouter {
         }
     }
 
+    /// Takes another configuration. What is under way goes on as it began; sequence numbers of
+    /// mobile nodes that still have a key stay known.
+    pub fn reload(&mut self, _now: Instant, config: RouterConfig) {
+        self.neighborhood = Neighborhood::new(&config.access, &config.peers);
+        self.config = config;
+    }
+
+    /// Gives back what an earlier [`Command::StoreSequence`] kept (AMB-21): an FBU for `pcoa` must
+    /// have a newer number. Before the first input.
+    pub fn restore_sequence(&mut self, pcoa: Ipv6Addr, sequence: u16) {
+        self.fbu_sequences.insert(pcoa, sequence);
+    }
+
     /// Takes in what happened. Link events are for mobile nodes, and ignored.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {

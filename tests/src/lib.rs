@@ -35,6 +35,7 @@ pub mod handover;
 pub mod netns;
 pub mod process;
 pub mod report;
+pub mod simulation;
 pub mod stream;
 pub mod testing;
 pub mod topology;

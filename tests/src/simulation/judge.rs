@@ -1,0 +1,323 @@
+//! What must hold whatever happens, checked against what the mobile nodes really did.
+
+use std::{collections::VecDeque, net::Ipv6Addr, time::Duration};
+
+use fmip_ctl::{
+    proto::{Addressing, Command, Event, Instant},
+    wire::{Message, Packet},
+};
+
+use super::{
+    plan::{Leg, Manner, Plan, mobile_of_address, prefix, router_address, router_of_address},
+    world::NodeId,
+};
+
+/// An FBU can lead to a tunnel this long after it was sent: all retransmissions of the HI, and all
+/// delays.
+const FBU_LIFE: Duration = Duration::from_secs(10);
+/// The longest lifetime that a router grants.
+const MAX_LIFETIME: Duration = Duration::from_secs(60);
+/// What a failure is excused by: an exchange of one try and three retransmissions fails only if each
+/// lost a message.
+const EXCUSE: u32 = 4;
+/// By when a mobile node must know how its move went.
+const TOLD: Duration = Duration::from_secs(12);
+
+/// An FBU that a mobile node sent.
+#[derive(Copy, Clone, Debug)]
+struct Sent {
+    at: Instant,
+    pcoa: Ipv6Addr,
+    par: Ipv6Addr,
+    ncoa: Ipv6Addr,
+    lifetime: Duration,
+}
+
+/// One move.
+#[derive(Clone, Debug)]
+struct Move {
+    from: usize,
+    leg: Leg,
+    began: Instant,
+    arrived: Option<(Instant, usize)>,
+    accepted: bool,
+    failed: Option<String>,
+    losses: u32,
+    /// Whether it must succeed but for losses.
+    is_due: bool,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    current: Option<Move>,
+    /// When it was last at which router.
+    visits: Vec<(usize, Instant)>,
+}
+
+/// Knows what is right.
+#[derive(Debug)]
+pub struct Judge {
+    routers: usize,
+    /// Whether every router takes every mobile node in the plainest way.
+    plain: bool,
+    fair: bool,
+    accounts: Vec<Account>,
+    fbus: VecDeque<Sent>,
+    disturbed: Option<Instant>,
+    moves: u64,
+    fast: u64,
+    fallen_back: u64,
+}
+
+impl Judge {
+    /// Makes a judge of a world.
+    pub fn new(plan: &Plan) -> Self {
+        let plain = plan.routers.iter().all(|router| {
+            let config = &router.config;
+            config.access[0].addressing == Addressing::Stateless
+                && config.peers.iter().all(|peer| peer.fast_handover)
+        });
+        Self {
+            routers: plan.routers.len(),
+            plain,
+            fair: plan.is_fair(),
+            accounts: plan.mobiles.iter().map(|_| Account::default()).collect(),
+            fbus: VecDeque::new(),
+            disturbed: None,
+            moves: 0,
+            fast: 0,
+            fallen_back: 0,
+        }
+    }
+
+    /// Moves between routers, those with a tunnel, those that fell back.
+    pub fn totals(&self) -> (u64, u64, u64) {
+        (self.moves, self.fast, self.fallen_back)
+    }
+
+    /// Something happened that excuses failures around it.
+    pub fn disturbance(&mut self, now: Instant) {
+        self.disturbed = Some(now);
+    }
+
+    /// A mobile node sends, or a router.
+    pub fn sent(&mut self, now: Instant, from: NodeId, packet: &Packet) {
+        let (NodeId::Mobile(_), Message::FastBindingUpdate(fbu)) = (from, &packet.message) else {
+            if let (NodeId::Mobile(_), Message::FastNeighborAdvertisement(fna)) =
+                (from, &packet.message)
+                && let Some(inner) = fna.fbu.as_ref()
+                && let Ok(inner) = Packet::decode(inner)
+            {
+                self.sent(now, from, &inner);
+            }
+            return;
+        };
+        let Some(pcoa) = packet.home_address else {
+            return;
+        };
+        while self
+            .fbus
+            .front()
+            .is_some_and(|sent| sent.at + FBU_LIFE < now)
+        {
+            self.fbus.pop_front();
+        }
+        self.fbus.push_back(Sent {
+            at: now,
+            pcoa,
+            par: packet.destination,
+            ncoa: fbu.alternate_coa.unwrap_or(packet.source),
+            lifetime: Duration::from_secs(fbu.lifetime.into()),
+        });
+    }
+
+    /// A message was lost.
+    pub fn lost(&mut self, packet: &Packet) {
+        let address = match &packet.message {
+            Message::FastBindingUpdate(_) => packet.home_address,
+            Message::HandoverInitiate(hi) => hi.pcoa,
+            Message::FastBindingAck(_) | Message::PrRtAdv(_) => Some(packet.destination),
+            Message::RtSolPr(_) | Message::FastNeighborAdvertisement(_) => Some(packet.source),
+            Message::NeighborAdvertisement(na) => Some(na.target),
+            _ => None,
+        };
+        let whose = address.and_then(mobile_of_address);
+        for (index, account) in self.accounts.iter_mut().enumerate() {
+            if whose.is_none_or(|whose| whose == index)
+                && let Some(current) = &mut account.current
+            {
+                current.losses += 1;
+            }
+        }
+    }
+
+    /// A message did not reach a mobile node that had no link, or could not be sent by it.
+    pub fn no_link(&mut self, mobile: usize) {
+        if let Some(current) = &mut self.accounts[mobile].current {
+            current.losses += 1;
+        }
+    }
+
+    /// The next move begins; how did the last one go?
+    pub fn depart(
+        &mut self,
+        now: Instant,
+        mobile: usize,
+        from: usize,
+        leg: &Leg,
+    ) -> Option<String> {
+        let objection = self.close(now, mobile);
+        let last_visit = |router: usize| {
+            let visits = self.accounts[mobile].visits.iter().rev();
+            visits
+                .clone()
+                .find(|(at, _)| *at == router)
+                .map(|&(_, when)| when)
+        };
+        // While an old tunnel may lead away from there, the router may refuse (HI-12).
+        let is_clear = last_visit(leg.to).is_none_or(|when| when + MAX_LIFETIME < now);
+        let is_due = self.plain && leg.manner == Manner::Predicted && is_clear;
+        let account = &mut self.accounts[mobile];
+        account.visits.push((from, now));
+        account.current = Some(Move {
+            from,
+            leg: *leg,
+            began: now,
+            arrived: None,
+            accepted: false,
+            failed: None,
+            losses: 0,
+            is_due,
+        });
+        objection
+    }
+
+    /// A mobile node left its link.
+    pub fn left(&mut self, _mobile: usize) {}
+
+    /// A mobile node came up at a router.
+    pub fn arrived(&mut self, now: Instant, mobile: usize, router: usize) {
+        if let Some(current) = &mut self.accounts[mobile].current {
+            current.arrived = Some((now, router));
+        }
+    }
+
+    /// The move of a mobile node is over: it must know how it went.
+    pub fn close(&mut self, now: Instant, mobile: usize) -> Option<String> {
+        let current = self.accounts[mobile].current.take()?;
+        let (arrived, router) = current.arrived?;
+        if router == current.from {
+            return None;
+        }
+        self.moves += 1;
+        match (current.accepted, &current.failed) {
+            (true, None) => self.fast += 1,
+            (_, Some(_)) => self.fallen_back += 1,
+            (false, None) => {}
+        }
+        let told = current.accepted || current.failed.is_some();
+        if !told && arrived + TOLD < now {
+            return Some(format!(
+                "m{mobile} moved from r{} to r{router} ({:?}) and was told nothing",
+                current.from, current.leg.manner
+            ));
+        }
+        let failed = current.failed.as_ref()?;
+        let disturbed = self
+            .disturbed
+            .is_some_and(|at| at + FBU_LIFE > current.began);
+        if !current.is_due || disturbed {
+            return None;
+        }
+        (self.fair || current.losses < EXCUSE).then(|| {
+            format!(
+                "m{mobile}'s handover from r{} to r{router} failed ({failed}) with {} losses",
+                current.from, current.losses
+            )
+        })
+    }
+
+    /// A node tells people something.
+    pub fn event(&mut self, _now: Instant, node: NodeId, event: &Event) -> Option<String> {
+        let NodeId::Mobile(mobile) = node else {
+            return None;
+        };
+        let current = self.accounts[mobile].current.as_mut()?;
+        match event {
+            Event::FbackReceived { status } if *status < 128 => current.accepted = true,
+            Event::HandoverFailed { reason } => current.failed = Some(format!("{reason:?}")),
+            _ => {}
+        }
+        None
+    }
+
+    /// A node wants something changed.
+    pub fn command(&self, now: Instant, node: NodeId, command: &Command) -> Option<String> {
+        let NodeId::Router(router) = node else {
+            return None;
+        };
+        match *command {
+            Command::InstallTunnel {
+                pcoa,
+                ncoa,
+                local,
+                expires,
+            } => {
+                if local != router_address(router) {
+                    return Some(format!("a tunnel from {local}, which is not ours"));
+                }
+                self.tunnel(now, router, pcoa, ncoa, expires)
+            }
+            Command::StartBuffering {
+                address, tunnel, ..
+            } => {
+                let ours = prefix(router).contains(address);
+                let kept = tunnel.is_some() && router_of_address(address, self.routers).is_some();
+                (!ours && !kept).then(|| format!("holds packets for {address}, a stranger"))
+            }
+            Command::StartCopying { address, .. } => (!prefix(router).contains(address))
+                .then(|| format!("copies packets for {address}, a stranger")),
+            _ => None,
+        }
+    }
+
+    /// Only a mobile node's own FBU leads to a tunnel, as long as it asked for at most, and into the
+    /// link of the router that it chose.
+    fn tunnel(
+        &self,
+        now: Instant,
+        router: usize,
+        pcoa: Ipv6Addr,
+        ncoa: Ipv6Addr,
+        expires: Instant,
+    ) -> Option<String> {
+        let asked: Vec<&Sent> = self
+            .fbus
+            .iter()
+            .filter(|sent| {
+                sent.pcoa == pcoa
+                    && sent.par == router_address(router)
+                    && sent.at + FBU_LIFE >= now
+                    && !sent.lifetime.is_zero()
+            })
+            .collect();
+        if asked.is_empty() {
+            return Some(format!(
+                "a tunnel from {pcoa} to {ncoa} that nobody asked for"
+            ));
+        }
+        let link = router_of_address(ncoa, self.routers);
+        let chosen = asked.iter().any(|sent| {
+            let chosen = router_of_address(sent.ncoa, self.routers);
+            chosen.is_some() && chosen == link && chosen != Some(router)
+        });
+        if !chosen {
+            return Some(format!(
+                "a tunnel from {pcoa} to {ncoa}, which is not on the link that was chosen"
+            ));
+        }
+        let longest = asked.iter().map(|sent| sent.lifetime).max()?;
+        (expires > now + longest.min(MAX_LIFETIME))
+            .then(|| format!("a tunnel from {pcoa} for longer than was asked"))
+    }
+}

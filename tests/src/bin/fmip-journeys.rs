@@ -1,17 +1,9 @@
 //! Runs simulated journeys: many of them, or one whose seed failed, with all that happens in it.
 
-use std::{
-    process::ExitCode,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::Instant,
-};
+use std::{process::ExitCode, time::Instant};
 
 use clap::Parser;
-use fmip_tests::simulation::{Summary, Violation, World};
+use fmip_tests::simulation::{Exploration, World, explore, replay_command};
 
 /// Runs random journeys of mobile nodes over access routers in a simulated network.
 #[derive(Parser)]
@@ -35,7 +27,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.seed {
         Some(seed) => replay(seed),
-        None => explore(&cli),
+        None => run(&cli),
     }
 }
 
@@ -57,33 +49,13 @@ fn replay(seed: u64) -> ExitCode {
     }
 }
 
-fn explore(cli: &Cli) -> ExitCode {
+fn run(cli: &Cli) -> ExitCode {
     let start = Instant::now();
-    let next = AtomicU64::new(cli.from);
-    let total = Mutex::new((Summary::default(), Vec::<Violation>::new(), 0_u64));
-    let workers = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let result = World::new(seed, false).run();
-                    let mut total = total.lock().expect("no worker panics with the lock");
-                    match result {
-                        Ok(summary) => {
-                            total.0 += summary;
-                            total.2 += 1;
-                        }
-                        Err(violation) => total.1.push(violation),
-                    }
-                    if total.0.journeys >= cli.journeys || total.1.len() >= cli.failures {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    let (summary, violations, worlds) = total.into_inner().expect("the workers are done");
+    let Exploration {
+        summary,
+        worlds,
+        violations,
+    } = explore(cli.from, cli.journeys, cli.failures);
     println!(
         "{} journeys in {worlds} worlds, {:.1} s: {summary:#?}",
         summary.journeys,
@@ -91,10 +63,7 @@ fn explore(cli: &Cli) -> ExitCode {
     );
     for violation in &violations {
         eprintln!("FAULT {violation}");
-        eprintln!(
-            "      replay: cargo run -p fmip-tests --bin fmip-journeys -- --seed {}",
-            violation.seed
-        );
+        eprintln!("      replay: {}", replay_command(violation.seed));
     }
     match violations.is_empty() {
         true => ExitCode::SUCCESS,

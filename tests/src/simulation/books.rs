@@ -347,3 +347,79 @@ fn stood(it_stood: bool, what: &str, address: Ipv6Addr) -> Books1 {
         false => Err(format!("no {what} of {address} to remove")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const PCOA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 7);
+    const NCOA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 7);
+    const NOW: Instant = Instant::from_nanos(5_000_000_000);
+
+    fn install() -> Command {
+        Command::InstallTunnel {
+            pcoa: PCOA,
+            ncoa: NCOA,
+            local: PCOA,
+            expires: NOW + Duration::from_secs(1),
+        }
+    }
+
+    fn hold() -> Command {
+        Command::StartBuffering {
+            address: PCOA,
+            interface: 1,
+            link_address: fmip_ctl::wire::MacAddr([2; 6]),
+            tunnel: None,
+            expires: NOW + Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn what_does_not_stand_cannot_be_removed() {
+        let mut books = Books::default();
+        let (pcoa, address, interface) = (PCOA, PCOA, 1);
+        for command in [
+            Command::RemoveTunnel { pcoa },
+            Command::RemoveBuffer { address },
+            Command::RemoveProxyNd { interface, address },
+            Command::RemoveHostRoute { interface, address },
+            Command::RemoveUplink { pcoa },
+            Command::ForgetRouter { interface },
+        ] {
+            assert!(books.execute(NOW, &command).is_err(), "{command:?}");
+        }
+    }
+
+    #[test]
+    fn a_tunnel_takes_over_what_is_held() {
+        let mut books = Books::default();
+        books.execute(NOW, &hold()).unwrap();
+        let effect = books.execute(NOW, &install());
+        assert_eq!(effect, Ok(Effect::Tunnel(PCOA, Vec::new())));
+        assert_eq!(books.ends.handed_on, 1);
+        assert_eq!(
+            books.left(true).unwrap(),
+            format!("a tunnel of {PCOA} is left")
+        );
+    }
+
+    #[test]
+    fn what_is_tunnelled_cannot_be_held() {
+        let mut books = Books::default();
+        books.execute(NOW, &install()).unwrap();
+        assert!(books.execute(NOW, &hold()).is_err());
+    }
+
+    #[test]
+    fn what_stands_beyond_its_lifetime_is_found() {
+        for command in [install(), hold()] {
+            let mut books = Books::default();
+            books.execute(NOW, &command).unwrap();
+            assert_eq!(books.overdue(NOW + Duration::from_secs(1)), None);
+            assert!(books.overdue(NOW + Duration::from_millis(1001)).is_some());
+        }
+    }
+}

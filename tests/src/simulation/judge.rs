@@ -321,3 +321,43 @@ impl Judge {
             .then(|| format!("a tunnel from {pcoa} for longer than was asked"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::plan::own_address;
+
+    const NOW: Instant = Instant::from_nanos(100_000_000_000);
+
+    /// What the judge says of a tunnel for mobile node 0 from router 0 to `ncoa` for `lifetime`,
+    /// when it asked router 0 some time ago for ten seconds to router 1.
+    fn verdict(ago: Duration, ncoa: Ipv6Addr, lifetime: Duration) -> Option<String> {
+        let plan = (0..).map(Plan::new).find(|plan| plan.routers.len() > 2);
+        let mut judge = Judge::new(&plan.expect("some world has three routers"));
+        judge.fbus.push_back(Sent {
+            at: Instant::from_nanos(NOW.as_nanos() - ago.as_nanos() as u64),
+            pcoa: own_address(0, 0),
+            par: router_address(0),
+            ncoa: own_address(0, 1),
+            lifetime: Duration::from_secs(10),
+        });
+        let install = Command::InstallTunnel {
+            pcoa: own_address(0, 0),
+            ncoa,
+            local: router_address(0),
+            expires: NOW + lifetime,
+        };
+        judge.command(NOW, NodeId::Router(0), &install)
+    }
+
+    #[test]
+    fn only_what_was_asked_for_may_be_tunnelled() {
+        let second = Duration::from_secs(1);
+        let own = own_address(0, 1);
+        assert_eq!(verdict(second, own, second * 10), None);
+        assert!(verdict(second * 11, own, second * 10).is_some());
+        assert!(verdict(second, own, second * 11).is_some());
+        assert!(verdict(second, own_address(0, 2), second).is_some());
+        assert!(verdict(second, own_address(0, 0), second).is_some());
+    }
+}

@@ -9,9 +9,11 @@
 //! Reading order: [`plan`] draws the world, [`world`] moves it, [`books`] and [`judge`] object.
 
 pub mod books;
+mod explore;
 pub mod judge;
 mod messages;
 pub mod plan;
 pub mod world;
 
+pub use explore::{Exploration, explore, replay_command};
 pub use world::{Summary, Violation, World};

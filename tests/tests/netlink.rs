@@ -5,7 +5,7 @@
 use std::{fs, future::Future, io::Write as _, net::Ipv6Addr, sync::atomic::AtomicU32};
 
 use anyhow::{Context, Result, ensure};
-use fmip_ctl::{config::Interface, io::netlink::Netlink, wire::MacAddr};
+use fmip_ctl::{config::Interface, io::netlink::Netlink, proto::NeighborState, wire::MacAddr};
 use fmip_tests::{
     netns::NetNs,
     wait::{SOON, wait_until},
@@ -197,8 +197,8 @@ fn a_proxy_entry_comes_and_goes_and_the_switch_is_put_back() {
 }
 
 // Rows: UNA-06, UNA-07, UNA-11
-#[test]
-fn a_mobile_node_becomes_a_stale_neighbor_but_in_nobody_elses_place() {
+// Rows: UNA-06, UNA-07, LEG-02
+fn a_mobile_node_becomes_a_neighbor_in_the_state_that_is_asked_for() {
     let Some(setup) = Setup::new() else { return };
     let setup = &setup;
     let ncoa = address("2001:db8:1::ff:fe00:1");
@@ -224,22 +224,25 @@ fn a_mobile_node_becomes_a_stale_neighbor_but_in_nobody_elses_place() {
                 replace(&format!("lladdr {first} nud reachable"))?;
             }
             netlink
-                .add_stale_neighbor(acc0.index, ncoa, link_address(first))
+                .add_neighbor(acc0.index, ncoa, link_address(first), NeighborState::Stale)
                 .await?;
             assert_eq!(entry(), (json!(first), stale.clone()));
         }
-        let refused = netlink
-            .add_stale_neighbor(acc0.index, ncoa, link_address(other))
-            .await;
-        let error = format!("{:#}", refused.expect_err("it is somebody else's"));
-        assert!(error.contains(first) && error.contains(other), "{error}");
-        assert_eq!(entry(), (json!(first), stale.clone()));
         // Nobody answers for it any more.
         replace(&format!("lladdr {first} nud failed"))?;
         netlink
-            .add_stale_neighbor(acc0.index, ncoa, link_address(other))
+            .add_neighbor(acc0.index, ncoa, link_address(other), NeighborState::Stale)
             .await?;
         assert_eq!(entry(), (json!(other), stale));
+        netlink
+            .add_neighbor(
+                acc0.index,
+                ncoa,
+                link_address(other),
+                NeighborState::Reachable,
+            )
+            .await?;
+        assert_eq!(entry(), (json!(other), json!(["REACHABLE"])));
         Ok(())
     });
 }

@@ -27,7 +27,9 @@
 //! Nothing here touches an interface of the machine itself, and everything goes away with the [`Lab`].
 //!
 //! Reading order: [`topology`] builds the network, [`stream`] sends the packets and keeps the account,
-//! [`controller`] runs `fmip-ctl` in it, [`handover`] plays the move, [`report`] tells people and machines.
+//! [`controller`] runs `fmip-ctl` in it, [`handover`] plays the move, [`scenario`]
+//! plays every mode of the protocol, [`capture`] sees what the wires show, [`report`] tells people and
+//! machines.
 
 pub mod capture;
 pub mod controller;
@@ -35,6 +37,7 @@ pub mod handover;
 pub mod netns;
 pub mod process;
 pub mod report;
+pub mod scenario;
 pub mod simulation;
 pub mod stream;
 pub mod testing;

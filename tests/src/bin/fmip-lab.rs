@@ -1,6 +1,11 @@
 //! Plays a handover in a network of namespaces and reports what it did to the traffic.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,6 +14,7 @@ use fmip_tests::{
     controller::{Controllers, Settings, find_fmip_ctl},
     handover::Move,
     report::{Report, Run},
+    scenario::{MODES, Mode},
     stream::StreamConfig,
     topology,
     wait::{Interrupted, catch_signals},
@@ -26,6 +32,10 @@ struct Cli {
 enum Command {
     /// Moves the mobile node under traffic, with fast handover and without, and reports what was lost.
     Handover(Handover),
+    /// Plays one mode of the protocol, and reports what the wires showed and what was lost.
+    Mode(PlayMode),
+    /// Lists the modes.
+    Modes,
     /// Removes labs that were kept, or left behind by a runner that was killed.
     Clean {
         /// The labs to remove; without any, those whose runner is gone.
@@ -70,6 +80,18 @@ struct Handover {
     log_level: String,
 }
 
+#[derive(Args)]
+struct PlayMode {
+    /// Its name, as `modes` lists it.
+    name: String,
+    /// The controller; default: $FMIP_CTL, or the one built beside this program.
+    #[arg(long, value_name = "PATH")]
+    fmip_ctl: Option<PathBuf>,
+    /// How much the controllers log; shown when something goes wrong.
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    log_level: String,
+}
+
 #[derive(Copy, Clone, ValueEnum)]
 enum Drain {
     /// At the rate at which the packets came, times the catch-up factor (RFC 5568 section 5.4).
@@ -93,13 +115,56 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode> {
-    if let Some(reason) = topology::missing() {
-        bail!("the lab cannot run here: {reason}");
+    let check = || {
+        if let Some(reason) = topology::missing() {
+            bail!("the lab cannot run here: {reason}");
+        }
+        catch_signals().context("cannot catch signals")
+    };
+    if !matches!(command, Command::Modes) {
+        check()?;
     }
-    catch_signals().context("cannot catch signals")?;
     match command {
         Command::Handover(options) => options.run(),
+        Command::Mode(options) => options.run(),
+        Command::Modes => list_modes(),
         Command::Clean { tags } => clean(tags),
+    }
+}
+
+/// Not by println, which panics when whoever reads has had enough.
+fn list_modes() -> Result<ExitCode> {
+    let mut stdout = io::stdout().lock();
+    for mode in MODES {
+        if writeln!(stdout, "{:<24}{}", mode.name, mode.title).is_err() {
+            break;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl PlayMode {
+    fn run(&self) -> Result<ExitCode> {
+        let mode = Mode::named(&self.name)?;
+        eprintln!("lab: {}", mode.title);
+        let performance = mode.play(controller_or_found(&self.fmip_ctl)?, &self.log_level)?;
+        println!("signalling");
+        for line in performance.story {
+            println!("  {line}");
+        }
+        let report = Report {
+            fmip: Some(performance.run),
+            plain: None,
+        };
+        print!("{report}");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn controller_or_found(named: &Option<PathBuf>) -> Result<PathBuf> {
+    match named {
+        Some(path) => Ok(path.clone()),
+        None => find_fmip_ctl(),
     }
 }
 
@@ -156,11 +221,7 @@ impl Handover {
     }
 
     fn fast(&self, play: &Move) -> Result<Run> {
-        let fmip_ctl = match &self.fmip_ctl {
-            Some(path) => path.clone(),
-            None => find_fmip_ctl()?,
-        };
-        let mut settings = Settings::new(fmip_ctl);
+        let mut settings = Settings::new(controller_or_found(&self.fmip_ctl)?);
         settings.log_level.clone_from(&self.log_level);
         settings.buffer.catch_up = self.catch_up;
         settings.buffer.drain = self.drain.map(|drain| {

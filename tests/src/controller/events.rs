@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::wait::check_interrupted;
+use crate::wait::{SOON, check_interrupted};
+
+/// The event of a handover that is given up.
+const FAILED: &str = "handover-failed";
 
 /// One event of a controller.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,20 +93,49 @@ impl Events {
         self.all().into_iter().find(|event| event.name == name)
     }
 
+    /// How many events of that name there were so far.
+    pub fn count(&self, name: &str) -> usize {
+        let recorded = self.shared.0.lock().expect("no holder panics");
+        (recorded.events.iter())
+            .filter(|event| event.name == name)
+            .count()
+    }
+
     /// Waits until an event of that name has happened, and returns the first.
     ///
     /// # Errors
     /// At once when the handover is given up (`handover-failed`), when the controller is gone, and on
     /// Ctrl-C; after `deadline` otherwise. The error lists what did happen.
     pub fn wait_for(&self, name: &str, deadline: Duration) -> Result<Event> {
+        self.wait(name, 0, 0, deadline)
+    }
+
+    /// Waits for one more event of that name than the `before` that there were, and returns it. Unlike
+    /// in [`Events::wait_for`], what failed before the call is no reason to give up.
+    pub fn wait_for_another(&self, name: &str, before: usize) -> Result<Event> {
+        self.wait(name, before, self.count(FAILED), SOON)
+    }
+
+    /// Waits for the event `name` that has `before` others before it, unless more than `failures`
+    /// handovers fail meanwhile.
+    fn wait(
+        &self,
+        name: &str,
+        before: usize,
+        failures: usize,
+        deadline: Duration,
+    ) -> Result<Event> {
         let end = Instant::now() + deadline;
         let mut recorded = self.shared.0.lock().expect("no holder panics");
         loop {
-            let find = |name: &str| recorded.events.iter().find(|event| event.name == name);
-            if let Some(event) = find(name) {
+            let find = |name: &str, before: usize| {
+                let events = recorded.events.iter();
+                events.filter(|event| event.name == name).nth(before)
+            };
+            if let Some(event) = find(name, before) {
                 return Ok(event.clone());
             }
-            let failure = if let Some(failed) = find("handover-failed") {
+            let failure = if let Some(failed) = find(FAILED, failures) {
                 Some(failed.fields.to_string())
             } else if let Some(ended) = &recorded.ended {
                 Some(ended.clone())
@@ -132,7 +164,6 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::wait::SOON;
 
     #[test]
     fn an_event_has_a_time_and_a_name() {

@@ -47,6 +47,19 @@ pub struct RouterSettings {
     pub neighbors: BTreeMap<Router, toml::Table>,
 }
 
+impl RouterSettings {
+    /// Says more about its access link.
+    pub fn set_access(&mut self, key: &str, value: impl Into<toml::Value>) {
+        self.access.insert(key.to_owned(), value.into());
+    }
+
+    /// Says more about a neighbor.
+    pub fn set_neighbor(&mut self, neighbor: Router, key: &str, value: impl Into<toml::Value>) {
+        let neighbor = self.neighbors.entry(neighbor).or_default();
+        neighbor.insert(key.to_owned(), value.into());
+    }
+}
+
 impl Settings {
     /// The defaults, with the binary at `fmip_ctl`.
     pub fn new(fmip_ctl: PathBuf) -> Self {
@@ -65,6 +78,18 @@ impl Settings {
     /// The settings of one access router.
     pub fn router(&mut self, router: Router) -> &mut RouterSettings {
         self.routers.entry(router).or_default()
+    }
+
+    /// The configuration files of a lab with three routers, by role.
+    pub fn files(&self) -> Vec<(&'static str, String)> {
+        let roles = Router::ALL.map(Role::Router).into_iter();
+        roles
+            .chain([Role::MobileNode])
+            .map(|role| {
+                let socket = Path::new("/run/fmip/x.sock");
+                (role.name(), configuration(role, self, &Router::ALL, socket))
+            })
+            .collect()
     }
 }
 
@@ -104,7 +129,7 @@ pub(super) fn configuration(
         }
         Role::MobileNode => {
             set("role", "mobile-node".into());
-            set("mobile-node", mobile_node(settings).into());
+            set("mobile-node", mobile_node(settings, routers).into());
         }
     }
     set("buffer", table(&settings.buffer).into());
@@ -158,7 +183,19 @@ fn access_router(router: Router, settings: &Settings, routers: &[Router]) -> tom
     table
 }
 
-fn mobile_node(settings: &Settings) -> toml::Table {
+fn mobile_node(settings: &Settings, routers: &[Router]) -> toml::Table {
+    // Those that it may be handed over from later.
+    let others: Vec<toml::Table> = (routers.iter())
+        .filter(|router| **router != Router::Previous)
+        .map(|router| {
+            table(&json!({
+                "address": router.address(),
+                "prefix": router.prefix(),
+                "spi": SPI,
+                "key": KEY,
+            }))
+        })
+        .collect();
     let mut table = table(&json!({
         "interface": WLAN,
         "access-router": Router::Previous.address(),
@@ -168,6 +205,7 @@ fn mobile_node(settings: &Settings) -> toml::Table {
         "key": settings.mobile_node_key,
         "lifetime-s": settings.lifetime_s,
     }));
+    table.insert("router".to_owned(), others.into());
     table.extend(settings.mobile_node.clone());
     table
 }
@@ -314,11 +352,9 @@ mod tests {
             max_hold_ms: Some(5000),
         };
         settings.timers.insert("una-interval-ms", 50);
-        let roles = Router::ALL.map(Role::Router).into_iter();
-        for role in roles.chain([Role::MobileNode]) {
-            let text = configuration(role, &settings, &Router::ALL, Path::new("/run/x.sock"));
+        for (name, text) in settings.files() {
             if let Err(error) = fmip_ctl::config::Config::parse(Path::new("x.toml"), &text) {
-                panic!("{}: {error}\n{text}", role.name());
+                panic!("{name}: {error}\n{text}");
             }
         }
     }

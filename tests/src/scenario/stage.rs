@@ -1,0 +1,284 @@
+//! The stage on which a mode is played: the lab with its controllers, its traffic and its listeners.
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::{
+    capture::Story,
+    controller::{Controller, Controllers, Event, Events, Settings},
+    handover::run_of,
+    report::Run,
+    stream::{Direction, StreamConfig, Streams},
+    topology::{AccessPoint, Lab, MN_LLA, PCOA, Router},
+    wait::{SOON, elapse},
+};
+
+/// Packets per second each way, and their size in bytes: a voice call's ten times over.
+const RATE: u32 = 500;
+const SIZE: usize = 200;
+/// The time between leaving one access point and being at the next.
+const GAP: Duration = Duration::from_millis(100);
+/// How many packets must pass each way until traffic counts as flowing.
+const FLOWS: u64 = 100;
+/// What may be lost beside a gap in the arrivals: the packets at its two ends.
+const ENDS: u64 = 2;
+
+/// A lab in which everything runs, and the mobile node is at the previous access router.
+#[derive(Debug)]
+pub struct Stage {
+    // Dropped in this order.
+    streams: Option<Streams>,
+    /// What the wires show.
+    pub story: Story,
+    /// The mobile node's events.
+    pub mn: Events,
+    /// The previous access router's events.
+    pub par: Events,
+    /// The new access router's events.
+    pub nar: Events,
+    /// The controllers.
+    pub controllers: Controllers,
+    /// The network.
+    pub lab: Lab,
+    /// What the controllers were started with.
+    pub settings: Settings,
+}
+
+impl Stage {
+    /// Builds the lab, with a third router if the play needs one, starts all, and lets the traffic flow.
+    pub fn set(settings: Settings, with_third_router: bool) -> Result<Self> {
+        let lab = if with_third_router {
+            Lab::with_third_router()?
+        } else {
+            Lab::build()?
+        };
+        let story = Story::start(&lab)?;
+        let controllers = Controllers::start(&lab, &settings)?;
+        let mut stage = Self {
+            streams: None,
+            story,
+            mn: controllers.mn.subscribe()?,
+            par: controllers.par.subscribe()?,
+            nar: controllers.nar.subscribe()?,
+            controllers,
+            lab,
+            settings,
+        };
+        stage.streams = Some(Streams::start(&stage.lab, StreamConfig::new(RATE, SIZE)?)?);
+        stage.flows().context("before the move")?;
+        Ok(stage)
+    }
+
+    /// The traffic.
+    pub fn streams(&self) -> &Streams {
+        self.streams.as_ref().expect("the streams run until close")
+    }
+
+    // What the mobile node's link layer tells it
+
+    /// It hears an access point; returns once its router has told about it.
+    pub fn hear(&self, access_point: AccessPoint, prrtadv: &str) -> Result<()> {
+        self.controllers.mn.trigger("new-link", access_point)?;
+        let router = self.router_of_mn().name();
+        self.story.wait_for(router, prrtadv)?;
+        // A request is answered behind what arrived before it.
+        self.controllers.mn.status().map(drop)
+    }
+
+    /// It is about to move there; returns once it wants to switch.
+    pub fn prepare(&self, access_point: AccessPoint) -> Result<()> {
+        let switches = self.mn.count("link-switch");
+        self.controllers.mn.trigger("impend", access_point)?;
+        self.mn
+            .wait_for_another("link-switch", switches)
+            .context("the handover was not prepared")?;
+        Ok(())
+    }
+
+    /// The radio leaves, and the mobile node knows it first.
+    pub fn leave(&self) -> Result<()> {
+        self.link_down()?;
+        self.lab.detach()
+    }
+
+    /// The mobile node is told that its link is gone; what it sends from now on is held.
+    pub fn link_down(&self) -> Result<()> {
+        let request = json!({"command": "trigger", "trigger": "link-down"});
+        self.controllers.mn.request(&request)?;
+        // Answered only when what the trigger brought about is done.
+        self.controllers.mn.status().map(drop)
+    }
+
+    /// After the link-layer gap it is there.
+    pub fn arrive(&self, access_point: AccessPoint) -> Result<()> {
+        elapse(GAP)?;
+        self.lab.attach(access_point)?;
+        self.controllers.mn.trigger("link-up", access_point)
+    }
+
+    // What the routers' link layers tell them
+
+    /// The router's link layer says that the mobile node is there, with its address on that link.
+    pub fn attached(&self, router: Router) -> Result<()> {
+        let node = router.care_of_address();
+        self.tell(
+            router,
+            &json!({
+                "command": "trigger", "trigger": "attached", "node": node, "link_address": MN_LLA,
+            }),
+        )
+    }
+
+    /// The router's link layer says that the mobile node has left.
+    pub fn departed(&self, router: Router) -> Result<()> {
+        let node = router.care_of_address();
+        self.tell(
+            router,
+            &json!({"command": "trigger", "trigger": "departed", "node": node}),
+        )
+    }
+
+    /// The previous router's people want the mobile node to move.
+    pub fn order_handover(&self, access_point: AccessPoint, ncoa: Option<Ipv6Addr>) -> Result<()> {
+        let mut request = json!({
+            "command": "trigger", "trigger": "handover", "node": PCOA,
+            "access_point": access_point.id(),
+        });
+        if let Some(ncoa) = ncoa {
+            request["ncoa"] = json!(ncoa);
+        }
+        self.tell(Router::Previous, &request)
+    }
+
+    fn tell(&self, router: Router, request: &Value) -> Result<()> {
+        let controller = self.controllers.router(router);
+        controller.request(request)?;
+        // Answered only when what the request brought about is done.
+        controller.status().map(drop)
+    }
+
+    /// A router's controller neither hears nor speaks while `meanwhile` lasts; its data path works.
+    pub fn while_frozen<T>(
+        &mut self,
+        router: Router,
+        meanwhile: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<T> {
+        self.controller_mut(router).process.signal(Signal::STOP)?;
+        let result = meanwhile(self);
+        self.controller_mut(router).process.signal(Signal::CONT)?;
+        result
+    }
+
+    fn controller_mut(&mut self, router: Router) -> &mut Controller {
+        match router {
+            Router::Previous => &mut self.controllers.par,
+            Router::New => &mut self.controllers.nar,
+            Router::Third => {
+                let third = self.controllers.third.as_mut();
+                third.expect("the stage has a third router")
+            }
+        }
+    }
+
+    // What must come of it
+
+    /// Waits until packets pass both ways.
+    pub fn flows(&self) -> Result<()> {
+        self.streams()
+            .wait_for_packets(FLOWS, SOON)
+            .context("the traffic does not flow")
+    }
+
+    /// Waits for an event of the mobile node.
+    pub fn mn_says(&self, event: &str) -> Result<Event> {
+        self.mn.wait_for(event, SOON)
+    }
+
+    /// Waits for a handover that comes to nothing, and returns why.
+    pub fn mn_gives_up(&self) -> Result<String> {
+        let failed = self.mn.wait_for("handover-failed", SOON)?;
+        Ok(failed.fields["reason"].as_str().unwrap_or("").to_owned())
+    }
+
+    /// Lets the traffic flow on, ends it, and returns its account.
+    pub fn close(&mut self) -> Result<Run> {
+        self.flows()?;
+        let streams = self.streams.take().expect("the streams run until close");
+        streams.check()?;
+        let mut run = run_of(streams.stop()?);
+        let status = self.controllers.nar.status()?;
+        run.held = status["held"].as_u64().unwrap_or(0);
+        run.released = status["released"].as_u64().unwrap_or(0);
+        Ok(run)
+    }
+
+    /// The router on whose link the mobile node's radio is.
+    fn router_of_mn(&self) -> Router {
+        // Every play begins here, and only its first link is one to listen from.
+        Router::Previous
+    }
+
+    /// Everything that a person needs to find out why it went wrong.
+    pub fn account(&self) -> String {
+        format!(
+            "--- on the wires:\n{}\n{}",
+            self.story.lines().join("\n"),
+            self.controllers.account()
+        )
+    }
+}
+
+/// What a direction of the traffic may have suffered.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// Nothing.
+    None,
+    /// Packets of the gap were lost, and that is reported.
+    LostInGap,
+    /// Perhaps packets of the gap were lost.
+    MayLoseInGap,
+    /// Packets of the last moments before the gap came twice, at most those of this time.
+    Duplicated(Duration),
+}
+
+/// Checks the account of a direction.
+///
+/// # Errors
+/// Tells what is worse than it may be.
+pub fn check(name: &str, direction: &Direction, harm: Harm) -> Result<()> {
+    ensure!(direction.received > 0, "{name}: nothing arrived");
+    ensure!(
+        direction.reordered == 0,
+        "{name}: {} of {} reordered",
+        direction.reordered,
+        direction.sent
+    );
+    // Of the longest silence, for what is lost outside of it is not the gap's.
+    let gap = (direction.longest_gap_ms * f64::from(RATE) / 1e3).ceil() as u64 + ENDS;
+    let (lost, duplicated) = match harm {
+        Harm::None => (0, 0),
+        Harm::LostInGap | Harm::MayLoseInGap => (gap, 0),
+        Harm::Duplicated(window) => (0, (window.as_secs_f64() * f64::from(RATE)).ceil() as u64),
+    };
+    ensure!(
+        direction.lost <= lost,
+        "{name}: {} of {} lost, with a gap of {} ms",
+        direction.lost,
+        direction.sent,
+        direction.longest_gap_ms
+    );
+    ensure!(
+        harm != Harm::LostInGap || direction.lost > 0,
+        "{name}: nothing was lost, which this mode has no means to avoid"
+    );
+    ensure!(
+        direction.duplicated <= duplicated,
+        "{name}: {} of {} duplicated",
+        direction.duplicated,
+        direction.sent
+    );
+    Ok(())
+}

@@ -196,8 +196,8 @@ fn a_proxy_entry_comes_and_goes_and_the_switch_is_put_back() {
     assert_eq!(setup.switch("acc0/proxy_ndp"), "0");
 }
 
-// Rows: UNA-06, UNA-07, UNA-11
 // Rows: UNA-06, UNA-07, LEG-02
+#[test]
 fn a_mobile_node_becomes_a_neighbor_in_the_state_that_is_asked_for() {
     let Some(setup) = Setup::new() else { return };
     let setup = &setup;

@@ -8,6 +8,7 @@
 //! Every error names the file, the line, the key, the value and what to do about it. The value
 //! of a `key` is the exception: it is shown nowhere, neither in errors nor by `Debug`.
 
+mod exchange;
 mod file;
 mod told;
 
@@ -288,6 +289,17 @@ pub enum ConfigError {
         key: String,
         /// What is wrong, and what to do.
         message: String,
+    },
+    /// The file changes what a running controller cannot change.
+    #[error(
+        "{}: {key}: cannot change while the controller runs: put back the old value, or restart it",
+        file.display()
+    )]
+    Fixed {
+        /// The file.
+        file: PathBuf,
+        /// The key.
+        key: &'static str,
     },
     /// The file and the machine's interfaces do not go together.
     #[error("{key}: {message}")]

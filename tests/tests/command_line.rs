@@ -269,5 +269,90 @@ fn the_subcommands_tell_what_the_controller_says() {
     let report = String::from_utf8(output.stdout).unwrap();
     assert!(report.starts_with("access-router, up "), "{report}");
     let error = router.refused(router.client(&["trigger", "impend", "02:00:00:00:0a:02"]));
-    assert!(error.contains("this is an access router"), "{error}");
+    assert_eq!(
+        error,
+        "`impend` is for a mobile node; this is an access router"
+    );
+    let arguments = ["trigger", "departed", "--node", "2001:db8:9::9"];
+    let error = router.refused(router.client(&arguments));
+    assert!(
+        error.starts_with("2001:db8:9::9 is in the prefix of none of this router's access links"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_reload_takes_a_right_file_and_leaves_everything_with_a_wrong_one() {
+    let Some(_turn) = testing::turn() else { return };
+    let router = Router::new();
+    let mut process = router.start();
+    let reload = || router.run(router.client(&["reload"]));
+    let departed = || {
+        let node = ["trigger", "departed", "--node", "2001:db8:7::9"];
+        router.run(router.client(&node))
+    };
+    assert!(!departed().status.success());
+
+    // The socket of this router is a line more than the example has.
+    let line = 2 + ROUTER[..ROUTER.find("spi = 256").unwrap()]
+        .matches('\n')
+        .count();
+    let spi = format!("router.toml:{line}: access-router.mobile-node.spi: 0 is out of range");
+    for (from, to, expected) in [
+        ("spi = 256", "spi = 0", &*spi),
+        (
+            "core-interfaces = [\"core0\"]",
+            "core-interfaces = [\"core1\"]",
+            "access-router.core-interfaces: cannot change while the controller runs",
+        ),
+        (
+            "address = \"2001:db8:1::1\"",
+            "address = \"2001:db8:1::2\"",
+            "access-router.access.address: 2001:db8:1::2 is not an address of acc0",
+        ),
+    ] {
+        router.configuration(from, to);
+        let error = router.refused(router.client(&["reload"]));
+        assert!(error.contains(expected), "{error}");
+        assert!(!departed().status.success());
+    }
+
+    // Another prefix on the link: what tells that it is in use is a node of that prefix.
+    router
+        .namespace
+        .ip("address add 2001:db8:7::1/64 dev acc0 nodad")
+        .unwrap();
+    let file = router.configuration("address = \"2001:db8:1::1\"", "address = \"2001:db8:7::1\"");
+    let text = fs::read_to_string(&file).unwrap();
+    let moved = text
+        .replace(
+            "prefix = \"2001:db8:1::/64\"",
+            "prefix = \"2001:db8:7::/64\"",
+        )
+        .replace("pcoa = \"2001:db8:1::", "pcoa = \"2001:db8:7::");
+    fs::write(&file, &moved).unwrap();
+    let output = reload();
+    assert!(output.status.success(), "{output:?}");
+    assert!(departed().status.success());
+
+    // A signal does the same, and ends nobody.
+    router.configuration("", "");
+    process.signal(Signal::HUP).unwrap();
+    wait_until("the first file to be in use again", SOON, || {
+        process.check_running()?;
+        Ok((!departed().status.success()).then_some(()))
+    })
+    .unwrap();
+    router.configuration("spi = 256", "spi = 0");
+    process.signal(Signal::HUP).unwrap();
+    wait_until("the wrong file to be refused", SOON, || {
+        process.check_running()?;
+        let said = process.output();
+        Ok(said
+            .contains("the configuration stays as it was")
+            .then_some(()))
+    })
+    .unwrap();
+    process.signal(Signal::TERM).unwrap();
+    assert!(process.wait(SOON).unwrap().success());
 }

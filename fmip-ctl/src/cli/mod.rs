@@ -14,7 +14,10 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use fmip_ctl::config::{Config, DEFAULT_CONTROL_SOCKET};
+use fmip_ctl::{
+    config::{Config, DEFAULT_CONTROL_SOCKET},
+    observe::client::Client,
+};
 use tracing::warn;
 use tracing_subscriber::{
     filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
@@ -43,8 +46,11 @@ enum Command {
     Check(ConfigFile),
     /// Shows what a running controller did so far and does now.
     Status(status::Options),
-    /// Tells the controller of a mobile node what its link layer does.
+    /// Tells a controller what its link layer does, or a router what to do with a mobile node.
     Trigger(trigger::Options),
+    /// Has an access router read its configuration file again. If the file is wrong, or changes
+    /// what only a restart can change, everything stays as it was.
+    Reload,
     /// Prints the events of a running controller as lines of JSON, until it ends.
     Events,
 }
@@ -73,10 +79,11 @@ impl Cli {
     fn execute(self) -> anyhow::Result<()> {
         start_logging(self.log_level.as_deref())?;
         match self.command {
-            Command::Run(file) => run::run(load(&file.config)?),
+            Command::Run(file) => run::run(&file.config, load(&file.config)?),
             Command::Check(file) => check::check(&file.config, &load(&file.config)?),
             Command::Status(options) => status::status(&self.socket, &options),
             Command::Trigger(options) => trigger::trigger(&self.socket, options),
+            Command::Reload => Ok(Client::connect(&self.socket)?.reload()?),
             Command::Events => events::events(&self.socket),
         }
     }
@@ -135,6 +142,31 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_router_is_told_about_its_nodes_by_name() {
+        for (arguments, complete) in [
+            (
+                "attached --node 2001:db8::1 --link-address 02:00:00:00:00:01",
+                true,
+            ),
+            ("attached --node 2001:db8::1", false),
+            ("departed --node 2001:db8::1 --interface acc0", true),
+            ("departed --node 192.0.2.1", false),
+            (
+                "handover --node 2001:db8::1 --access-point 02:00:00:00:0a:01",
+                true,
+            ),
+            ("handover --node 2001:db8::1 --ncoa 2001:db8::2", false),
+            ("advertise --node 2001:db8::1", true),
+            ("advertise", false),
+        ] {
+            let words = ["fmip-ctl", "trigger"]
+                .into_iter()
+                .chain(arguments.split(' '));
+            assert_eq!(Cli::try_parse_from(words).is_ok(), complete, "{arguments}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the configuration takes, what it refuses, and in which words.
 
 mod errors;
+mod exchange;
 mod told;
 
 use super::*;

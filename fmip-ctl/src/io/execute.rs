@@ -1,8 +1,13 @@
 //! Carries out the core's commands: in the data path and in the kernel.
 
-use std::{collections::BTreeMap, error::Error, fmt, net::Ipv6Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fmt,
+    net::Ipv6Addr,
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use fmip_common::binding::NextHop;
 
 use super::{
@@ -11,7 +16,7 @@ use super::{
     netlink::Netlink,
 };
 use crate::{
-    config::Interface,
+    config::{self, Interface},
     proto::{Command, CommandError, InterfaceIndex, Tunnel},
     wire::MacAddr,
 };
@@ -45,10 +50,7 @@ impl Executor {
             maps,
             drain,
             netlink,
-            interfaces: interfaces
-                .into_iter()
-                .map(|interface| (interface.index, interface))
-                .collect(),
+            interfaces: by_index(interfaces),
             uplinks: BTreeMap::new(),
         }
     }
@@ -56,6 +58,50 @@ impl Executor {
     /// The maps, to read.
     pub fn maps(&self) -> &Maps {
         &self.maps
+    }
+
+    /// The interfaces, by index.
+    pub fn interfaces(&self) -> &BTreeMap<InterfaceIndex, Interface> {
+        &self.interfaces
+    }
+
+    /// What the kernel knows about interfaces now.
+    ///
+    /// # Errors
+    /// An interface is not there any more.
+    pub async fn resolve(&mut self, names: &[&str]) -> Result<Vec<Interface>> {
+        self.netlink.resolve(names).await
+    }
+
+    /// Takes other addresses on the same interfaces, and other bounds for the buffers to come.
+    ///
+    /// # Errors
+    /// An interface is another than before, or the kernel refuses; nothing has changed then that
+    /// anybody would notice.
+    pub fn reconfigure(
+        &mut self,
+        interfaces: Vec<Interface>,
+        buffer: &config::Buffer,
+    ) -> Result<()> {
+        let before: BTreeSet<Ipv6Addr> = self.interfaces.values().flat_map(own).collect();
+        let after: BTreeSet<Ipv6Addr> = interfaces.iter().flat_map(own).collect();
+        for interface in &interfaces {
+            if !self.interfaces.contains_key(&interface.index) {
+                bail!(
+                    "interface {} is another than at the start: restart the controller",
+                    interface.name
+                );
+            }
+        }
+        for address in after.difference(&before) {
+            self.maps.add_local(*address)?;
+        }
+        for address in before.difference(&after) {
+            self.maps.remove_local(*address)?;
+        }
+        self.maps.set_limits(buffer.into());
+        self.interfaces = by_index(interfaces);
+        Ok(())
     }
 
     /// Carries out one command.
@@ -264,4 +310,17 @@ impl Executor {
         }
         Ok(())
     }
+}
+
+fn by_index(interfaces: Vec<Interface>) -> BTreeMap<InterfaceIndex, Interface> {
+    interfaces
+        .into_iter()
+        .map(|interface| (interface.index, interface))
+        .collect()
+}
+
+/// All addresses of an interface.
+fn own(interface: &Interface) -> impl Iterator<Item = Ipv6Addr> + '_ {
+    let global = interface.addresses.iter().map(|(address, _)| *address);
+    global.chain(interface.link_local)
 }

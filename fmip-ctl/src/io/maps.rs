@@ -29,6 +29,16 @@ pub struct BufferLimits {
     pub age: Duration,
 }
 
+impl From<&crate::config::Buffer> for BufferLimits {
+    fn from(buffer: &crate::config::Buffer) -> Self {
+        Self {
+            packets: u64::from(buffer.packets_per_node),
+            bytes: buffer.bytes_per_node,
+            age: buffer.max_hold,
+        }
+    }
+}
+
 /// The maps that the controller's main loop owns.
 pub struct Maps {
     bindings: HashMap<MapData, Address, Binding>,
@@ -138,6 +148,11 @@ impl Maps {
             free: FreeBuffers::new(),
             in_use: BTreeMap::new(),
         })
+    }
+
+    /// Other bounds for the buffers that are opened from now on.
+    pub fn set_limits(&mut self, limits: BufferLimits) {
+        self.limits = limits;
     }
 
     /// Makes signalling to `address` come to the controller, and tunnels end there.

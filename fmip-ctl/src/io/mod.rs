@@ -2,14 +2,18 @@
 //! the BPF maps and a clock.
 
 pub mod check;
+mod controller;
 pub mod drain;
 pub mod execute;
 pub mod load;
+mod machine;
 pub mod maps;
 pub mod netlink;
+mod requests;
 mod run;
 pub mod signals;
 pub mod transmit;
+pub mod triggers;
 
 pub use run::run;
 

@@ -1,53 +1,42 @@
-//! The event loop: the only clock, and the one place where the protocol core is driven.
+//! From the configuration to a controller that runs: checks, loads, attaches.
 
-use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    net::Ipv6Addr,
-    time::Duration,
-};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use aya::programs::TcAttachType;
 use aya_log::EbpfLogger;
-use serde::Serialize;
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::{self, UnboundedReceiver, unbounded_channel},
-    time::sleep,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
 };
-use tracing::{debug, info, warn};
+use tracing::info;
 
 use super::{
     check,
+    controller::{Controller, Sources},
     drain::{Drain, Pace, Report},
     execute::Executor,
     load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER},
+    machine::Machine,
     maps::{BufferLimits, DrainMaps, Maps, signal_ring},
-    monotonic_ns,
     netlink::Netlink,
+    requests::Requests,
     signals::Signals,
     transmit::Transmitter,
 };
-use crate::{
-    config::{self, Config, Role},
-    observe::{
-        BufferStatus, Count, Status,
-        control::{ControlSocket, EventBus, Order, orders},
-    },
-    proto::{self, AccessRouter, Admin, CommandError, Input, Instant, MobileNode, Output},
-};
+use crate::config::{self, Config, Role};
 
 /// Loads the programs as the configuration says and runs until it is told to end; then removes all
-/// that it loaded and changed.
+/// that it loaded and changed. `file` is what the configuration was read from, and is read again
+/// when that is asked for.
 ///
 /// # Errors
 /// When a precondition is not met, an interface is not as the configuration says, or the kernel
 /// refuses something. Nothing is left behind then.
-pub async fn run(config: Config) -> Result<()> {
+pub async fn run(file: &Path, config: Config) -> Result<()> {
     check::preconditions()?;
     // Before anything is changed: who interrupts the loading gets everything undone, too.
-    let ending = Ending::new()?;
+    let requests = Requests::new()?;
     let mut netlink = Netlink::connect().await?;
     let interfaces = netlink.resolve(&config.interface_names()).await?;
     let machine = Machine::new(&config, &interfaces)?;
@@ -60,44 +49,15 @@ pub async fn run(config: Config) -> Result<()> {
             return Err(error);
         }
     };
-    let controller = Controller {
-        role: config.role.name(),
-        started: std::time::Instant::now(),
-        machine,
-        executor: Executor::new(loaded.maps, loaded.drain, netlink, interfaces),
-        transmitter: loaded.transmitter,
-        events: EventBus::default(),
+    let executor = Executor::new(loaded.maps, loaded.drain, netlink, interfaces);
+    let sources = Sources {
+        signals: loaded.signals,
+        reports: loaded.reports,
+        requests,
     };
-    controller
-        .run(&config, loaded.signals, loaded.reports, ending)
+    Controller::new(file, config, machine, executor, loaded.transmitter)
+        .run(sources)
         .await
-}
-
-/// The signals that ask the controller to end.
-struct Ending {
-    interrupt: Signal,
-    terminate: Signal,
-    /// The terminal went away.
-    hangup: Signal,
-}
-
-impl Ending {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
-            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
-            hangup: signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
-        })
-    }
-
-    /// Waits for any of them.
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
-    }
 }
 
 /// What is loaded, ready to be driven.
@@ -118,15 +78,7 @@ async fn load(
     let buffer = &config.buffer;
     let mut programs = Programs::load(buffer.packets)?;
     forward_logs(&mut programs)?;
-    let mut maps = Maps::new(
-        programs.ebpf(),
-        buffer.packets,
-        BufferLimits {
-            packets: u64::from(buffer.packets_per_node),
-            bytes: buffer.bytes_per_node,
-            age: buffer.max_hold,
-        },
-    )?;
+    let mut maps = Maps::new(programs.ebpf(), buffer.packets, BufferLimits::from(buffer))?;
     for interface in interfaces {
         maps.add_interface(interface.index, interface.mtu)?;
         let addresses = interface.addresses.iter().map(|(address, _)| *address);
@@ -178,310 +130,4 @@ fn forward_logs(programs: &mut Programs) -> Result<()> {
         }
     });
     Ok(())
-}
-
-/// The protocol core in one of its roles.
-enum Machine {
-    Router(AccessRouter),
-    MobileNode(MobileNode),
-}
-
-impl Machine {
-    fn new(config: &Config, interfaces: &[config::Interface]) -> Result<Self> {
-        // Sequence numbers and identifiers need not be secret, only different at each start.
-        let seed = RandomState::new().build_hasher().finish();
-        Ok(match &config.role {
-            Role::AccessRouter(router) => Self::Router(AccessRouter::new(
-                config.router_config(router, interfaces)?,
-                seed,
-            )),
-            Role::MobileNode(node) => Self::MobileNode(MobileNode::new(
-                config.mobile_node_config(node, interfaces)?,
-                seed,
-            )),
-        })
-    }
-
-    fn handle_input(&mut self, input: Input) {
-        let now = now();
-        match self {
-            Self::Router(machine) => machine.handle_input(now, input),
-            Self::MobileNode(machine) => machine.handle_input(now, input),
-        }
-    }
-
-    fn handle_timeout(&mut self) {
-        let now = now();
-        match self {
-            Self::Router(machine) => machine.handle_timeout(now),
-            Self::MobileNode(machine) => machine.handle_timeout(now),
-        }
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        match self {
-            Self::Router(machine) => machine.poll_timeout(),
-            Self::MobileNode(machine) => machine.poll_timeout(),
-        }
-    }
-
-    fn poll_output(&mut self) -> Option<Output> {
-        match self {
-            Self::Router(machine) => machine.poll_output(),
-            Self::MobileNode(machine) => machine.poll_output(),
-        }
-    }
-
-    fn counters(&self) -> &proto::Counters {
-        match self {
-            Self::Router(machine) => machine.counters(),
-            Self::MobileNode(machine) => machine.counters(),
-        }
-    }
-
-    fn handovers(&self) -> Vec<proto::HandoverStatus> {
-        match self {
-            Self::Router(machine) => machine.handovers(),
-            Self::MobileNode(machine) => machine.handovers(),
-        }
-    }
-}
-
-/// The clock: the one that the data path reads, so that a lifetime means the same to both.
-fn now() -> Instant {
-    Instant::from_nanos(monotonic_ns())
-}
-
-struct Controller {
-    role: &'static str,
-    started: std::time::Instant,
-    machine: Machine,
-    executor: Executor,
-    transmitter: Transmitter,
-    events: EventBus,
-}
-
-/// What this room tells people, besides the core's events.
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-enum Event {
-    /// The first packet of a buffer was sent.
-    FirstReleased { address: Ipv6Addr },
-    /// A buffer is drained: packets go straight through.
-    BufferDrained {
-        address: Ipv6Addr,
-        held: u64,
-        released: u64,
-        dropped: u64,
-    },
-}
-
-impl Controller {
-    async fn run(
-        mut self,
-        config: &Config,
-        signals: Signals,
-        reports: UnboundedReceiver<Report>,
-        ending: Ending,
-    ) -> Result<()> {
-        let (order_sender, order_receiver) = orders();
-        let socket =
-            ControlSocket::start(&config.control_socket, order_sender, self.events.clone());
-        let result = match &socket {
-            Ok(_) => {
-                info!(role = self.role, control = %config.control_socket.display(), "ready");
-                self.serve(signals, reports, order_receiver, ending).await
-            }
-            Err(_) => Ok(()),
-        };
-        self.machine.handle_input(Input::Admin(Admin::Shutdown));
-        self.carry_out().await;
-        self.executor.end().await;
-        // Last, so that those who watch see the end of the handovers.
-        socket?.stop().await;
-        info!("unloaded");
-        result
-    }
-
-    async fn serve(
-        &mut self,
-        mut signals: Signals,
-        mut reports: UnboundedReceiver<Report>,
-        mut orders: mpsc::Receiver<Order>,
-        mut ending: Ending,
-    ) -> Result<()> {
-        loop {
-            self.carry_out().await;
-            tokio::select! {
-                received = signals.receive() => {
-                    let received = received?;
-                    self.machine.handle_input(Input::Packet {
-                        interface: received.interface,
-                        link_source: received.link_source,
-                        bytes: received.packet,
-                    });
-                }
-                Some(report) = reports.recv() => self.handle_report(report),
-                Some(order) = orders.recv() => {
-                    if let Order::Shutdown { reply } = order {
-                        // Whether the client still listens does not matter.
-                        let _ = reply.send(Ok(()));
-                        return Ok(());
-                    }
-                    self.handle_order(order);
-                }
-                () = until(self.machine.poll_timeout()) => self.machine.handle_timeout(),
-                () = ending.asked() => return Ok(()),
-            }
-        }
-    }
-
-    /// Carries out all that the core wants done.
-    async fn carry_out(&mut self) {
-        // The time of the events is that of the decision: a message is answered, and its answer
-        // timed by another process, before this one knows that the message has been sent.
-        let decided_ns = monotonic_ns();
-        while let Some(output) = self.machine.poll_output() {
-            match output {
-                Output::Transmit(transmit) => {
-                    if let Err(error) = self.transmitter.send(transmit.interface, &transmit.bytes) {
-                        // As lost as on the wire: the retransmission timer sees to it.
-                        warn!("{error:#}");
-                    }
-                }
-                Output::Command(command) => {
-                    debug!(?command, "carried out");
-                    if let Err(error) = self.executor.execute(&command).await {
-                        warn!(command = command.name(), "{error}");
-                        let failed = Input::CommandFailed { command, error };
-                        self.machine.handle_input(failed);
-                    }
-                }
-                Output::Event(event) => {
-                    info!(?event);
-                    self.events.publish(decided_ns, &event);
-                }
-            }
-        }
-    }
-
-    fn handle_report(&mut self, report: Report) {
-        self.executor.note(&report);
-        match report {
-            Report::FirstReleased { address, time_ns } => {
-                self.events
-                    .publish(time_ns, &Event::FirstReleased { address });
-            }
-            Report::Drained {
-                address,
-                held,
-                released,
-                dropped,
-            } => {
-                info!(%address, held, released, dropped, "drained");
-                let event = Event::BufferDrained {
-                    address,
-                    held,
-                    released,
-                    dropped,
-                };
-                self.events.publish(monotonic_ns(), &event);
-                self.machine.handle_input(Input::Drained { address });
-            }
-            Report::Discarded { buffer, packets } => {
-                if packets > 0 {
-                    info!(buffer, packets, "discarded");
-                }
-            }
-            Report::Failed { address, error } => {
-                warn!(%address, "cannot release the buffer: {error}");
-                let error = CommandError::Other(error);
-                self.machine
-                    .handle_input(Input::DrainFailed { address, error });
-            }
-        }
-    }
-
-    fn handle_order(&mut self, order: Order) {
-        match order {
-            Order::Status { reply } => {
-                let status = self.status().map_err(|error| format!("{error:#}"));
-                // A client that went away needs no answer.
-                let _ = reply.send(status);
-            }
-            Order::Trigger { trigger, reply } => {
-                let result = match self.machine {
-                    Machine::MobileNode(_) => {
-                        self.machine.handle_input(Input::Link(trigger.into()));
-                        Ok(())
-                    }
-                    Machine::Router(_) => Err(
-                        "link-layer triggers are for a mobile node; this is an access router"
-                            .to_owned(),
-                    ),
-                };
-                let _ = reply.send(result);
-            }
-            Order::Shutdown { .. } => {}
-        }
-    }
-
-    fn status(&self) -> Result<Status> {
-        let maps = self.executor.maps();
-        let counts = maps.counts()?;
-        let packets_of = |reason| {
-            counts
-                .iter()
-                .find(|(counted, _)| *counted == reason)
-                .map_or(0, |(_, count)| count.packets)
-        };
-        Ok(Status {
-            role: self.role.to_owned(),
-            uptime_s: self.started.elapsed().as_secs_f64(),
-            reasons: counts
-                .iter()
-                .map(|(reason, count)| {
-                    let count = Count {
-                        packets: count.packets,
-                        bytes: count.bytes,
-                    };
-                    (reason.name().to_owned(), count)
-                })
-                .collect(),
-            signalling: serde_json::to_value(self.machine.counters())?,
-            handovers: self
-                .machine
-                .handovers()
-                .iter()
-                .map(serde_json::to_value)
-                .collect::<Result<_, _>>()?,
-            buffers: maps
-                .buffers()?
-                .into_iter()
-                .map(|buffer| BufferStatus {
-                    address: buffer.address,
-                    held: buffer.held,
-                    released: buffer.released,
-                    dropped: buffer.dropped,
-                    waiting: buffer.waiting,
-                })
-                .collect(),
-            held: packets_of(fmip_common::reason::Reason::Held),
-            released: packets_of(fmip_common::reason::Reason::Released),
-            ..Status::default()
-        })
-    }
-}
-
-/// Sleeps until the core's next deadline; for ever if it has none.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => {
-            let left: Duration = deadline - now();
-            if !left.is_zero() {
-                sleep(left).await;
-            }
-        }
-        None => std::future::pending().await,
-    }
 }

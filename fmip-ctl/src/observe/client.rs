@@ -100,12 +100,20 @@ impl Client {
             .map_err(|error| ClientError::NotUnderstood(error.to_string()))
     }
 
-    /// Gives a mobile node's controller a link-layer trigger.
+    /// Gives a controller a trigger.
     ///
     /// # Errors
     /// As [`Client::request`].
     pub fn trigger(&mut self, trigger: Trigger) -> Result<(), ClientError> {
         self.request(&Request::Trigger(trigger)).map(drop)
+    }
+
+    /// Has the controller read its configuration file again; returns once the new one is in use.
+    ///
+    /// # Errors
+    /// As [`Client::request`]; if the controller refused, it goes on with what it had.
+    pub fn reload(&mut self) -> Result<(), ClientError> {
+        self.request(&Request::Reload).map(drop)
     }
 
     /// Asks the controller to remove what it installed and to end; returns before it has.

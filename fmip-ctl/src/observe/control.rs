@@ -58,11 +58,16 @@ pub enum Order {
         /// Takes the answer.
         reply: oneshot::Sender<Result<Status, String>>,
     },
-    /// Reports what the link layer did or is about to do.
+    /// Reports what the link layer did or is about to do, or asks for an act.
     Trigger {
         /// What that is.
         trigger: Trigger,
         /// Takes `Ok` once the core was told, or the reason why it was not.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Asks for the configuration file to be read again.
+    Reload {
+        /// Takes `Ok` once the new configuration is in use, or why the old one still is.
         reply: oneshot::Sender<Result<(), String>>,
     },
     /// Asks the controller to end.
@@ -499,6 +504,7 @@ impl Connection {
             Request::Trigger(trigger) => {
                 ask(orders, |reply| Order::Trigger { trigger, reply }).await
             }
+            Request::Reload => ask(orders, |reply| Order::Reload { reply }).await,
             Request::Shutdown => ask(orders, |reply| Order::Shutdown { reply }).await,
             Request::Subscribe => Err("subscribe has no answer of this kind".to_owned()),
         };

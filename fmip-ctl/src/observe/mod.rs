@@ -8,12 +8,12 @@
 pub mod client;
 pub mod control;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{proto::LinkEvent, wire::MacAddr};
+use crate::wire::MacAddr;
 
 /// The longest request line, in octets; the longest valid one has about a hundred.
 pub const MAX_REQUEST: usize = 4_096;
@@ -24,45 +24,85 @@ pub const MAX_REQUEST: usize = 4_096;
 pub enum Request {
     /// Asks for a [`Status`].
     Status,
-    /// Reports what the link layer did or is about to do (mobile node only).
+    /// Reports what the link layer did or is about to do, or asks a router to act on a node.
     Trigger(Trigger),
+    /// Asks an access router to read its configuration file again.
+    Reload,
     /// Asks for all events from now on; the connection takes no further request.
     Subscribe,
     /// Asks the controller to remove what it installed and to end.
     Shutdown,
 }
 
-/// A link-layer trigger, as far as one can be given by hand: the primitives of RFC 5270
-/// section 5.
+/// What can be told a controller by hand: the link-layer triggers of RFC 5270 section 5 to that of a
+/// mobile node, what happens on its access links and what it shall do to that of an access router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "trigger", rename_all = "kebab-case")]
 pub enum Trigger {
-    /// The node is about to move to this access point.
+    /// Mobile node: it is about to move to this access point.
     Impend {
         /// Its link-layer address.
         access_point: MacAddr,
     },
-    /// The node is attached to this access point.
+    /// Mobile node: it is attached to this access point.
     LinkUp {
         /// Its link-layer address.
         access_point: MacAddr,
     },
-    /// The node is attached to no access point.
+    /// Mobile node: it is attached to no access point.
     LinkDown,
-    /// The node hears this access point.
+    /// Mobile node: it hears this access point.
     NewLink {
         /// Its link-layer address.
         access_point: MacAddr,
     },
+    /// Access router: a mobile node is on an access link.
+    Attached {
+        /// The node's address on the link.
+        node: Ipv6Addr,
+        /// The node's link-layer address.
+        link_address: MacAddr,
+        /// The link's interface; if it is not given, the one whose prefix `node` is in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interface: Option<String>,
+    },
+    /// Access router: a mobile node has left an access link.
+    Departed {
+        /// The node's address on the link.
+        node: Ipv6Addr,
+        /// As in `Attached`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interface: Option<String>,
+    },
+    /// Access router: make a mobile node move (RFC 5568 section 3.3).
+    Handover {
+        /// The node's address on a link of this router.
+        node: Ipv6Addr,
+        /// Where it is to move to.
+        access_point: MacAddr,
+        /// The address that it is to use there; if it is not given, the node chooses.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ncoa: Option<Ipv6Addr>,
+    },
+    /// Access router: tell a mobile node about the access points around.
+    Advertise {
+        /// The node's address on a link of this router.
+        node: Ipv6Addr,
+    },
 }
 
-impl From<Trigger> for LinkEvent {
-    fn from(trigger: Trigger) -> Self {
-        match trigger {
-            Trigger::Impend { access_point } => Self::HandoverImpend { access_point },
-            Trigger::LinkUp { access_point } => Self::LinkUp { access_point },
-            Trigger::LinkDown => Self::LinkDown,
-            Trigger::NewLink { access_point } => Self::NewLinkDetected { access_point },
+impl Trigger {
+    /// The name that it has in requests and on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Impend { .. } => "impend",
+            Self::LinkUp { .. } => "link-up",
+            Self::LinkDown => "link-down",
+            Self::NewLink { .. } => "new-link",
+            Self::Attached { .. } => "attached",
+            Self::Departed { .. } => "departed",
+            Self::Handover { .. } => "handover",
+            Self::Advertise { .. } => "advertise",
         }
     }
 }
@@ -104,7 +144,7 @@ pub struct Count {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BufferStatus {
     /// Whose packets it holds.
-    pub address: std::net::Ipv6Addr,
+    pub address: Ipv6Addr,
     /// Packets that ever entered it.
     pub held: u64,
     /// Packets that left it towards their node.

@@ -1,0 +1,56 @@
+//! Which configuration may take another's place while the controller runs.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::{Config, ConfigError, Role};
+
+impl Config {
+    /// Whether this configuration, read from `file`, may take the place of `running` without a
+    /// restart.
+    ///
+    /// # Errors
+    /// [`ConfigError::Fixed`] with the first key whose value only a restart can change.
+    pub fn may_replace(&self, running: &Self, file: &Path) -> Result<(), ConfigError> {
+        let (old, new) = match (&running.role, &self.role) {
+            (Role::AccessRouter(old), Role::AccessRouter(new)) => (old, new),
+            // What it is told is where it was at its start.
+            (Role::MobileNode(_), Role::MobileNode(_)) => return Err(fixed(file, "mobile-node")),
+            _ => return Err(fixed(file, "role")),
+        };
+        let links = |router: &super::AccessRouter| -> BTreeSet<String> {
+            let names = router.access.iter().map(|access| access.interface.clone());
+            names.collect()
+        };
+        let cores = |router: &super::AccessRouter| -> BTreeSet<String> {
+            router.core_interfaces.iter().cloned().collect()
+        };
+        let (before, after) = (&running.buffer, &self.buffer);
+        for (key, same) in [
+            (
+                "control-socket",
+                running.control_socket == self.control_socket,
+            ),
+            ("access-router.core-interfaces", cores(old) == cores(new)),
+            ("access-router.access.interface", links(old) == links(new)),
+            (
+                "access-router.state-directory",
+                old.state_directory == new.state_directory,
+            ),
+            ("buffer.packets", before.packets == after.packets),
+            ("buffer.drain", before.drain == after.drain),
+            ("buffer.catch-up", before.catch_up == after.catch_up),
+        ] {
+            if !same {
+                return Err(fixed(file, key));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fixed(file: &Path, key: &'static str) -> ConfigError {
+    ConfigError::Fixed {
+        file: file.to_owned(),
+        key,
+    }
+}

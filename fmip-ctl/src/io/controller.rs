@@ -1,0 +1,343 @@
+//! The event loop: the one place where the protocol core is driven.
+
+use std::{collections::BTreeMap, net::Ipv6Addr, path::Path, path::PathBuf, time::Duration};
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+use tokio::{
+    sync::mpsc::{self, UnboundedReceiver},
+    time::sleep,
+};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    drain::Report,
+    execute::Executor,
+    machine::{Machine, now},
+    monotonic_ns,
+    requests::{Request, Requests},
+    signals::Signals,
+    transmit::Transmitter,
+    triggers::{self, Link, Receiver},
+};
+use crate::{
+    config::{Config, Interface, Role},
+    observe::{
+        BufferStatus, Count, Status,
+        control::{ControlSocket, EventBus, Order, orders},
+    },
+    proto::{Admin, CommandError, Input, Instant, InterfaceIndex, Output},
+};
+
+/// Where inputs come from, besides the control socket.
+pub(super) struct Sources {
+    pub(super) signals: Signals,
+    pub(super) reports: UnboundedReceiver<Report>,
+    pub(super) requests: Requests,
+}
+
+/// All that runs once everything is loaded.
+pub(super) struct Controller {
+    /// Where the configuration was read from.
+    file: PathBuf,
+    config: Config,
+    started: std::time::Instant,
+    machine: Machine,
+    executor: Executor,
+    transmitter: Transmitter,
+    events: EventBus,
+    /// The access links, to find out which one a node is on.
+    links: Vec<Link>,
+}
+
+/// What this room tells people, besides the core's events.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Event {
+    /// The first packet of a buffer was sent.
+    FirstReleased { address: Ipv6Addr },
+    /// A buffer is drained: packets go straight through.
+    BufferDrained {
+        address: Ipv6Addr,
+        held: u64,
+        released: u64,
+        dropped: u64,
+    },
+}
+
+impl Controller {
+    pub(super) fn new(
+        file: &Path,
+        config: Config,
+        machine: Machine,
+        executor: Executor,
+        transmitter: Transmitter,
+    ) -> Self {
+        Self {
+            file: file.to_owned(),
+            links: links(&config, executor.interfaces()),
+            config,
+            started: std::time::Instant::now(),
+            machine,
+            executor,
+            transmitter,
+            events: EventBus::default(),
+        }
+    }
+
+    /// Runs until somebody asks for the end; then ends what is under way and unloads.
+    ///
+    /// # Errors
+    /// The control socket cannot be made, or a source of inputs broke.
+    pub(super) async fn run(mut self, sources: Sources) -> Result<()> {
+        let (order_sender, order_receiver) = orders();
+        let socket = ControlSocket::start(
+            &self.config.control_socket,
+            order_sender,
+            self.events.clone(),
+        );
+        let result = match &socket {
+            Ok(socket) => {
+                info!(
+                    role = self.config.role.name(),
+                    control = %socket.path().display(),
+                    "ready"
+                );
+                self.serve(sources, order_receiver).await
+            }
+            Err(_) => Ok(()),
+        };
+        self.machine.handle_input(Input::Admin(Admin::Shutdown));
+        self.carry_out().await;
+        self.executor.end().await;
+        // Last, so that those who watch see the end of the handovers.
+        socket?.stop().await;
+        info!("unloaded");
+        result
+    }
+
+    async fn serve(
+        &mut self,
+        mut sources: Sources,
+        mut orders: mpsc::Receiver<Order>,
+    ) -> Result<()> {
+        loop {
+            self.carry_out().await;
+            tokio::select! {
+                received = sources.signals.receive() => {
+                    let received = received?;
+                    self.machine.handle_input(Input::Packet {
+                        interface: received.interface,
+                        link_source: received.link_source,
+                        bytes: received.packet,
+                    });
+                }
+                Some(report) = sources.reports.recv() => self.handle_report(report),
+                Some(order) = orders.recv() => {
+                    if let Order::Shutdown { reply } = order {
+                        // Whether the client still listens does not matter.
+                        let _ = reply.send(Ok(()));
+                        return Ok(());
+                    }
+                    self.handle_order(order).await;
+                }
+                () = until(self.machine.poll_timeout()) => self.machine.handle_timeout(),
+                request = sources.requests.next() => match request {
+                    Request::End => return Ok(()),
+                    Request::Reload => if let Err(error) = self.reload().await {
+                        error!("the configuration stays as it was: {error:#}");
+                    },
+                },
+            }
+        }
+    }
+
+    /// Carries out all that the core wants done.
+    async fn carry_out(&mut self) {
+        // The time of the events is that of the decision: a message is answered, and its answer
+        // timed by another process, before this one knows that the message has been sent.
+        let decided_ns = monotonic_ns();
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Transmit(transmit) => {
+                    if let Err(error) = self.transmitter.send(transmit.interface, &transmit.bytes) {
+                        // As lost as on the wire: the retransmission timer sees to it.
+                        warn!("{error:#}");
+                    }
+                }
+                Output::Command(command) => {
+                    debug!(?command, "carried out");
+                    if let Err(error) = self.executor.execute(&command).await {
+                        warn!(command = command.name(), "{error}");
+                        let failed = Input::CommandFailed { command, error };
+                        self.machine.handle_input(failed);
+                    }
+                }
+                Output::Event(event) => {
+                    info!(?event);
+                    self.events.publish(decided_ns, &event);
+                }
+            }
+        }
+    }
+
+    fn handle_report(&mut self, report: Report) {
+        self.executor.note(&report);
+        match report {
+            Report::FirstReleased { address, time_ns } => {
+                self.events
+                    .publish(time_ns, &Event::FirstReleased { address });
+            }
+            Report::Drained {
+                address,
+                held,
+                released,
+                dropped,
+            } => {
+                info!(%address, held, released, dropped, "drained");
+                let event = Event::BufferDrained {
+                    address,
+                    held,
+                    released,
+                    dropped,
+                };
+                self.events.publish(monotonic_ns(), &event);
+                self.machine.handle_input(Input::Drained { address });
+            }
+            Report::Discarded { buffer, packets } => {
+                if packets > 0 {
+                    info!(buffer, packets, "discarded");
+                }
+            }
+            Report::Failed { address, error } => {
+                warn!(%address, "cannot release the buffer: {error}");
+                let error = CommandError::Other(error);
+                self.machine
+                    .handle_input(Input::DrainFailed { address, error });
+            }
+        }
+    }
+
+    async fn handle_order(&mut self, order: Order) {
+        match order {
+            Order::Status { reply } => {
+                let status = self.status().map_err(|error| format!("{error:#}"));
+                // A client that went away needs no answer.
+                let _ = reply.send(status);
+            }
+            Order::Trigger { trigger, reply } => {
+                let input = triggers::input(trigger, self.receiver());
+                let _ = reply.send(input.map(|input| self.machine.handle_input(input)));
+            }
+            Order::Reload { reply } => {
+                let _ = reply.send(self.reload().await.map_err(|error| format!("{error:#}")));
+            }
+            Order::Shutdown { .. } => {}
+        }
+    }
+
+    /// Reads the configuration file again and goes on with what it says; with what it said before
+    /// if there is anything wrong with it.
+    async fn reload(&mut self) -> Result<()> {
+        let config = Config::load(&self.file)?;
+        config.may_replace(&self.config, &self.file)?;
+        let Role::AccessRouter(router) = &config.role else {
+            bail!("only an access router takes another configuration while it runs");
+        };
+        let interfaces = self.executor.resolve(&config.interface_names()).await?;
+        let told = config.router_config(router, &interfaces)?;
+        self.executor.reconfigure(interfaces, &config.buffer)?;
+        self.machine.reload(told)?;
+        self.links = links(&config, self.executor.interfaces());
+        self.config = config;
+        info!(file = %self.file.display(), "reloaded");
+        Ok(())
+    }
+
+    fn receiver(&self) -> Receiver<'_> {
+        match self.config.role {
+            Role::AccessRouter(_) => Receiver::AccessRouter(&self.links),
+            Role::MobileNode(_) => Receiver::MobileNode,
+        }
+    }
+
+    fn status(&self) -> Result<Status> {
+        let maps = self.executor.maps();
+        let counts = maps.counts()?;
+        let packets_of = |reason| {
+            counts
+                .iter()
+                .find(|(counted, _)| *counted == reason)
+                .map_or(0, |(_, count)| count.packets)
+        };
+        Ok(Status {
+            role: self.config.role.name().to_owned(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            reasons: counts
+                .iter()
+                .map(|(reason, count)| {
+                    let count = Count {
+                        packets: count.packets,
+                        bytes: count.bytes,
+                    };
+                    (reason.name().to_owned(), count)
+                })
+                .collect(),
+            signalling: serde_json::to_value(self.machine.counters())?,
+            handovers: self
+                .machine
+                .handovers()
+                .iter()
+                .map(serde_json::to_value)
+                .collect::<Result<_, _>>()?,
+            buffers: maps
+                .buffers()?
+                .into_iter()
+                .map(|buffer| BufferStatus {
+                    address: buffer.address,
+                    held: buffer.held,
+                    released: buffer.released,
+                    dropped: buffer.dropped,
+                    waiting: buffer.waiting,
+                })
+                .collect(),
+            held: packets_of(fmip_common::reason::Reason::Held),
+            released: packets_of(fmip_common::reason::Reason::Released),
+            ..Status::default()
+        })
+    }
+}
+
+/// Sleeps until the core's next deadline; for ever if it has none.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => {
+            let left: Duration = deadline - now();
+            if !left.is_zero() {
+                sleep(left).await;
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The access links of a router; none of a mobile node.
+fn links(config: &Config, interfaces: &BTreeMap<InterfaceIndex, Interface>) -> Vec<Link> {
+    let Role::AccessRouter(router) = &config.role else {
+        return Vec::new();
+    };
+    router
+        .access
+        .iter()
+        .filter_map(|access| {
+            let interface = interfaces
+                .values()
+                .find(|interface| interface.name == access.interface)?;
+            Some(Link {
+                name: interface.name.clone(),
+                index: interface.index,
+                prefix: access.prefix,
+            })
+        })
+        .collect()
+}

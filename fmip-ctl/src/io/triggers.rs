@@ -1,0 +1,282 @@
+//! From a trigger that somebody gives to what the protocol core is told.
+
+use std::net::Ipv6Addr;
+
+use crate::{
+    observe::Trigger,
+    proto::{Admin, Input, InterfaceIndex, LinkEvent, StationEvent},
+    wire::Prefix,
+};
+
+/// An access link, as far as it takes to tell which one a node is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its interface's name.
+    pub name: String,
+    /// Its interface's index.
+    pub index: InterfaceIndex,
+    /// The prefix of its nodes.
+    pub prefix: Prefix,
+}
+
+/// What a controller is that is given a trigger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receiver<'a> {
+    /// An access router with these links.
+    AccessRouter(&'a [Link]),
+    /// A mobile node.
+    MobileNode,
+}
+
+/// What the core is told.
+///
+/// # Errors
+/// In words for the one who gave it: the trigger is for the other role, or names no link.
+pub fn input(trigger: Trigger, receiver: Receiver<'_>) -> Result<Input, String> {
+    let name = trigger.name();
+    let link_event = match trigger {
+        Trigger::Impend { access_point } => LinkEvent::HandoverImpend { access_point },
+        Trigger::LinkUp { access_point } => LinkEvent::LinkUp { access_point },
+        Trigger::LinkDown => LinkEvent::LinkDown,
+        Trigger::NewLink { access_point } => LinkEvent::NewLinkDetected { access_point },
+        of_router => {
+            return match receiver {
+                Receiver::AccessRouter(links) => router_input(of_router, links),
+                Receiver::MobileNode => Err(format!(
+                    "`{name}` is for an access router; this is a mobile node"
+                )),
+            };
+        }
+    };
+    match receiver {
+        Receiver::MobileNode => Ok(Input::Link(link_event)),
+        Receiver::AccessRouter(_) => Err(format!(
+            "`{name}` is for a mobile node; this is an access router"
+        )),
+    }
+}
+
+fn router_input(trigger: Trigger, links: &[Link]) -> Result<Input, String> {
+    Ok(match trigger {
+        Trigger::Attached {
+            node,
+            link_address,
+            interface,
+        } => {
+            if link_address.0[0] & 1 != 0 || link_address.0 == [0; 6] {
+                return Err(format!("{link_address} is no unicast link-layer address"));
+            }
+            Input::Station(StationEvent::Attached {
+                interface: link_of(node, interface, links)?,
+                address: node,
+                link_address,
+            })
+        }
+        Trigger::Departed { node, interface } => Input::Station(StationEvent::Departed {
+            interface: link_of(node, interface, links)?,
+            address: node,
+        }),
+        Trigger::Handover {
+            node,
+            access_point,
+            ncoa,
+        } => Input::Admin(Admin::Handover {
+            pcoa: on_a_link(node, links)?,
+            access_point,
+            ncoa,
+        }),
+        Trigger::Advertise { node } => Input::Admin(Admin::Advertise {
+            pcoa: on_a_link(node, links)?,
+        }),
+        other => return Err(format!("`{}` is for a mobile node", other.name())),
+    })
+}
+
+fn on_a_link(node: Ipv6Addr, links: &[Link]) -> Result<Ipv6Addr, String> {
+    link_of(node, None, links).map(|_| node)
+}
+
+/// The link that a node is on: the named one, or that of its prefix.
+fn link_of(
+    node: Ipv6Addr,
+    interface: Option<String>,
+    links: &[Link],
+) -> Result<InterfaceIndex, String> {
+    let known = || {
+        let known: Vec<String> = links
+            .iter()
+            .map(|link| format!("{} with {}", link.name, link.prefix))
+            .collect();
+        known.join(", ")
+    };
+    match interface {
+        Some(name) => links
+            .iter()
+            .find(|link| link.name == name)
+            .map(|link| link.index)
+            .ok_or_else(|| {
+                format!(
+                    "{name} is none of this router's access links (they are {})",
+                    known()
+                )
+            }),
+        None => links
+            .iter()
+            .find(|link| link.prefix.contains(node))
+            .map(|link| link.index)
+            .ok_or_else(|| {
+                format!(
+                    "{node} is in the prefix of none of this router's access links (they are {})",
+                    known()
+                )
+            }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::MacAddr;
+
+    const AP: MacAddr = MacAddr([2, 0, 0, 0, 0x0a, 2]);
+
+    fn links() -> Vec<Link> {
+        [
+            ("acc0", 3, "2001:db8:1::/64"),
+            ("acc1", 4, "2001:db8:2::/64"),
+        ]
+        .map(|(name, index, prefix)| Link {
+            name: name.to_owned(),
+            index,
+            prefix: prefix.parse().unwrap(),
+        })
+        .to_vec()
+    }
+
+    fn node() -> Ipv6Addr {
+        "2001:db8:2::9".parse().unwrap()
+    }
+
+    #[test]
+    fn a_mobile_node_is_told_the_primitive_of_every_link_trigger() {
+        for (trigger, event) in [
+            (
+                Trigger::Impend { access_point: AP },
+                LinkEvent::HandoverImpend { access_point: AP },
+            ),
+            (
+                Trigger::LinkUp { access_point: AP },
+                LinkEvent::LinkUp { access_point: AP },
+            ),
+            (Trigger::LinkDown, LinkEvent::LinkDown),
+            (
+                Trigger::NewLink { access_point: AP },
+                LinkEvent::NewLinkDetected { access_point: AP },
+            ),
+        ] {
+            assert_eq!(input(trigger, Receiver::MobileNode), Ok(Input::Link(event)));
+        }
+    }
+
+    #[test]
+    fn a_router_is_told_which_link_a_node_is_on() {
+        let links = links();
+        let router = Receiver::AccessRouter(&links);
+        let attached = |interface: Option<&str>| Trigger::Attached {
+            node: node(),
+            link_address: AP,
+            interface: interface.map(str::to_owned),
+        };
+        for (interface, index) in [(None, 4), (Some("acc1"), 4), (Some("acc0"), 3)] {
+            assert_eq!(
+                input(attached(interface), router),
+                Ok(Input::Station(StationEvent::Attached {
+                    interface: index,
+                    address: node(),
+                    link_address: AP,
+                }))
+            );
+        }
+        let departed = Trigger::Departed {
+            node: node(),
+            interface: None,
+        };
+        assert_eq!(
+            input(departed, router),
+            Ok(Input::Station(StationEvent::Departed {
+                interface: 4,
+                address: node(),
+            }))
+        );
+    }
+
+    #[test]
+    fn a_router_is_told_what_to_do_with_a_node() {
+        let links = links();
+        let router = Receiver::AccessRouter(&links);
+        let ncoa = Some("2001:db8:1::9".parse().unwrap());
+        let handover = Trigger::Handover {
+            node: node(),
+            access_point: AP,
+            ncoa,
+        };
+        assert_eq!(
+            input(handover, router),
+            Ok(Input::Admin(Admin::Handover {
+                pcoa: node(),
+                access_point: AP,
+                ncoa,
+            }))
+        );
+        assert_eq!(
+            input(Trigger::Advertise { node: node() }, router),
+            Ok(Input::Admin(Admin::Advertise { pcoa: node() }))
+        );
+    }
+
+    #[test]
+    fn what_is_for_the_other_role_or_no_link_is_refused_in_words() {
+        let links = links();
+        let router = Receiver::AccessRouter(&links);
+        let elsewhere: Ipv6Addr = "2001:db8:9::9".parse().unwrap();
+        let departed = |node, interface: Option<&str>| Trigger::Departed {
+            node,
+            interface: interface.map(str::to_owned),
+        };
+        for (trigger, receiver, expected) in [
+            (
+                Trigger::LinkDown,
+                router,
+                "`link-down` is for a mobile node; this is an access router",
+            ),
+            (
+                departed(node(), None),
+                Receiver::MobileNode,
+                "`departed` is for an access router; this is a mobile node",
+            ),
+            (
+                departed(node(), Some("core0")),
+                router,
+                "core0 is none of this router's access links (they are acc0 with 2001:db8:1::/64, \
+                 acc1 with 2001:db8:2::/64)",
+            ),
+            (
+                Trigger::Advertise { node: elsewhere },
+                router,
+                "2001:db8:9::9 is in the prefix of none of this router's access links (they are \
+                 acc0 with 2001:db8:1::/64, acc1 with 2001:db8:2::/64)",
+            ),
+            (
+                Trigger::Attached {
+                    node: node(),
+                    link_address: MacAddr([0xff; 6]),
+                    interface: None,
+                },
+                router,
+                "ff:ff:ff:ff:ff:ff is no unicast link-layer address",
+            ),
+        ] {
+            assert_eq!(input(trigger, receiver), Err(expected.to_owned()));
+        }
+    }
+}

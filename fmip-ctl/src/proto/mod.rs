@@ -33,6 +33,7 @@ mod router;
 mod settings;
 #[cfg(test)]
 mod simulation;
+mod table;
 #[cfg(test)]
 mod tests;
 mod timer;

@@ -106,10 +106,9 @@ impl AccessRouter {
         // SEC-08: the Home Address option itself is not signed, so the key must be that of the
         // address it names.
         let key = self
-            .config
-            .mobile_nodes
-            .iter()
-            .find(|key| key.pcoa == pcoa && key.spi == authorization.spi)
+            .keys
+            .get(&(pcoa, authorization.spi))
+            .map(|&index| &self.config.mobile_nodes[index])
             .ok_or(Reason::UnknownKey)?;
         let ending = message.lifetime == 0;
         let care_of = if ending {

@@ -18,6 +18,7 @@ use super::{
     neighborhood::Neighborhood,
     outbox::Outbox,
     par,
+    table::Table,
     timer::Deadlines,
 };
 
@@ -34,6 +35,8 @@ pub(super) enum HandoverId {
 #[derive(Debug)]
 pub struct AccessRouter {
     config: RouterConfig,
+    /// Where in the configuration the key of a PCoA and SPI is.
+    keys: Table<(Ipv6Addr, u32), usize>,
     neighborhood: Neighborhood,
     counters: Counters,
     outbox: Outbox<HandoverId>,
@@ -41,8 +44,9 @@ pub struct AccessRouter {
     leaving: BTreeMap<Ipv6Addr, par::Handover>,
     arriving: BTreeMap<Ipv6Addr, nar::Handover>,
     /// The last FBU sequence number under each key, as long as the key lives (AMB-21).
-    fbu_sequences: BTreeMap<Ipv6Addr, u16>,
+    fbu_sequences: Table<Ipv6Addr, u16>,
     hi_sequence: u16,
+    seed: u64,
     closed: bool,
 }
 
@@ -85,9 +89,10 @@ struct Arrival<'a> {
 }
 
 impl AccessRouter {
-    /// Makes a router without a handover, whose first sequence number comes from `seed`.
+    /// Makes a router without a handover, whose first sequence number and tables come from `seed`.
     pub fn new(config: RouterConfig, seed: u64) -> Self {
         Self {
+            keys: index_keys(&config, seed),
             neighborhood: Neighborhood::new(&config.access, &config.peers),
             config,
             counters: Counters::default(),
@@ -95,8 +100,9 @@ impl AccessRouter {
             deadlines: Deadlines::default(),
             leaving: BTreeMap::new(),
             arriving: BTreeMap::new(),
-            fbu_sequences: BTreeMap::new(),
+            fbu_sequences: Table::new(seed),
             hi_sequence: seed as u16,
+            seed,
             closed: false,
         }
     }
@@ -105,6 +111,7 @@ impl AccessRouter {
     /// mobile nodes that still have a key stay known.
     pub fn reload(&mut self, _now: Instant, config: RouterConfig) {
         self.neighborhood = Neighborhood::new(&config.access, &config.peers);
+        self.keys = index_keys(&config, self.seed);
         self.config = config;
     }
 
@@ -342,6 +349,12 @@ impl AccessRouter {
     fn is_full(&self) -> bool {
         self.leaving.len() + self.arriving.len() >= self.config.limits.max_handovers
     }
+}
+
+/// There may be a million of them.
+fn index_keys(config: &RouterConfig, seed: u64) -> Table<(Ipv6Addr, u32), usize> {
+    let keys = config.mobile_nodes.iter().enumerate();
+    Table::of(seed, keys.map(|(index, key)| ((key.pcoa, key.spi), index)))
 }
 
 /// How an unreadable packet is counted.

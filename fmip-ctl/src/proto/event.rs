@@ -147,6 +147,8 @@ pub enum Removal {
     PeerSilent,
     /// It could not be renewed.
     Failed,
+    /// The mobile node's key, its link or the NAR is no longer configured.
+    Revoked,
     /// This router shuts down.
     Shutdown,
 }

@@ -20,6 +20,7 @@
 
 pub mod auth;
 mod event;
+mod hash;
 mod input;
 mod instant;
 mod mobile_node;
@@ -33,7 +34,6 @@ mod router;
 mod settings;
 #[cfg(test)]
 mod simulation;
-mod table;
 #[cfg(test)]
 mod tests;
 mod timer;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use crate::wire::{ApOutcome, ApTuple, MacAddr, PrRtAdv, PrRtAdvCode, Prefix, RouterInfo};
 
-use super::{AccessLink, InterfaceIndex, Peer};
+use super::{AccessLink, Instant, InterfaceIndex, Peer};
 
 /// The access points and prefixes of this router and of its neighbors.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub(super) struct Neighborhood {
     prefixes: Vec<Prefix>,
     peers: Vec<Peer>,
     access_points: BTreeMap<MacAddr, Place>,
+    /// Neighbors that did not understand an HI, and until when they are not asked for one.
+    incapable: BTreeMap<Ipv6Addr, Instant>,
 }
 
 /// Where an access point is.
@@ -47,7 +49,20 @@ impl Neighborhood {
             prefixes: access.iter().map(|link| link.prefix).collect(),
             peers: peers.to_vec(),
             access_points,
+            incapable: BTreeMap::new(),
         }
+    }
+
+    /// The neighbor with this `address` does not know what an HI is; until then its access points
+    /// are given as such without fast handovers.
+    pub(super) fn not_understood(&mut self, address: Ipv6Addr, until: Instant) {
+        self.incapable.insert(address, until);
+    }
+
+    /// Something came from the neighbor with this `address` that only a router sends which knows
+    /// fast handovers.
+    pub(super) fn heard(&mut self, address: Ipv6Addr) {
+        self.incapable.remove(&address);
     }
 
     /// The neighbor that `ncoa` is to be used at: the one with the longest prefix of it (FBU-14),

@@ -42,6 +42,8 @@ reasons! {
         received_hi,
         received_hack,
         received_una,
+        received_binding_error,
+        received_parameter_problem,
         /// Neighbor advertisements that are no UNA.
         received_other_advertisement,
         sent_rtsolpr,
@@ -75,8 +77,6 @@ reasons! {
         StaleSequence => stale_sequence,
         /// An FBU for a previous care-of address that is on none of our links.
         PcoaNotOurs => pcoa_not_ours,
-        /// An FBU from somewhere else than its previous care-of address.
-        NotFromPcoa => not_from_pcoa,
         /// No new care-of address is given.
         NcoaMissing => ncoa_missing,
         /// The new care-of address is not in the prefix of a neighbor (FBU) or of ours (HI).
@@ -91,10 +91,18 @@ reasons! {
         PeerRefusedNcoa => peer_refused_ncoa,
         /// The NAR answered in a way that we cannot follow.
         PeerUnsupported => peer_unsupported,
+        /// The NAR does not know fast handovers (GEN-13).
+        PeerIncapable => peer_incapable,
         /// A command to the data path or the kernel failed.
         CommandFailed => command_failed,
         /// A newer FBU of the same mobile node took this one's place.
         Superseded => superseded,
+        /// The mobile node's key, its link or the NAR was taken out of the configuration.
+        Revoked => revoked,
+        /// Its sender sends more than one may (SEC-07).
+        RateLimited => rate_limited,
+        /// The link layer saw a mobile node leave that it had not seen come.
+        UnknownStation => unknown_station,
         /// From a router that is not a configured neighbor (SEC-06).
         UnknownPeer => unknown_peer,
         /// An HI for a previous care-of address outside its sender's prefix (SEC-06).

@@ -495,8 +495,9 @@ impl Simulation {
                     let packet = Packet::decode(&transmit.bytes).expect("what we send can be read");
                     format!("-> {}", packet.message.name())
                 }
+                // Bookkeeping, which changes nothing that a packet could meet.
+                Output::Command(Command::StoreSequence { .. }) | Output::Event(_) => return None,
                 Output::Command(command) => command.name().to_owned(),
-                Output::Event(_) => return None,
             };
             Some(format!("{node:?}: {what}").to_lowercase())
         };

@@ -9,6 +9,7 @@ mod figure_2;
 mod hack;
 mod hi;
 mod loss;
+mod reactive;
 mod returning;
 mod shutdown;
 mod solicitation;
@@ -259,8 +260,10 @@ fn statuses(simulation: &Simulation) -> Vec<FastBindingStatus> {
     fbacks.into_iter().map(|(_, fback)| fback.status).collect()
 }
 
+/// What was ordered of the data path and the kernel.
 fn commands(simulation: &Simulation) -> Vec<Command> {
     let command = |(_, _, output): &(Instant, Node, Output)| match output {
+        Output::Command(Command::StoreSequence { .. }) => None,
         Output::Command(command) => Some(command.clone()),
         _ => None,
     };

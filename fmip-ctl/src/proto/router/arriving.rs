@@ -100,7 +100,7 @@ impl AccessRouter {
             Some(_) => Ok(announcement),
             // HI-12: the address is that of a mobile node that left. Nobody else gets it, and no
             // other neighbor than the one that has that mobile node can say that it comes back.
-            None => match self.leaving.get(&ncoa) {
+            None => match self.departing.get(ncoa) {
                 Some(handover) if !handover.is_of(&announcement) => {
                     Err((HackCode::NcoaInUse, Reason::NcoaInUse))
                 }

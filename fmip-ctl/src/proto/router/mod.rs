@@ -2,7 +2,13 @@
 
 mod advertising;
 mod arriving;
+mod departing;
+mod errors;
+mod keys;
 mod leaving;
+mod limits;
+mod reload;
+mod stations;
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
@@ -13,14 +19,18 @@ use crate::wire::{DecodeError, MacAddr, Message, Packet};
 
 use super::{
     AccessLink, Admin, Command, CommandError, Counters, Event, HandoverStatus, Input, Instant,
-    InterfaceIndex, Output, Reason, RouterConfig, StationEvent,
+    InterfaceIndex, Limits, Output, Reason, RouterConfig,
+    hash::{Seeded, Table},
     nar::{self, Next},
     neighborhood::Neighborhood,
     outbox::Outbox,
     par,
-    table::Table,
     timer::Deadlines,
 };
+use departing::Departing;
+use keys::Keys;
+use limits::{Rate, Source, Tally};
+use stations::Station;
 
 /// One handover in one role: previous and new router are roles of a handover, not of a process.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,18 +45,20 @@ pub(super) enum HandoverId {
 #[derive(Debug)]
 pub struct AccessRouter {
     config: RouterConfig,
-    /// Where in the configuration the key of a PCoA and SPI is.
-    keys: Table<(Ipv6Addr, u32), usize>,
     neighborhood: Neighborhood,
     counters: Counters,
     outbox: Outbox<HandoverId>,
     deadlines: Deadlines<HandoverId>,
-    leaving: BTreeMap<Ipv6Addr, par::Handover>,
+    departing: Departing,
     arriving: BTreeMap<Ipv6Addr, nar::Handover>,
-    /// The last FBU sequence number under each key, as long as the key lives (AMB-21).
-    fbu_sequences: Table<Ipv6Addr, u16>,
+    keys: Keys,
+    /// Mobile nodes on our links whose packets are kept if they leave.
+    stations: Table<Ipv6Addr, Station>,
+    /// How many of them are copied for.
+    copies: usize,
+    tally: Tally,
+    rate: Rate,
     hi_sequence: u16,
-    seed: u64,
     closed: bool,
 }
 
@@ -89,36 +101,30 @@ struct Arrival<'a> {
 }
 
 impl AccessRouter {
-    /// Makes a router without a handover, whose first sequence number and tables come from `seed`.
-    pub fn new(config: RouterConfig, seed: u64) -> Self {
+    /// Makes a router without a handover, whose first sequence number comes from `seed`.
+    pub fn new(mut config: RouterConfig, seed: u64) -> Self {
         Self {
-            keys: index_keys(&config, seed),
             neighborhood: Neighborhood::new(&config.access, &config.peers),
+            keys: Keys::new(std::mem::take(&mut config.mobile_nodes), seed),
             config,
             counters: Counters::default(),
             outbox: Outbox::default(),
             deadlines: Deadlines::default(),
-            leaving: BTreeMap::new(),
+            departing: Departing::new(seed),
             arriving: BTreeMap::new(),
-            fbu_sequences: Table::new(seed),
+            stations: Table::with_hasher(Seeded(seed)),
+            copies: 0,
+            tally: Tally::default(),
+            rate: Rate::new(seed),
             hi_sequence: seed as u16,
-            seed,
             closed: false,
         }
-    }
-
-    /// Takes another configuration. What is under way goes on as it began; sequence numbers of
-    /// mobile nodes that still have a key stay known.
-    pub fn reload(&mut self, _now: Instant, config: RouterConfig) {
-        self.neighborhood = Neighborhood::new(&config.access, &config.peers);
-        self.keys = index_keys(&config, self.seed);
-        self.config = config;
     }
 
     /// Gives back what an earlier [`Command::StoreSequence`] kept (AMB-21): an FBU for `pcoa` must
     /// have a newer number. Before the first input.
     pub fn restore_sequence(&mut self, pcoa: Ipv6Addr, sequence: u16) {
-        self.fbu_sequences.insert(pcoa, sequence);
+        self.keys.set_sequence(pcoa, sequence);
     }
 
     /// Takes in what happened. Link events are for mobile nodes, and ignored.
@@ -130,11 +136,19 @@ impl AccessRouter {
                 link_source,
                 bytes,
             } => self.handle_packet(now, interface, link_source, &bytes),
+            Input::Drained { address } if self.departing.contains(address) => {
+                self.drive_par(now, address, par::Input::Drained);
+            }
             Input::Drained { address } => self.drive_nar(now, address, nar::Input::Drained),
             Input::DrainFailed { address, error } => {
                 let expires = now;
                 let command = Command::ReleaseBuffer { address, expires };
-                self.handle_failure(now, &command, &error);
+                self.note_failure(&command, &error);
+                if self.departing.contains(address) {
+                    self.drive_par(now, address, par::Input::DrainFailed);
+                } else {
+                    self.drive_nar(now, address, nar::Input::Failed(&command, &error));
+                }
             }
             Input::CommandFailed { command, error } => self.handle_failure(now, &command, &error),
             Input::Admin(Admin::Shutdown) => self.shut_down(now),
@@ -176,9 +190,12 @@ impl AccessRouter {
 
     /// The handovers that are under way: those that leave us, then those that come to us.
     pub fn handovers(&self) -> Vec<HandoverStatus> {
-        let leaving = self.leaving.values().map(par::Handover::status);
+        let departing = self.departing.addresses();
+        let departing = departing
+            .iter()
+            .filter_map(|pcoa| self.departing.get(*pcoa).map(par::Handover::status));
         let arriving = self.arriving.values().map(nar::Handover::status);
-        leaving.chain(arriving).collect()
+        departing.chain(arriving).collect()
     }
 
     fn handle_packet(
@@ -188,6 +205,9 @@ impl AccessRouter {
         link_source: MacAddr,
         bytes: &Bytes,
     ) {
+        if !self.is_within_rate(now, interface, link_source, bytes) {
+            return self.counters.count(Reason::RateLimited);
+        }
         let packet = match Packet::decode(bytes) {
             Ok(packet) => packet,
             Err(error) => {
@@ -213,17 +233,54 @@ impl AccessRouter {
             Message::FastBindingUpdate(message) => self.handle_fbu(&arrival, &message),
             Message::HandoverInitiate(message) => self.handle_hi(&arrival, &message),
             Message::HandoverAck(message) => self.handle_hack(&arrival, &message),
+            Message::BindingError(message) => self.handle_binding_error(&arrival, &message),
+            Message::ParameterProblem(message) => {
+                self.handle_parameter_problem(&arrival, &message);
+            }
             Message::PrRtAdv(_)
             | Message::FastBindingAck(_)
             | Message::FastNeighborAdvertisement(_)
             | Message::RouterSolicitation(_)
             | Message::RouterAdvertisement(_)
-            | Message::NeighborSolicitation(_)
-            | Message::BindingError(_)
-            | Message::ParameterProblem(_) => {
+            | Message::NeighborSolicitation(_) => {
                 self.counters.count(Reason::Unexpected);
             }
         }
+    }
+
+    /// Whether the sender of this keeps within what one may send, before anything is spent on it.
+    fn is_within_rate(
+        &mut self,
+        now: Instant,
+        interface: InterfaceIndex,
+        link_source: MacAddr,
+        bytes: &[u8],
+    ) -> bool {
+        let Limits {
+            signalling_per_source,
+            max_per_peer,
+            ..
+        } = self.config.limits;
+        let address = || {
+            Some(Ipv6Addr::from(
+                <[u8; 16]>::try_from(bytes.get(8..24)?).ok()?,
+            ))
+        };
+        let (source, per_second) = if self.access_link(interface).is_some() {
+            let source = Source::Station(interface, link_source);
+            (source, signalling_per_source)
+        } else {
+            let address = address().unwrap_or(Ipv6Addr::UNSPECIFIED);
+            // A neighbor speaks for as many mobile nodes as it may hand over.
+            let per_second = match self.neighborhood.is_peer(address) {
+                true => u32::try_from(max_per_peer)
+                    .unwrap_or(u32::MAX)
+                    .max(signalling_per_source),
+                false => signalling_per_source,
+            };
+            (Source::Address(address), per_second)
+        };
+        self.rate.admits(now, source, per_second)
     }
 
     fn is_for_us(&self, destination: Ipv6Addr) -> bool {
@@ -235,23 +292,35 @@ impl AccessRouter {
                 .any(|link| [link.address, link.link_local].contains(&destination))
     }
 
-    fn handle_failure(&mut self, now: Instant, command: &Command, error: &CommandError) {
+    fn note_failure(&mut self, command: &Command, error: &CommandError) {
         self.counters.count(Reason::CommandFailed);
         let failed = Event::CommandFailed {
             command: command.name(),
             error: error.to_string(),
         };
         self.outbox.event(None, failed);
+    }
+
+    fn handle_failure(&mut self, now: Instant, command: &Command, error: &CommandError) {
+        self.note_failure(command, error);
         match *command {
             Command::InstallTunnel { pcoa, .. } | Command::RemoveTunnel { pcoa } => {
                 self.drive_par(now, pcoa, par::Input::Failed(command));
             }
             Command::StartBuffering { address, .. }
+            | Command::StartCopying { address, .. }
+            | Command::ReleaseBuffer { address, .. }
+            | Command::RemoveBuffer { address }
+                if self.departing.contains(address) =>
+            {
+                self.drive_par(now, address, par::Input::Failed(command));
+            }
+            Command::StartCopying { address, .. } => self.copying_failed(address),
+            Command::StartBuffering { address, .. }
             | Command::ReleaseBuffer { address, .. }
             | Command::RemoveBuffer { address }
             | Command::AddProxyNd { address, .. }
             | Command::RemoveProxyNd { address, .. }
-            | Command::StartCopying { address, .. }
             | Command::AddHostRoute { address, .. }
             | Command::RemoveHostRoute { address, .. }
             | Command::AddNeighbor { address, .. } => {
@@ -270,15 +339,14 @@ impl AccessRouter {
         }
     }
 
-    /// Mobile nodes that come to a link of ours or leave it, as the link layer sees it.
-    fn handle_station(&mut self, _now: Instant, _event: StationEvent) {
-        self.counters.count(Reason::Unsupported);
-    }
-
     fn shut_down(&mut self, now: Instant) {
         self.closed = true;
-        let leaving: Vec<_> = self.leaving.keys().copied().collect();
-        for pcoa in leaving {
+        let mut stations: Vec<_> = self.stations.keys().copied().collect();
+        stations.sort_unstable();
+        for address in stations {
+            self.forget_station(address);
+        }
+        for pcoa in self.departing.addresses() {
             self.drive_par(now, pcoa, par::Input::Shutdown);
         }
         let arriving: Vec<_> = self.arriving.keys().copied().collect();
@@ -287,20 +355,42 @@ impl AccessRouter {
         }
     }
 
+    /// Adds a handover that `pcoa`, which has none, leaves with.
+    fn admit_par(&mut self, pcoa: Ipv6Addr, handover: par::Handover) {
+        self.tally.add(handover.peer(), Some(handover.interface()));
+        self.departing.insert(pcoa, handover);
+    }
+
     /// Hands an input to the handover that `pcoa` leaves with, if there is one.
     fn drive_par(&mut self, now: Instant, pcoa: Ipv6Addr, input: par::Input<'_>) {
-        let (mut context, leaving, _) = self.context(now);
-        let Some(handover) = leaving.get_mut(&pcoa) else {
+        let (mut context, departing, _) = self.context(now);
+        let Some(handover) = departing.get_mut(pcoa) else {
             return;
         };
-        let deadline = match handover.handle(input, &mut context) {
-            Next::Stays => handover.deadline(),
-            Next::Ends => {
-                leaving.remove(&pcoa);
-                None
+        let (peer, interface, asked) = (handover.peer(), handover.interface(), handover.asked());
+        let next = handover.handle(input, &mut context);
+        let (new_peer, new_asked) = (handover.peer(), handover.asked());
+        match next {
+            Next::Stays => {
+                let deadline = handover.deadline();
+                departing.note_asked(pcoa, asked, new_asked);
+                self.deadlines.set(HandoverId::Par(pcoa), deadline);
+                if new_peer != peer {
+                    self.tally.remove(peer, None);
+                    self.tally.add(new_peer, None);
+                }
             }
-        };
-        self.deadlines.set(HandoverId::Par(pcoa), deadline);
+            Next::Ends => {
+                departing.note_asked(pcoa, asked, None);
+                let handover = departing.remove(pcoa);
+                self.deadlines.set(HandoverId::Par(pcoa), None);
+                self.tally.remove(peer, Some(interface));
+                if handover.is_some_and(|mut handover| handover.yield_copies()) {
+                    self.give_copies_back(pcoa);
+                }
+                self.start_copying(pcoa);
+            }
+        }
     }
 
     /// Hands an input to the handover that arrives with `ncoa`, if there is one.
@@ -317,6 +407,9 @@ impl AccessRouter {
             }
         };
         self.deadlines.set(HandoverId::Nar(ncoa), deadline);
+        if deadline.is_none() {
+            self.start_copying(ncoa);
+        }
     }
 
     #[allow(clippy::type_complexity)] // The two tables beside the rest of self: named nowhere else.
@@ -325,7 +418,7 @@ impl AccessRouter {
         now: Instant,
     ) -> (
         Context<'_>,
-        &mut BTreeMap<Ipv6Addr, par::Handover>,
+        &mut Departing,
         &mut BTreeMap<Ipv6Addr, nar::Handover>,
     ) {
         let context = Context {
@@ -336,7 +429,7 @@ impl AccessRouter {
             outbox: &mut self.outbox,
             hi_sequence: &mut self.hi_sequence,
         };
-        (context, &mut self.leaving, &mut self.arriving)
+        (context, &mut self.departing, &mut self.arriving)
     }
 
     fn access_link(&self, interface: InterfaceIndex) -> Option<&AccessLink> {
@@ -346,15 +439,18 @@ impl AccessRouter {
             .find(|link| link.interface == interface)
     }
 
-    fn is_full(&self) -> bool {
-        self.leaving.len() + self.arriving.len() >= self.config.limits.max_handovers
+    /// The link that an address is on.
+    fn link_of(&self, address: Ipv6Addr) -> Option<&AccessLink> {
+        self.config
+            .access
+            .iter()
+            .filter(|link| link.prefix.contains(address))
+            .max_by_key(|link| link.prefix.length())
     }
-}
 
-/// There may be a million of them.
-fn index_keys(config: &RouterConfig, seed: u64) -> Table<(Ipv6Addr, u32), usize> {
-    let keys = config.mobile_nodes.iter().enumerate();
-    Table::of(seed, keys.map(|(index, key)| ((key.pcoa, key.spi), index)))
+    fn is_full(&self) -> bool {
+        self.departing.len() + self.arriving.len() >= self.config.limits.max_handovers
+    }
 }
 
 /// How an unreadable packet is counted.

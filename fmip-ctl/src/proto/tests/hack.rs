@@ -9,7 +9,6 @@ fn refusals_of_the_nar_reach_the_mobile_node() {
     for (code, status) in [
         (Code::NcoaInUse, Status::Unspecified),
         (Code::NcoaAssigned, Status::Unspecified),
-        (Code::UsePcoa, Status::Unspecified),
         (Code::Other(9), Status::Unspecified),
         (Code::Unspecified, Status::Unspecified),
         (Code::Prohibited, Status::Prohibited),
@@ -128,7 +127,7 @@ fn a_hack_that_nobody_asked_for_is_ignored() {
     assert_eq!(simulation.par.counters().unknown_peer, 2);
     simulation.inject(Node::Par, CORE, hack(NAR, 100, valid, None));
     assert_eq!(simulation.par.counters().unmatched, 1);
-    let unsolicited = hack(NAR, 101, HackCode::Unsolicited, None);
+    let unsolicited = hack(NAR, 100, HackCode::Unsolicited, None);
     simulation.inject(Node::Par, CORE, unsolicited);
     assert_eq!(simulation.par.counters().unmatched, 2);
     assert_eq!(commands(&simulation), []);

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Command, error::ErrorKind};
 
+mod bench;
 mod build_and_load;
 mod check;
 mod conformance;
@@ -30,6 +31,7 @@ fn command_line() -> Command {
         .subcommand(test::command_line())
         .subcommand(check::command_line())
         .subcommand(conformance::command_line())
+        .subcommand(bench::command_line())
 }
 
 fn main() -> ExitCode {
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Some(("test", matches)) => test::run(matches),
         Some(("check", matches)) => check::run(matches),
         Some(("conformance", matches)) => conformance::run(matches),
+        Some(("bench", matches)) => bench::run(matches),
         _ => unreachable!("clap accepts no other subcommand"),
     };
     match result {

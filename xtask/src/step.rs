@@ -298,6 +298,22 @@ impl Built {
             .map(PathBuf::as_path)
             .with_context(|| format!("cargo built no program named {name}"))
     }
+
+    /// A benchmark, whose program cargo names after it with a hash behind.
+    ///
+    /// # Errors
+    /// If the build made no such benchmark.
+    pub(crate) fn bench(&self, name: &str) -> Result<&Path> {
+        self.0
+            .iter()
+            .find(|path| {
+                let file = path.file_name().map(|file| file.to_string_lossy());
+                let stem = file.as_deref().and_then(|file| file.rsplit_once('-'));
+                stem.is_some_and(|(stem, _)| stem == name)
+            })
+            .map(PathBuf::as_path)
+            .with_context(|| format!("cargo built no benchmark named {name}"))
+    }
 }
 
 /// The `executable` of one of cargo's JSON messages.
@@ -360,5 +376,8 @@ mod tests {
         let built = Built(vec!["/t/release/fmip-ctl".into()]);
         assert!(built.program("fmip-ctl").is_ok());
         assert!(built.program("ctl").is_err());
+        let built = Built(vec!["/t/b-4f".into(), "/t/a-b-c0ffee".into()]);
+        assert_eq!(built.bench("a-b").unwrap(), Path::new("/t/a-b-c0ffee"));
+        assert!(built.bench("a").is_err());
     }
 }

@@ -21,3 +21,15 @@ impl BuildHasher for Seeded {
         hasher
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_depend_on_the_seed_and_on_nothing_else() {
+        let hash = |seed| Seeded(seed).hash_one("a key");
+        assert_eq!(hash(1), hash(1));
+        assert_ne!(hash(1), hash(2));
+    }
+}

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -50,10 +51,34 @@ pub struct Buffer {
     pub state: BufferState,
     /// When the data path stops by itself; a buffer of copies does not.
     pub expires: Option<Instant>,
-    /// What it holds of the signalling.
-    pub content: Vec<Bytes>,
+    /// What it holds, with the time it came.
+    pub content: Vec<(Instant, Load)>,
+    /// How old a copy gets; unbounded for what is held.
+    pub window: Option<Duration>,
     /// Where its packets come from, if not by themselves.
     pub tunnel: Option<Tunnel>,
+}
+
+/// What travels to a mobile node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Signalling.
+    Signal(Bytes),
+    /// A packet of a correspondent.
+    Data(Data),
+}
+
+/// A packet of a correspondent.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// Whose it is.
+    pub mobile: usize,
+    /// Which of its flows: one for each move.
+    pub flow: usize,
+    /// Its place in the flow.
+    pub number: u64,
+    /// The address that the correspondent knows.
+    pub to: Ipv6Addr,
 }
 
 /// What a buffer does.
@@ -95,9 +120,9 @@ pub enum Effect {
     /// Nothing that the world must do.
     None,
     /// A drain begins; these go to the mobile node on the link.
-    Deliver(Ipv6Addr, Vec<Bytes>),
+    Deliver(Ipv6Addr, Vec<Load>),
     /// A drain begins; these go into the tunnel.
-    Tunnel(Ipv6Addr, Vec<Bytes>),
+    Tunnel(Ipv6Addr, Vec<Load>),
     /// A mobile node's drain begins.
     Uplink(Ipv6Addr),
     /// The link layer of a mobile node is told to move.
@@ -133,7 +158,7 @@ impl Books {
                 ncoa,
                 expires,
                 ..
-            } => self.install_tunnel(pcoa, ncoa, expires),
+            } => self.install_tunnel(now, pcoa, ncoa, expires),
             Command::RemoveTunnel { pcoa } => {
                 self.tunnels
                     .remove(&pcoa)
@@ -151,8 +176,11 @@ impl Books {
                     state: BufferState::Holding,
                     expires: None,
                     content: Vec::new(),
+                    window: None,
                     tunnel,
                 });
+                buffer.forget_old(now);
+                buffer.window = None;
                 if buffer.state == BufferState::Released {
                     return Err(format!(
                         "the buffer of {address} is released, not to be held"
@@ -162,12 +190,15 @@ impl Books {
                 buffer.expires = Some(expires);
                 Ok(Effect::None)
             }
-            Command::StartCopying { address, .. } => {
+            Command::StartCopying {
+                address, window, ..
+            } => {
                 self.no_rival(address)?;
                 let buffer = Buffer {
                     state: BufferState::Copying,
                     expires: None,
                     content: Vec::new(),
+                    window: Some(window),
                     tunnel: None,
                 };
                 match self.buffers.insert(address, buffer) {
@@ -185,7 +216,7 @@ impl Books {
                     .ok_or_else(|| format!("no buffer of {address} to release"))?;
                 buffer.state = BufferState::Released;
                 buffer.expires = Some(expires);
-                let content = std::mem::take(&mut buffer.content);
+                let content = buffer.take(now);
                 self.generation += 1;
                 Ok(Effect::Deliver(address, content))
             }
@@ -255,7 +286,13 @@ impl Books {
         }
     }
 
-    fn install_tunnel(&mut self, pcoa: Ipv6Addr, ncoa: Ipv6Addr, expires: Instant) -> Books1 {
+    fn install_tunnel(
+        &mut self,
+        now: Instant,
+        pcoa: Ipv6Addr,
+        ncoa: Ipv6Addr,
+        expires: Instant,
+    ) -> Books1 {
         let taken_over = self.buffers.remove(&pcoa);
         if let Some(buffer) = &taken_over
             && buffer.state == BufferState::Released
@@ -274,10 +311,10 @@ impl Books {
             return Err(format!("{pcoa} had a tunnel and a buffer"));
         }
         match taken_over {
-            Some(buffer) => {
+            Some(mut buffer) => {
                 self.ends.handed_on += 1;
                 self.generation += 1;
-                Ok(Effect::Tunnel(pcoa, buffer.content))
+                Ok(Effect::Tunnel(pcoa, buffer.take(now)))
             }
             None => Ok(Effect::None),
         }
@@ -334,6 +371,26 @@ impl Books {
     }
 }
 
+impl Buffer {
+    /// Keeps something, and a copy no longer than its window.
+    pub fn keep(&mut self, now: Instant, load: Load) {
+        self.forget_old(now);
+        self.content.push((now, load));
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        if let Some(window) = self.window {
+            self.content.retain(|&(came, _)| came + window >= now);
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> Vec<Load> {
+        self.forget_old(now);
+        let content = std::mem::take(&mut self.content);
+        content.into_iter().map(|(_, load)| load).collect()
+    }
+}
+
 fn new(is_new: bool, what: &str, address: Ipv6Addr) -> Books1 {
     match is_new {
         true => Ok(Effect::None),
@@ -350,8 +407,6 @@ fn stood(it_stood: bool, what: &str, address: Ipv6Addr) -> Books1 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const PCOA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 7);

@@ -8,8 +8,9 @@ use fmip_ctl::{
 };
 
 use super::{
+    flow::Loss,
     plan::{Leg, Manner, Plan, mobile_of_address, prefix, router_address, router_of_address},
-    world::NodeId,
+    world::{NodeId, Summary},
 };
 
 /// An FBU can lead to a tunnel this long after it was sent: all retransmissions of the HI, and all
@@ -20,6 +21,8 @@ const MAX_LIFETIME: Duration = Duration::from_secs(60);
 /// What a failure is excused by: an exchange of one try and three retransmissions fails only if each
 /// lost a message.
 const EXCUSE: u32 = 4;
+/// A NAR waits a little longer than this.
+const PROXY_LIFETIME: Duration = Duration::from_millis(1400);
 /// By when a mobile node must know how its move went.
 const TOLD: Duration = Duration::from_secs(12);
 
@@ -61,12 +64,12 @@ pub struct Judge {
     /// Whether every router takes every mobile node in the plainest way.
     plain: bool,
     fair: bool,
+    /// Whether packets are held at the new router, for longer than any gap, in fair weather.
+    lossless: bool,
     accounts: Vec<Account>,
     fbus: VecDeque<Sent>,
     disturbed: Option<Instant>,
-    moves: u64,
-    fast: u64,
-    fallen_back: u64,
+    totals: Summary,
 }
 
 impl Judge {
@@ -81,18 +84,17 @@ impl Judge {
             routers: plan.routers.len(),
             plain,
             fair: plan.is_fair(),
+            lossless: plan.is_fair() && plan.routers.iter().all(|router| router.config.buffering),
             accounts: plan.mobiles.iter().map(|_| Account::default()).collect(),
             fbus: VecDeque::new(),
             disturbed: None,
-            moves: 0,
-            fast: 0,
-            fallen_back: 0,
+            totals: Summary::default(),
         }
     }
 
-    /// Moves between routers, those with a tunnel, those that fell back.
-    pub fn totals(&self) -> (u64, u64, u64) {
-        (self.moves, self.fast, self.fallen_back)
+    /// What the moves came to.
+    pub fn totals(&self) -> Summary {
+        self.totals
     }
 
     /// Something happened that excuses failures around it.
@@ -158,15 +160,8 @@ impl Judge {
         }
     }
 
-    /// The next move begins; how did the last one go?
-    pub fn depart(
-        &mut self,
-        now: Instant,
-        mobile: usize,
-        from: usize,
-        leg: &Leg,
-    ) -> Option<String> {
-        let objection = self.close(now, mobile);
+    /// The next move begins.
+    pub fn depart(&mut self, now: Instant, mobile: usize, from: usize, leg: &Leg) {
         let last_visit = |router: usize| {
             let visits = self.accounts[mobile].visits.iter().rev();
             visits
@@ -176,7 +171,8 @@ impl Judge {
         };
         // While an old tunnel may lead away from there, the router may refuse (HI-12).
         let is_clear = last_visit(leg.to).is_none_or(|when| when + MAX_LIFETIME < now);
-        let is_due = self.plain && leg.manner == Manner::Predicted && is_clear;
+        let is_short = leg.gap < PROXY_LIFETIME;
+        let is_due = self.plain && leg.manner == Manner::Predicted && is_clear && is_short;
         let account = &mut self.accounts[mobile];
         account.visits.push((from, now));
         account.current = Some(Move {
@@ -189,7 +185,6 @@ impl Judge {
             losses: 0,
             is_due,
         });
-        objection
     }
 
     /// A mobile node left its link.
@@ -203,23 +198,34 @@ impl Judge {
     }
 
     /// The move of a mobile node is over: it must know how it went.
-    pub fn close(&mut self, now: Instant, mobile: usize) -> Option<String> {
+    pub fn close(&mut self, now: Instant, mobile: usize, loss: Loss) -> Option<String> {
         let current = self.accounts[mobile].current.take()?;
         let (arrived, router) = current.arrived?;
         if router == current.from {
             return None;
         }
-        self.moves += 1;
+        self.totals.moves += 1;
         match (current.accepted, &current.failed) {
-            (true, None) => self.fast += 1,
-            (_, Some(_)) => self.fallen_back += 1,
+            (true, None) => self.totals.fast += 1,
+            (_, Some(_)) => self.totals.fallen_back += 1,
             (false, None) => {}
+        }
+        let is_fast = current.accepted && current.failed.is_none();
+        match is_fast && current.leg.manner == Manner::Predicted {
+            true => self.totals.predicted += loss,
+            false => self.totals.others += loss,
         }
         let told = current.accepted || current.failed.is_some();
         if !told && arrived + TOLD < now {
             return Some(format!(
                 "m{mobile} moved from r{} to r{router} ({:?}) and was told nothing",
                 current.from, current.leg.manner
+            ));
+        }
+        if is_fast && current.is_due && self.lossless && loss.is_any() {
+            return Some(format!(
+                "m{mobile}'s handover from r{} to r{router} was predicted, and yet {loss:?}",
+                current.from
             ));
         }
         let failed = current.failed.as_ref()?;

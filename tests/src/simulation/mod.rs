@@ -10,10 +10,12 @@
 
 pub mod books;
 mod explore;
+mod flow;
 pub mod judge;
 mod messages;
 pub mod plan;
 pub mod world;
 
 pub use explore::{Exploration, explore, replay_command};
+pub use flow::Loss;
 pub use world::{Summary, Violation, World};

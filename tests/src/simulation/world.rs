@@ -18,7 +18,8 @@ use fmip_ctl::{
 };
 
 use super::{
-    books::{Books, BufferState, Effect, Ends},
+    books::{Books, BufferState, Data, Effect, Ends, Load},
+    flow::{Flow, Loss},
     judge::Judge,
     plan::{
         self, ACCESS, CORE, Manner, Plan, access_point, mobile_lla, mobile_of_address, own_address,
@@ -30,8 +31,17 @@ use super::{
 const BEGINNING: Instant = Instant::from_nanos(1_000_000_000);
 /// How long a link waits for a mobile node that was told to move and does not say that it is ready.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a correspondent goes on after a move.
+const AFTERWARDS: Duration = Duration::from_millis(400);
 /// Longer than anything lasts: after it nothing may be left.
 const FOREVER: Duration = Duration::from_secs(400);
+/// How long a correspondent waits between two packets: those of a voice call.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// How long its packets take between two routers, and on an access link. Always the same, so that
+/// it is not the network that reorders them; and on an access link no longer than signalling, which
+/// queues behind them.
+const CORE_DELAY: Duration = Duration::from_millis(4);
+const ACCESS_DELAY: Duration = Duration::from_micros(100);
 /// How often a packet may enter another tunnel on its way.
 const MAX_TUNNELS: usize = 8;
 /// How many messages an attacker remembers.
@@ -95,6 +105,10 @@ pub struct Summary {
     pub lost: u64,
     /// How the buffers ended.
     pub ends: Ends,
+    /// What became of the correspondents' packets in fast handovers that were predicted.
+    pub predicted: Loss,
+    /// And in all other moves.
+    pub others: Loss,
 }
 
 impl std::ops::AddAssign for Summary {
@@ -109,6 +123,8 @@ impl std::ops::AddAssign for Summary {
         self.ends.handed_on += other.ends.handed_on;
         self.ends.expired += other.ends.expired;
         self.ends.cancelled += other.ends.cancelled;
+        self.predicted += other.predicted;
+        self.others += other.others;
     }
 }
 
@@ -170,6 +186,8 @@ struct Journey {
     last: MacAddr,
     /// Of its link: what was announced of an earlier one does not happen.
     generation: u64,
+    /// What a correspondent sends, one flow for each move.
+    flows: Vec<Flow>,
 }
 
 enum Pending {
@@ -185,6 +203,12 @@ enum Pending {
     /// The link of a mobile node goes, to come up there.
     Leave(usize, u64, MacAddr, Duration),
     LinkUp(usize, u64, MacAddr),
+    /// The correspondent of a mobile node sends the next packet.
+    Speak(usize, usize),
+    /// A packet of a correspondent comes to a router, for this address.
+    Data(usize, Data, Ipv6Addr),
+    /// It comes to the mobile nodes on a router's link.
+    Heard(usize, Data, Ipv6Addr),
     Station(usize, StationEvent),
     Crash(usize),
     Attack,
@@ -204,6 +228,9 @@ pub struct World {
     captured: VecDeque<(NodeId, InterfaceIndex, MacAddr, Bytes)>,
     trace: Option<Vec<String>>,
     violation: Option<Violation>,
+    /// The next timer of a node, and whether it must be looked for again.
+    timer: Option<(Instant, usize)>,
+    stirred: bool,
 }
 
 impl World {
@@ -223,6 +250,8 @@ impl World {
             captured: VecDeque::new(),
             trace: traced.then(Vec::new),
             violation: None,
+            timer: None,
+            stirred: true,
             plan,
         };
         world.populate();
@@ -255,6 +284,7 @@ impl World {
                 place: Some(place),
                 last: place,
                 generation: 0,
+                flows: Vec::new(),
             });
             if let Some(pause) = first {
                 self.after(pause, Pending::Depart(index));
@@ -296,10 +326,14 @@ impl World {
 
     fn step(&mut self) -> bool {
         let pending = self.pending.first_key_value().map(|(&(at, _), _)| at);
-        let timers = self.nodes.iter().enumerate();
-        let timer = timers
-            .filter_map(|(index, node)| node.machine.poll_timeout().map(|at| (at, index)))
-            .min();
+        if std::mem::take(&mut self.stirred) {
+            let timers = self.nodes.iter().enumerate();
+            self.timer = timers
+                .filter_map(|(index, node)| node.machine.poll_timeout().map(|at| (at, index)))
+                .min();
+            self.look_for_overdue();
+        }
+        let timer = self.timer;
         let Some(next) = pending.into_iter().chain(timer.map(|(at, _)| at)).min() else {
             return false;
         };
@@ -307,7 +341,7 @@ impl World {
             self.object("the world does not come to rest within an hour".to_owned());
             return false;
         }
-        self.pass_to(next);
+        self.now = self.now.max(next);
         if let Some((at, index)) = timer.filter(|&(at, _)| at <= next) {
             let now = self.now.max(at);
             let node = self.id(index);
@@ -324,13 +358,9 @@ impl World {
         true
     }
 
-    fn pass_to(&mut self, next: Instant) {
-        if next <= self.now {
-            return;
-        }
-        self.now = next;
+    fn look_for_overdue(&mut self) {
         let overdue = self.nodes.iter().enumerate().find_map(|(index, node)| {
-            let what = node.books.overdue(next)?;
+            let what = node.books.overdue(self.now)?;
             Some(format!("{}: {what}", self.id(index)))
         });
         if let Some(what) = overdue {
@@ -363,10 +393,7 @@ impl World {
             }
         }
         self.summary.journeys = self.plan.mobiles.len() as u64;
-        let (moves, fast, fallen_back) = self.judge.totals();
-        self.summary.moves = moves;
-        self.summary.fast = fast;
-        self.summary.fallen_back = fallen_back;
+        self.summary += self.judge.totals();
     }
 
     fn after(&mut self, delay: Duration, pending: Pending) {
@@ -399,6 +426,9 @@ impl World {
                     self.link_up(mobile, access_point);
                 }
             }
+            Pending::Speak(mobile, flow) => self.speak(mobile, flow),
+            Pending::Data(router, data, to) => self.carry(NodeId::Router(router), data, to),
+            Pending::Heard(router, data, to) => self.hear(router, data, to),
             Pending::Station(router, event) => {
                 self.input(NodeId::Router(router), Input::Station(event));
             }
@@ -455,6 +485,7 @@ impl World {
     }
 
     fn carry_out(&mut self, node: NodeId) {
+        self.stirred = true;
         while let Some(output) = self.node(node).machine.poll_output() {
             match output {
                 Output::Event(event) => {
@@ -498,14 +529,20 @@ impl World {
             Ok(Effect::Switch(access_point)) => self.switch(node, access_point),
             Ok(Effect::Uplink(pcoa)) => self.drain(node, pcoa),
             Ok(Effect::Deliver(address, content)) => {
-                for bytes in content {
-                    self.deliver_on_link(node, address, bytes);
+                for load in content {
+                    match load {
+                        Load::Signal(bytes) => self.deliver_on_link(node, address, bytes),
+                        Load::Data(data) => self.hand_over(node, data, address),
+                    }
                 }
                 self.drain(node, address);
             }
             Ok(Effect::Tunnel(address, content)) => {
-                for bytes in content {
-                    self.route(node, address, bytes, 0);
+                for load in content {
+                    match load {
+                        Load::Signal(bytes) => self.route(node, address, bytes, 0),
+                        Load::Data(data) => self.carry(node, data, address),
+                    }
                 }
                 self.drain(node, address);
             }
@@ -541,15 +578,18 @@ impl World {
     fn depart(&mut self, mobile: usize) {
         let journey = &mut self.journeys[mobile];
         let Some(leg) = journey.legs.pop_front() else {
-            let objection = self.judge.close(self.now, mobile);
-            return self.object_if(NodeId::Mobile(mobile), objection);
+            return self.close(mobile);
         };
         journey.leg = Some(leg);
         let from = router_of(journey.last).expect("a router's access point");
         let node = NodeId::Mobile(mobile);
         self.note(|| format!("{node}: {:?} from r{from} to r{}", leg.manner, leg.to));
-        let objection = self.judge.depart(self.now, mobile, from, &leg);
-        self.object_if(node, objection);
+        self.close(mobile);
+        self.judge.depart(self.now, mobile, from, &leg);
+        let flow = self.journeys[mobile].flows.len();
+        let to = own_address(mobile, from);
+        self.journeys[mobile].flows.push(Flow::new(to));
+        self.speak(mobile, flow);
         let target = match leg.manner {
             Manner::Astray { predicted } | Manner::Stays { predicted } => {
                 access_point(predicted, false)
@@ -593,6 +633,14 @@ impl World {
             }
             _ => self.input(node, impend),
         }
+    }
+
+    /// The last move is over.
+    fn close(&mut self, mobile: usize) {
+        let flow = self.journeys[mobile].flows.last();
+        let loss = flow.map(|flow| flow.loss(self.now)).unwrap_or_default();
+        let objection = self.judge.close(self.now, mobile, loss);
+        self.object_if(NodeId::Mobile(mobile), objection);
     }
 
     /// The mobile node is ready to move.
@@ -657,6 +705,9 @@ impl World {
         let next = journey.legs.front().map(|leg| leg.pause);
         let router = router_of(access_point).expect("a router's access point");
         self.judge.arrived(self.now, mobile, router);
+        if let Some(flow) = journey_flow(&mut self.journeys[mobile]) {
+            flow.end_at(self.now + AFTERWARDS);
+        }
         if let Some(pause) = next {
             self.after(pause, Pending::Depart(mobile));
         } else {
@@ -807,8 +858,8 @@ impl World {
         }
         if let Some(buffer) = books.buffers.get_mut(&to) {
             match buffer.state {
-                BufferState::Holding => return buffer.content.push(bytes),
-                BufferState::Copying => buffer.content.push(bytes.clone()),
+                BufferState::Holding => return buffer.keep(now, Load::Signal(bytes)),
+                BufferState::Copying => buffer.keep(now, Load::Signal(bytes.clone())),
                 BufferState::Released => {}
             }
         }
@@ -908,6 +959,81 @@ impl World {
         self.input(to, packet);
     }
 
+    // Correspondents
+
+    /// A correspondent of a mobile node sends a packet to the address it had when the move began.
+    fn speak(&mut self, mobile: usize, flow: usize) {
+        let journey = &mut self.journeys[mobile];
+        let is_over = flow + 1 < journey.flows.len();
+        let it = &mut journey.flows[flow];
+        if is_over || it.is_over(self.now) {
+            return;
+        }
+        let to = it.to;
+        let number = it.send(self.now);
+        let data = Data {
+            mobile,
+            flow,
+            number,
+            to,
+        };
+        if let Some(router) = router_of_address(to, self.plan.routers.len()) {
+            self.after(CORE_DELAY, Pending::Data(router, data, to));
+        }
+        self.after(INTERVAL, Pending::Speak(mobile, flow));
+    }
+
+    /// By a router's data path: `to` is the address that leads it now.
+    fn carry(&mut self, at: NodeId, data: Data, to: Ipv6Addr) {
+        let NodeId::Router(here) = at else {
+            return;
+        };
+        let now = self.now;
+        let books = &mut self.nodes[here].books;
+        if let Some(tunnel) = books.tunnels.get(&to).filter(|it| it.expires > now) {
+            let ncoa = tunnel.ncoa;
+            if let Some(there) = router_of_address(ncoa, self.plan.routers.len()) {
+                self.after(CORE_DELAY, Pending::Data(there, data, ncoa));
+            }
+            return;
+        }
+        // Out of a tunnel that ends at this router.
+        let to = match to == router_address(here) {
+            true => data.to,
+            false => to,
+        };
+        if let Some(buffer) = books.buffers.get_mut(&to) {
+            match buffer.state {
+                BufferState::Holding if buffer.expires.is_none_or(|at| at > now) => {
+                    return buffer.keep(now, Load::Data(data));
+                }
+                BufferState::Copying => buffer.keep(now, Load::Data(data)),
+                BufferState::Holding | BufferState::Released => {}
+            }
+        }
+        self.hand_over(at, data, to);
+    }
+
+    fn hand_over(&mut self, at: NodeId, data: Data, to: Ipv6Addr) {
+        if let NodeId::Router(router) = at {
+            self.after(ACCESS_DELAY, Pending::Heard(router, data, to));
+        }
+    }
+
+    fn hear(&mut self, router: usize, data: Data, to: Ipv6Addr) {
+        let here = self.journeys[data.mobile].place.and_then(router_of) == Some(router);
+        if !here {
+            return;
+        }
+        // What comes through a tunnel needs its other end.
+        let books = &self.node(NodeId::Mobile(data.mobile)).books;
+        let is_unwrapped = to == data.to || books.uplinks.contains_key(&data.to);
+        if is_unwrapped {
+            let flow = &mut self.journeys[data.mobile].flows[data.flow];
+            flow.receive(data.number);
+        }
+    }
+
     // Attackers
 
     /// Somebody repeats, changes or forges a message. The routers' association with each other
@@ -952,6 +1078,10 @@ impl World {
         let delay = Duration::from_millis(self.rng.u64(0..5_000));
         self.after(delay, pending);
     }
+}
+
+fn journey_flow(journey: &mut Journey) -> Option<&mut Flow> {
+    journey.flows.last_mut()
 }
 
 fn plan_mobiles(plan: &Plan) -> usize {

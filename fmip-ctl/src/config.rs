@@ -13,6 +13,7 @@ mod file;
 mod told;
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::Ipv6Addr,
     path::{Path, PathBuf},
@@ -85,6 +86,13 @@ pub struct AccessRouter {
     pub neighbors: Vec<Neighbor>,
     /// The handover keys of the mobile nodes.
     pub mobile_nodes: Vec<MobileNodeKey>,
+}
+
+impl AccessRouter {
+    /// The addresses of the mobile nodes that a key is configured for.
+    pub fn keyed(&self) -> BTreeSet<Ipv6Addr> {
+        self.mobile_nodes.iter().map(|node| node.pcoa).collect()
+    }
 }
 
 /// An `[[access-router.access]]`: a link that mobile nodes are on.

@@ -68,7 +68,11 @@ impl Router {
         let role = "role = \"access-router\"\n";
         let socket = format!("control-socket = {:?}\n", self.socket());
         let file = self.directory.join("router.toml");
-        fs::write(&file, text.replace(role, &(role.to_owned() + &socket))).unwrap();
+        let text = text.replace(role, &(role.to_owned() + &socket)).replace(
+            "#state-directory = \"/var/lib/fmip\"",
+            &format!("state-directory = {:?}", self.directory.join("state")),
+        );
+        fs::write(&file, text).unwrap();
         file
     }
 
@@ -243,6 +247,31 @@ fn a_second_controller_is_refused_and_does_not_disturb_the_first() {
     assert!(output.status.success());
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(status["role"], "access-router");
+}
+
+#[test]
+fn without_a_place_for_sequence_numbers_it_does_not_start() {
+    let Some(_turn) = testing::turn() else { return };
+    let router = Router::new();
+    let config = router.configuration("", "");
+    let state = router.directory.join("state");
+    fs::write(&state, "a file in the way").unwrap();
+    let error = router.refused(router.run_command(&config));
+    assert!(
+        error.starts_with(&format!(
+            "cannot make the state directory {}, and a router that forgets sequence numbers",
+            state.display()
+        )),
+        "{error}"
+    );
+    fs::remove_file(&state).unwrap();
+    fs::create_dir(&state).unwrap();
+    fs::write(state.join("sequences"), "fmip-sequences 1\n2001:db8::1 1\n").unwrap();
+    let error = router.refused(router.run_command(&config));
+    assert!(
+        error.contains("state/sequences:2: this is no sequence number: put back a good copy"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -246,7 +246,8 @@ impl Controller {
         };
         let interfaces = self.executor.resolve(&config.interface_names()).await?;
         let told = config.router_config(router, &interfaces)?;
-        self.executor.reconfigure(interfaces, &config.buffer)?;
+        self.executor
+            .reconfigure(interfaces, &config.buffer, &router.keyed())?;
         self.machine.reload(told)?;
         self.links = links(&config, self.executor.interfaces());
         self.config = config;

@@ -14,6 +14,7 @@ use super::{
     drain::{Drain, Report},
     maps::Maps,
     netlink::Netlink,
+    sequences::Sequences,
 };
 use crate::{
     config::{self, Interface},
@@ -26,6 +27,8 @@ pub struct Executor {
     maps: Maps,
     drain: Drain,
     netlink: Netlink,
+    /// Of a router.
+    sequences: Option<Sequences>,
     interfaces: BTreeMap<InterfaceIndex, Interface>,
     /// The end of a mobile node's reverse tunnel, by previous care-of address.
     uplinks: BTreeMap<Ipv6Addr, Ipv6Addr>,
@@ -45,11 +48,18 @@ impl Error for InUse {}
 
 impl Executor {
     /// Takes the means to carry out commands on these interfaces.
-    pub fn new(maps: Maps, drain: Drain, netlink: Netlink, interfaces: Vec<Interface>) -> Self {
+    pub fn new(
+        maps: Maps,
+        drain: Drain,
+        netlink: Netlink,
+        sequences: Option<Sequences>,
+        interfaces: Vec<Interface>,
+    ) -> Self {
         Self {
             maps,
             drain,
             netlink,
+            sequences,
             interfaces: by_index(interfaces),
             uplinks: BTreeMap::new(),
         }
@@ -73,7 +83,8 @@ impl Executor {
         self.netlink.resolve(names).await
     }
 
-    /// Takes other addresses on the same interfaces, and other bounds for the buffers to come.
+    /// Takes other addresses on the same interfaces, other bounds for the buffers to come, and other
+    /// mobile nodes with a key.
     ///
     /// # Errors
     /// An interface is another than before, or the kernel refuses; nothing has changed then that
@@ -82,6 +93,7 @@ impl Executor {
         &mut self,
         interfaces: Vec<Interface>,
         buffer: &config::Buffer,
+        keyed: &BTreeSet<Ipv6Addr>,
     ) -> Result<()> {
         let before: BTreeSet<Ipv6Addr> = self.interfaces.values().flat_map(own).collect();
         let after: BTreeSet<Ipv6Addr> = interfaces.iter().flat_map(own).collect();
@@ -100,6 +112,9 @@ impl Executor {
             self.maps.remove_local(*address)?;
         }
         self.maps.set_limits(buffer.into());
+        if let Some(sequences) = &mut self.sequences {
+            sequences.retain(|address| keyed.contains(&address));
+        }
         self.interfaces = by_index(interfaces);
         Ok(())
     }
@@ -215,7 +230,11 @@ impl Executor {
             // The link layer's driver listens on the control socket: the core's event of the same
             // name tells it.
             Command::SwitchLink { .. } => Ok(()),
-            ref other => anyhow::bail!("{} is not supported by this data path", other.name()),
+            Command::StoreSequence { pcoa, sequence } => match &mut self.sequences {
+                Some(sequences) => Ok(sequences.store(pcoa, sequence)?),
+                None => bail!("only an access router keeps sequence numbers"),
+            },
+            ref other => bail!("{} is not supported by this data path", other.name()),
         }
     }
 

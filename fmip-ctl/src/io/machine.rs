@@ -1,6 +1,9 @@
 //! The protocol core in the role that the configuration gives it, on the kernel's clock.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    net::Ipv6Addr,
+};
 
 use anyhow::{Result, bail};
 
@@ -39,6 +42,13 @@ impl Machine {
         match self {
             Self::Router(machine) => machine.handle_input(now, input),
             Self::MobileNode(machine) => machine.handle_input(now, input),
+        }
+    }
+
+    /// Gives a router back what it had kept before it was restarted.
+    pub(super) fn restore_sequence(&mut self, pcoa: Ipv6Addr, sequence: u16) {
+        if let Self::Router(machine) = self {
+            machine.restore_sequence(pcoa, sequence);
         }
     }
 

@@ -11,6 +11,7 @@ pub mod maps;
 pub mod netlink;
 mod requests;
 mod run;
+pub mod sequences;
 pub mod signals;
 pub mod transmit;
 pub mod triggers;

@@ -21,6 +21,7 @@ use super::{
     maps::{BufferLimits, DrainMaps, Maps, signal_ring},
     netlink::Netlink,
     requests::Requests,
+    sequences::Sequences,
     signals::Signals,
     transmit::Transmitter,
 };
@@ -39,8 +40,19 @@ pub async fn run(file: &Path, config: Config) -> Result<()> {
     let requests = Requests::new()?;
     let mut netlink = Netlink::connect().await?;
     let interfaces = netlink.resolve(&config.interface_names()).await?;
-    let machine = Machine::new(&config, &interfaces)?;
+    let mut machine = Machine::new(&config, &interfaces)?;
     netlink.remove_leftovers(&interfaces).await?;
+    let sequences = match &config.role {
+        Role::AccessRouter(router) => {
+            let keyed = router.keyed();
+            let known = |address| keyed.contains(&address);
+            Some(Sequences::open(&router.state_directory, known)?)
+        }
+        Role::MobileNode(_) => None,
+    };
+    for (pcoa, sequence) in sequences.iter().flat_map(Sequences::numbers) {
+        machine.restore_sequence(pcoa, sequence);
+    }
 
     let loaded = match load(&config, &interfaces, &mut netlink).await {
         Ok(loaded) => loaded,
@@ -49,7 +61,7 @@ pub async fn run(file: &Path, config: Config) -> Result<()> {
             return Err(error);
         }
     };
-    let executor = Executor::new(loaded.maps, loaded.drain, netlink, interfaces);
+    let executor = Executor::new(loaded.maps, loaded.drain, netlink, sequences, interfaces);
     let sources = Sources {
         signals: loaded.signals,
         reports: loaded.reports,

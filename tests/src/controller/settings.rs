@@ -124,7 +124,7 @@ pub(super) fn configuration(
             set("role", "access-router".into());
             set(
                 "access-router",
-                access_router(router, settings, routers).into(),
+                access_router(router, settings, routers, &state(socket)).into(),
             );
         }
         Role::MobileNode => {
@@ -137,7 +137,17 @@ pub(super) fn configuration(
     toml::to_string(&file).expect("names, numbers and lists have a form in TOML")
 }
 
-fn access_router(router: Router, settings: &Settings, routers: &[Router]) -> toml::Table {
+/// Where a controller with that control socket keeps what survives its restart.
+fn state(socket: &Path) -> PathBuf {
+    socket.with_extension("state")
+}
+
+fn access_router(
+    router: Router,
+    settings: &Settings,
+    routers: &[Router],
+    state: &Path,
+) -> toml::Table {
     let own = settings.routers.get(&router).cloned().unwrap_or_default();
     // Those that the lab has, too, without a third router.
     let access_points = |router: Router| -> Vec<&str> {
@@ -175,6 +185,10 @@ fn access_router(router: Router, settings: &Settings, routers: &[Router]) -> tom
     }));
     let mut table = toml::Table::from_iter([
         ("core-interfaces".to_owned(), vec![CORE_INTERFACE].into()),
+        (
+            "state-directory".to_owned(),
+            state.to_string_lossy().as_ref().into(),
+        ),
         ("access".to_owned(), vec![access].into()),
         ("neighbor".to_owned(), neighbors.into()),
         ("mobile-node".to_owned(), vec![key].into()),

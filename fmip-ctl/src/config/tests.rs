@@ -152,7 +152,7 @@ fn the_readme_shows_the_example_as_it_is() {
     assert!(readme.contains(&format!("```toml\n{ROUTER}```")));
 }
 
-// Rows: GEN-07, GEN-08
+// Rows: GEN-07, GEN-08, AMB-10
 #[test]
 fn every_key_of_buffer_and_timers_is_read() {
     let config = parse(&format!(

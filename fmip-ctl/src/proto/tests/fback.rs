@@ -93,3 +93,53 @@ fn a_refusal_cannot_be_forged() {
     simulation.inject(Node::Mn, ACCESS, stale(42));
     assert_eq!(simulation.mn.handovers(), []);
 }
+
+/// The tunnel stands when it is sent: routed, it would go to the NCoA a second time.
+// Rows: AMB-08, FBA-03
+#[test]
+fn the_fback_for_the_old_link_is_sent_on_it_whatever_the_tunnel_says() {
+    let mut simulation = Simulation::new();
+    simulation.inject(Node::Par, ACCESS, FBU.bytes());
+    simulation.run(Duration::from_millis(100));
+    let sent: Vec<_> = simulation
+        .log
+        .iter()
+        .filter_map(|(_, node, output)| match output {
+            Output::Transmit(transmit) if *node == Node::Par => {
+                let packet = Packet::decode(&transmit.bytes).unwrap();
+                let is_fback = matches!(packet.message, Message::FastBindingAck(_));
+                is_fback.then_some((packet.destination, transmit.interface))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent, [(NCOA, None), (PCOA, Some(ACCESS))]);
+}
+
+// Rows: AMB-16, FBA-05
+#[test]
+fn the_authenticator_of_an_fback_covers_the_address_that_was_registered() {
+    let given: Ipv6Addr = "2001:db8:2::abcd".parse().unwrap();
+    for (answer, care_of) in [(None, NCOA), (Some(given), given)] {
+        let mut simulation = Simulation::new();
+        simulation.lose(Node::Par, "HI", ALWAYS);
+        simulation.inject(Node::Par, ACCESS, FBU.bytes());
+        let code = answer.map_or(HackCode::NcoaValid, |_| HackCode::NcoaAssigned);
+        simulation.inject(Node::Par, CORE, hack(NAR, 101, code, answer));
+        let fbacks: Vec<_> = simulation.messages(Node::Par, "FBack").collect();
+        assert_eq!(fbacks.len(), 2);
+        for (_, packet) in fbacks {
+            let Message::FastBindingAck(fback) = &packet.message else {
+                panic!("it is an FBack");
+            };
+            let authorization = fback.authorization.as_ref().expect("it is signed");
+            let is_signed_for = |care_of| {
+                let addresses = Addresses { care_of, par: PAR };
+                auth::verify(&packet.encode(), authorization, KEY, addresses)
+            };
+            assert!(is_signed_for(care_of));
+            assert!(!is_signed_for(PCOA));
+            assert_eq!(is_signed_for(NCOA), care_of == NCOA);
+        }
+    }
+}

@@ -88,6 +88,13 @@ pub enum Event {
         /// New care-of address.
         ncoa: Ipv6Addr,
     },
+    /// NAR: a mobile node was told that it cannot have the address that it announced.
+    NaackSent {
+        /// That address.
+        ncoa: Ipv6Addr,
+        /// What it was told (RFC 5568 section 6.4.6).
+        status: u8,
+    },
     /// PAR: the tunnel was ordered.
     TunnelInstalled {
         /// Previous care-of address.

@@ -89,6 +89,19 @@ impl Neighborhood {
             .any(|peer| peer.address == address && peer.prefix.contains(pcoa))
     }
 
+    /// The address that the neighbor with this `address` tunnels the packets of `pcoa` from: the one
+    /// on the link of that address (TUN-02).
+    pub(super) fn tunnel_end(&self, address: Ipv6Addr, pcoa: Ipv6Addr) -> Ipv6Addr {
+        let is_it = |peer: &&Peer| {
+            let known = peer.address == address || peer.other_addresses.contains(&address);
+            known && peer.prefix.contains(pcoa)
+        };
+        self.peers
+            .iter()
+            .find(is_it)
+            .map_or(address, |peer| peer.address)
+    }
+
     /// The answer to a mobile node on the link of `interface` that asks for `access_points`, all
     /// of them if there are none. Tuples that would make the message longer than `room` octets
     /// are left out (PRA-15).

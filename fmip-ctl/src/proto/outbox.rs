@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::wire::MacAddr;
+
 use super::{Command, Event, InterfaceIndex, Output, Transmit};
 
 /// A queue of outputs, each with the handover that it belongs to.
@@ -33,6 +35,21 @@ impl<K: Copy + PartialEq> Outbox<K> {
             bytes,
         };
         self.queue.push_back((owner, Output::Transmit(transmit)));
+    }
+
+    /// A packet in a frame to `link_destination`, whoever has the packet's destination (NAK-03).
+    pub(super) fn transmit_frame(
+        &mut self,
+        interface: InterfaceIndex,
+        link_destination: MacAddr,
+        bytes: Bytes,
+    ) {
+        let transmit = Transmit {
+            interface: Some(interface),
+            link_destination: Some(link_destination),
+            bytes,
+        };
+        self.queue.push_back((None, Output::Transmit(transmit)));
     }
 
     pub(super) fn command(&mut self, owner: K, command: Command) {

@@ -53,6 +53,11 @@ reasons! {
         sent_hi,
         sent_hack,
         sent_una,
+        received_fna,
+        sent_naack,
+        sent_binding_error,
+        /// FBUs out of an FNA, sent on to the PAR (LEG-03).
+        relayed_fbu,
     }
     reasons {
         /// It could not be parsed.
@@ -119,6 +124,10 @@ reasons! {
         NoHandover => no_handover,
         /// A UNA with another link-layer address than that of the HI (UNA-09).
         WrongLinkAddress => wrong_link_address,
+        /// From, or about, a link-layer address that is not among those that the link takes.
+        UnknownLinkAddress => unknown_link_address,
+        /// What an FNA carried is no FBU of its sender to a neighbor, or the FNA was refused.
+        NotRelayed => not_relayed,
         /// Something that was said before.
         Duplicate => duplicate,
     }

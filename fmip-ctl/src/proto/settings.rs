@@ -63,6 +63,13 @@ pub struct RouterConfig {
     pub limits: Limits,
 }
 
+impl RouterConfig {
+    /// The access link of an interface.
+    pub(super) fn link(&self, interface: InterfaceIndex) -> Option<&AccessLink> {
+        self.access.iter().find(|link| link.interface == interface)
+    }
+}
+
 /// Bounds on what others can make a router remember and do (SEC-07).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -115,6 +122,29 @@ pub struct AccessLink {
     pub on_invalid_ncoa: OnInvalidNcoa,
     /// The only mobile nodes that are taken; all, if there are none.
     pub known_link_addresses: Vec<MacAddr>,
+}
+
+impl AccessLink {
+    /// Whether a mobile node with this link-layer address may come.
+    pub(super) fn takes(&self, lla: MacAddr) -> bool {
+        let known = &self.known_link_addresses;
+        known.is_empty() || known.contains(&lla)
+    }
+
+    /// Whether mobile nodes have their address from us, if the PAR `asks` for that.
+    pub(super) fn assigns(&self, asks: bool) -> bool {
+        match self.addressing {
+            Addressing::Stateless => false,
+            Addressing::Assigned { .. } => true,
+            Addressing::KeepPcoa => !asks,
+        }
+    }
+
+    /// Whether a mobile node that cannot have its NCoA keeps its previous address here.
+    pub(super) fn keeps_pcoa(&self) -> bool {
+        self.addressing == Addressing::KeepPcoa
+            || self.on_invalid_ncoa == OnInvalidNcoa::UseRouterAddress
+    }
 }
 
 /// Where a mobile node that comes has its address from.

@@ -9,6 +9,7 @@ mod figure_2;
 mod hack;
 mod hi;
 mod loss;
+mod newcomer;
 mod reactive;
 mod returning;
 mod shutdown;

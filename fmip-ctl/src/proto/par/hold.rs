@@ -69,6 +69,10 @@ impl Hold {
         self.interface
     }
 
+    pub(super) fn link_address(&self) -> MacAddr {
+        self.link_address
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.kept == Kept::No
     }

@@ -104,6 +104,14 @@ impl Handover {
         self.hold.interface()
     }
 
+    /// The mobile node's link-layer address.
+    pub(super) fn link_address(&self) -> MacAddr {
+        match self.request() {
+            Some(request) => request.lla,
+            None => self.hold.link_address(),
+        }
+    }
+
     /// The NAR, as far as there is one.
     pub(super) fn peer(&self) -> Option<Ipv6Addr> {
         self.binding.as_ref().map(|binding| binding.request().peer)

@@ -1,65 +1,71 @@
-//! Mobile nodes that come: which HIs and UNAs are listened to.
+//! Mobile nodes that are announced: which HIs are listened to, and what address each one gets.
+
+use std::net::Ipv6Addr;
 
 use tracing::debug;
 
-use crate::wire::{HackCode, HandoverInitiate, HiCode, NeighborAdvertisement};
+use crate::wire::{HackCode, HandoverInitiate, HiCode};
 
 use super::super::{
-    Event, Reason,
-    nar::{self, Announcement},
+    AccessLink, Addressing, Event, Instant, Reason, Tunnel,
+    nar::{self, Announcement, Grant, Handover, message},
     par,
 };
-use super::{AccessRouter, Arrival, HandoverId};
+use super::{AccessRouter, Arrival, pools::Applicant};
+
+/// How many addresses that turn out to be others' are tried for one HI.
+const MAX_ATTEMPTS: u8 = 3;
+
+/// Why an HI is refused, and the code that says so.
+type Refusal = (HackCode, Reason);
 
 impl AccessRouter {
     /// RFC 5568 section 6.2.1.1. HI-18: every HI gets an answer.
     pub(super) fn handle_hi(&mut self, arrival: &Arrival<'_>, message: &HandoverInitiate) {
         self.counters.received_hi += 1;
-        let (code, reason) = match self.examine_hi(arrival, message) {
+        let to = (arrival.destination, arrival.source, message.sequence);
+        match self.examine_hi(arrival, message) {
             Ok(announcement) => {
-                let ncoa = announcement.ncoa;
-                if self.arriving.contains_key(&ncoa) {
-                    let input = nar::Input::Announced(announcement);
-                    return self.drive_nar(arrival.now, ncoa, input);
-                }
-                // One address has one binding: the way back ends the way there.
-                self.drive_par(arrival.now, ncoa, par::Input::Returning);
-                let (mut context, _, arriving) = self.context(arrival.now);
-                let handover = nar::Handover::begin(announcement, &mut context);
-                let deadline = handover.deadline();
-                arriving.insert(ncoa, handover);
-                return self.deadlines.set(HandoverId::Nar(ncoa), Some(deadline));
+                self.neighborhood.heard(arrival.source);
+                self.settle(arrival.now, announcement, None);
             }
-            Err(refusal) => refusal,
-        };
-        debug!(?reason, source = %arrival.source, "HI refused");
+            Err(refusal) => self.refuse_hi(to, refusal),
+        }
+    }
+
+    pub(super) fn refuse_hi(&mut self, to: (Ipv6Addr, Ipv6Addr, u16), (code, reason): Refusal) {
+        let (local, peer, sequence) = to;
+        debug!(?reason, %peer, "HI refused");
         self.counters.count(reason);
         self.counters.sent_hack += 1;
-        let bytes = nar::hack(arrival.destination, arrival.source, message.sequence, code);
+        let bytes = message::hack(local, peer, sequence, code, None);
         self.outbox.transmit(None, None, bytes);
         let refused = Event::HiRefused {
             reason,
             code: code.value(), // HAK-06
-            source: arrival.source,
+            source: peer,
         };
         self.outbox.event(None, refused);
     }
 
+    /// Whether an HI is in order. What address its mobile node gets is not yet settled.
     fn examine_hi(
         &self,
         arrival: &Arrival<'_>,
         message: &HandoverInitiate,
-    ) -> Result<Announcement, (HackCode, Reason)> {
+    ) -> Result<Announcement, Refusal> {
         // SEC-06. A mobile node that borrows a neighbor's address does not get through either.
         let from_access = self.access_link(arrival.interface).is_some();
         if from_access || !self.neighborhood.is_peer(arrival.source) {
             return Err((HackCode::Prohibited, Reason::UnknownPeer));
         }
-        // Code 1 is for mobile nodes that have moved already, 'S' for addresses that we assign:
-        // neither is offered so far. Of other codes we know nothing, and 'P' and 'F' make it a
-        // message of Proxy Mobile IPv6 (EXT-02).
-        let foreign = message.proxy || message.forward;
-        if message.code != HiCode::PcoaSource || message.assigned_address || foreign {
+        let moved = match message.code {
+            HiCode::PcoaSource => false,
+            HiCode::OtherSource => true,
+            HiCode::Other(_) => return Err((HackCode::Unspecified, Reason::Unsupported)),
+        };
+        // It is a message of Proxy Mobile IPv6 (EXT-02).
+        if message.proxy || message.forward {
             return Err((HackCode::Unspecified, Reason::Unsupported));
         }
         let missing = (HackCode::Unspecified, Reason::OptionMissing);
@@ -68,67 +74,251 @@ impl AccessRouter {
         if !self.neighborhood.may_announce(arrival.source, pcoa) {
             return Err((HackCode::Prohibited, Reason::PcoaOutsidePrefix));
         }
-        let ncoa = message
-            .ncoa
-            .ok_or((HackCode::Unspecified, Reason::NcoaMissing))?;
-        let link = self
-            .config
-            .access
-            .iter()
-            .filter(|link| link.prefix.contains(ncoa))
-            .max_by_key(|link| link.prefix.length())
-            .ok_or((HackCode::NcoaInUse, Reason::NcoaOutsidePrefix))?;
-        // Our own, and the subnet-router anycast address (RFC 4291 section 2.6.1).
-        if ncoa == link.address || ncoa == link.prefix.address() {
-            return Err((HackCode::NcoaInUse, Reason::NcoaInUse));
+        let link = self.link_of_ncoa(message)?;
+        if !link.takes(lla) {
+            return Err((HackCode::Prohibited, Reason::UnknownLinkAddress));
         }
-        let announcement = Announcement {
+        Ok(Announcement {
             peer: arrival.source,
             local: arrival.destination,
             sequence: message.sequence,
             pcoa,
-            ncoa,
+            ncoa: message.ncoa,
             lla,
             interface: link.interface,
             buffer: message.buffer,
-        };
-        match self.arriving.get(&ncoa) {
-            // HI-12, HI-14.
-            Some(handover) if !handover.is_of(&announcement) => {
-                Err((HackCode::NcoaInUse, Reason::NcoaInUse))
-            }
-            Some(_) => Ok(announcement),
-            // HI-12: the address is that of a mobile node that left. Nobody else gets it, and no
-            // other neighbor than the one that has that mobile node can say that it comes back.
-            None => match self.departing.get(ncoa) {
-                Some(handover) if !handover.is_of(&announcement) => {
-                    Err((HackCode::NcoaInUse, Reason::NcoaInUse))
-                }
-                // Its place becomes free.
-                Some(_) => Ok(announcement),
-                None if self.is_full() => Err((HackCode::Resources, Reason::Resources)),
-                None => Ok(announcement),
+            assign: message.assigned_address && !moved,
+            moved,
+            tunnel: Tunnel {
+                local: arrival.destination,
+                // TUN-02, AMB-20: it tunnels from its address on the link that is left, and may
+                // write from another one.
+                remote: self.neighborhood.tunnel_end(arrival.source, pcoa),
             },
+            grant: Grant::Proposed(message.ncoa.unwrap_or(pcoa)),
+            attempts: 0,
+        })
+    }
+
+    /// The access link that a mobile node comes to.
+    fn link_of_ncoa(&self, message: &HandoverInitiate) -> Result<&AccessLink, Refusal> {
+        let Some(ncoa) = message.ncoa else {
+            // Whoever has an address assigned need not propose one, if there is only one place
+            // where it can be.
+            return match &self.config.access[..] {
+                [link] if link.assigns(message.assigned_address) => Ok(link),
+                _ => Err((HackCode::Unspecified, Reason::NcoaMissing)),
+            };
+        };
+        let code = match message.code {
+            HiCode::PcoaSource => HackCode::NcoaInUse,
+            _ => HackCode::Unspecified, // HAK-05
+        };
+        self.config
+            .access
+            .iter()
+            .filter(|link| link.prefix.contains(ncoa))
+            .max_by_key(|link| link.prefix.length())
+            .ok_or((code, Reason::NcoaOutsidePrefix))
+    }
+
+    /// Gives the mobile node of `announcement` an address, and begins to expect it, or goes on.
+    /// `taken` is an address that is known to be another node's.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        announcement: Announcement,
+        taken: Option<Ipv6Addr>,
+    ) {
+        let to = announcement.answers_to();
+        let grant = match self.grant(now, &announcement, taken) {
+            Ok(grant) => grant,
+            Err(refusal) => return self.refuse_hi(to, refusal),
+        };
+        let announcement = Announcement {
+            grant,
+            ..announcement
+        };
+        let address = grant.address();
+        if self.arriving.get(address).is_some() {
+            return self.drive_nar(now, address, nar::Input::Announced(announcement));
+        }
+        // It is expected at one place only: elsewhere nothing is kept for it (MOV-06, SEC-07).
+        let elsewhere = self.arriving.of_pcoa(announcement.pcoa);
+        let elsewhere = elsewhere.filter(|of| of.is_awaited());
+        if let Some(elsewhere) = elsewhere.map(|of| of.announcement().address()) {
+            self.drive_nar(now, elsewhere, nar::Input::Withdrawn);
+        }
+        // Its place becomes free.
+        self.drive_par(now, address, par::Input::Returning);
+        // SEC-07: those that nobody vouches for make room.
+        self.newcomers.remove(address);
+        let limits = &self.config.limits;
+        if self.is_full()
+            || self.tally.peer_is_full(announcement.peer, limits)
+            || self.tally.link_is_full(announcement.interface, limits)
+        {
+            return self.refuse_hi(to, (HackCode::Resources, Reason::Resources));
+        }
+        self.make_room(now, 1);
+        let own = announcement.ncoa.is_some_and(|ncoa| self.is_own(ncoa));
+        let here = announcement.moved || own;
+        let (mut context, ..) = self.context(now);
+        let handover = match grant {
+            // NAACK 3 brought it to name our address: it is here.
+            Grant::Kept(_) if here => Handover::receive(announcement, &mut context),
+            // HI-17.
+            _ if announcement.moved => Handover::confirm(announcement, &mut context),
+            _ => Handover::expect(announcement, &mut context),
+        };
+        self.admit_nar(handover);
+    }
+
+    /// Finds another address for the mobile node of `announcement`, whose one turned out to be
+    /// another node's, or refuses it.
+    pub(super) fn settle_anew(&mut self, now: Instant, announcement: Announcement) {
+        let address = announcement.address();
+        if let Grant::Assigned(_) = announcement.grant {
+            let interface = announcement.interface;
+            self.pools.is_taken(now, interface, address);
+        }
+        if announcement.attempts == MAX_ATTEMPTS {
+            let to = announcement.answers_to();
+            return self.refuse_hi(to, announcement.in_use());
+        }
+        let attempts = announcement.attempts + 1;
+        let again = Announcement {
+            attempts,
+            ..announcement
+        };
+        self.settle(now, again, Some(address));
+    }
+
+    /// The address that the mobile node of `announcement` has here.
+    fn grant(
+        &mut self,
+        now: Instant,
+        announcement: &Announcement,
+        taken: Option<Ipv6Addr>,
+    ) -> Result<Grant, Refusal> {
+        let Announcement {
+            pcoa,
+            ncoa,
+            interface,
+            moved,
+            ..
+        } = *announcement;
+        let Some(link) = self.access_link(interface) else {
+            return Err((HackCode::Unspecified, Reason::NcoaOutsidePrefix));
+        };
+        let (addressing, keeps) = (link.addressing, link.keeps_pcoa());
+        let in_use = announcement.in_use();
+        let free = |address| Some(address) != taken && self.is_free(now, address, announcement);
+        let kept = || match free(pcoa) {
+            true => Ok(Grant::Kept(pcoa)),
+            false => Err(in_use),
+        };
+        let own = ncoa.is_some_and(|ncoa| self.is_own(ncoa));
+        // HI-14, HI-18: what was said stays said.
+        if taken.is_none()
+            && let Some(before) = self.arriving.of_pcoa(pcoa)
+            && before.announcement().same_node(announcement)
+        {
+            let grant = before.announcement().grant;
+            let is_named = ncoa == Some(grant.address());
+            let is_kept = own && grant == Grant::Kept(pcoa);
+            if is_named || is_kept || !moved && before.announcement().ncoa == ncoa {
+                return Ok(grant);
+            }
+        }
+        if own {
+            return match keeps {
+                true => kept(),
+                false => Err(in_use),
+            };
+        }
+        let leased = ncoa.and_then(|ncoa| self.pools.owner(now, interface, ncoa));
+        let leased = leased == Some(Some(announcement.lla));
+        match (addressing, ncoa) {
+            // HI-17: it uses the address already; the question is whether that is its own.
+            (Addressing::Assigned { .. }, Some(ncoa)) if moved => {
+                if !leased {
+                    return Err(in_use);
+                }
+                self.pools.renew(now, interface, ncoa);
+                Ok(Grant::Proposed(ncoa))
+            }
+            (_, Some(ncoa)) if moved => match free(ncoa) {
+                true => Ok(Grant::Proposed(ncoa)),
+                false => Err(in_use),
+            },
+            (Addressing::KeepPcoa, _) => kept(), // HI-16
+            (Addressing::Assigned { .. }, _) => {
+                let applicant = Applicant {
+                    interface,
+                    lla: announcement.lla,
+                    wanted: ncoa, // HI-15
+                    trial: None,
+                };
+                let assigned = self.assign(now, applicant, |router, address| {
+                    Some(address) != taken && router.is_free(now, address, announcement)
+                });
+                let assigned = assigned.map(Grant::Assigned);
+                assigned.ok_or((HackCode::Resources, Reason::Resources))
+            }
+            (Addressing::Stateless, Some(ncoa)) => {
+                if free(ncoa) {
+                    return Ok(match announcement.assign {
+                        true => Grant::Assigned(ncoa), // HI-15, HAK-03: the proposed one
+                        false => Grant::Proposed(ncoa),
+                    });
+                }
+                match keeps {
+                    true => kept(),
+                    false => Err(in_use),
+                }
+            }
+            (Addressing::Stateless, None) => Err((HackCode::Unspecified, Reason::NcoaMissing)),
         }
     }
 
-    /// RFC 5568 section 6.3.
-    pub(super) fn handle_na(&mut self, arrival: &Arrival<'_>, message: &NeighborAdvertisement) {
-        if message.router || message.solicited || message.override_ {
-            // Ordinary neighbor discovery: the kernel's.
-            self.counters.received_other_advertisement += 1;
-            return;
+    /// The address of its link's pool that `applicant` has or gets.
+    pub(super) fn assign(
+        &mut self,
+        now: Instant,
+        applicant: Applicant,
+        usable: impl Fn(&Self, Ipv6Addr) -> bool,
+    ) -> Option<Ipv6Addr> {
+        let link = self.access_link(applicant.interface)?;
+        let Addressing::Assigned { pool } = link.addressing else {
+            return None;
+        };
+        // It knows itself whose its addresses are.
+        let mut pools = std::mem::take(&mut self.pools);
+        let address = pools.assign(now, pool, applicant, &|address| usable(self, address));
+        self.pools = pools;
+        address
+    }
+
+    /// HI-12, HI-14: whether `address` is not known to be another node's than this one.
+    fn is_free(&self, now: Instant, address: Ipv6Addr, announcement: &Announcement) -> bool {
+        if let Some(handover) = self.arriving.get(address)
+            && !handover.announcement().same_node(announcement)
+        {
+            return false;
         }
-        self.counters.received_una += 1;
-        let ncoa = message.target;
-        if !self.arriving.contains_key(&ncoa) {
-            return self.counters.count(Reason::NoHandover); // UNA-08
+        // The address is that of a mobile node that left. Nobody else gets it, and no other
+        // neighbor than the one that has that mobile node can say that it comes back.
+        if let Some(handover) = self.departing.get(address)
+            && !handover.is_of(announcement)
+        {
+            return false;
         }
-        let link = self.access_link(arrival.interface);
-        // UNA-02; and from the link that the address belongs to.
-        if arrival.source != ncoa || !link.is_some_and(|link| link.prefix.contains(ncoa)) {
-            return self.counters.count(Reason::Unexpected);
-        }
-        self.drive_nar(arrival.now, ncoa, nar::Input::Una(message.target_lla));
+        let of_node = |owner| owner == Some(announcement.lla);
+        let newcomer = self.newcomers.owner(now, address);
+        let leased = self.pools.owner(now, announcement.interface, address);
+        !self.is_reserved(address)
+            && newcomer.is_none_or(|owner| of_node(Some(owner)))
+            && leased.is_none_or(of_node)
     }
 }

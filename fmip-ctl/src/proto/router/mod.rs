@@ -1,16 +1,20 @@
 //! An access router: which handover a message is about, and whether it may be listened to.
 
 mod advertising;
+mod arrivals;
 mod arriving;
+mod attachment;
 mod departing;
 mod errors;
 mod keys;
 mod leaving;
 mod limits;
+mod newcomers;
+mod pools;
 mod reload;
 mod stations;
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use bytes::Bytes;
 use tracing::debug;
@@ -27,9 +31,12 @@ use super::{
     par,
     timer::Deadlines,
 };
+use arrivals::Arrivals;
 use departing::Departing;
 use keys::Keys;
 use limits::{Rate, Source, Tally};
+use newcomers::Newcomers;
+use pools::Pools;
 use stations::Station;
 
 /// One handover in one role: previous and new router are roles of a handover, not of a process.
@@ -37,7 +44,7 @@ use stations::Station;
 pub(super) enum HandoverId {
     /// Ours to give away: by PCoA.
     Par(Ipv6Addr),
-    /// Ours to receive: by NCoA.
+    /// Ours to receive: by the address that the mobile node has here.
     Nar(Ipv6Addr),
 }
 
@@ -50,7 +57,9 @@ pub struct AccessRouter {
     outbox: Outbox<HandoverId>,
     deadlines: Deadlines<HandoverId>,
     departing: Departing,
-    arriving: BTreeMap<Ipv6Addr, nar::Handover>,
+    arriving: Arrivals,
+    newcomers: Newcomers,
+    pools: Pools,
     keys: Keys,
     /// Mobile nodes on our links whose packets are kept if they leave.
     stations: Table<Ipv6Addr, Station>,
@@ -111,7 +120,9 @@ impl AccessRouter {
             outbox: Outbox::default(),
             deadlines: Deadlines::default(),
             departing: Departing::new(seed),
-            arriving: BTreeMap::new(),
+            arriving: Arrivals::new(seed),
+            newcomers: Newcomers::new(seed),
+            pools: Pools::new(seed),
             stations: Table::with_hasher(Seeded(seed)),
             copies: 0,
             tally: Tally::default(),
@@ -168,7 +179,7 @@ impl AccessRouter {
         while let Some(id) = self.deadlines.pop_due(now) {
             match id {
                 HandoverId::Par(pcoa) => self.drive_par(now, pcoa, par::Input::Deadline),
-                HandoverId::Nar(ncoa) => self.drive_nar(now, ncoa, nar::Input::Deadline),
+                HandoverId::Nar(address) => self.drive_nar(now, address, nar::Input::Deadline),
             }
         }
     }
@@ -194,7 +205,10 @@ impl AccessRouter {
         let departing = departing
             .iter()
             .filter_map(|pcoa| self.departing.get(*pcoa).map(par::Handover::status));
-        let arriving = self.arriving.values().map(nar::Handover::status);
+        let arriving = self.arriving.addresses();
+        let arriving = arriving
+            .iter()
+            .filter_map(|address| self.arriving.get(*address).map(nar::Handover::status));
         departing.chain(arriving).collect()
     }
 
@@ -230,6 +244,8 @@ impl AccessRouter {
         match packet.message {
             Message::RtSolPr(message) => self.handle_rtsolpr(&arrival, &message),
             Message::NeighborAdvertisement(message) => self.handle_na(&arrival, &message),
+            Message::NeighborSolicitation(message) => self.handle_ns(&arrival, &message),
+            Message::FastNeighborAdvertisement(message) => self.handle_fna(&arrival, &message),
             Message::FastBindingUpdate(message) => self.handle_fbu(&arrival, &message),
             Message::HandoverInitiate(message) => self.handle_hi(&arrival, &message),
             Message::HandoverAck(message) => self.handle_hack(&arrival, &message),
@@ -239,10 +255,8 @@ impl AccessRouter {
             }
             Message::PrRtAdv(_)
             | Message::FastBindingAck(_)
-            | Message::FastNeighborAdvertisement(_)
             | Message::RouterSolicitation(_)
-            | Message::RouterAdvertisement(_)
-            | Message::NeighborSolicitation(_) => {
+            | Message::RouterAdvertisement(_) => {
                 self.counters.count(Reason::Unexpected);
             }
         }
@@ -284,12 +298,7 @@ impl AccessRouter {
     }
 
     fn is_for_us(&self, destination: Ipv6Addr) -> bool {
-        destination.is_multicast()
-            || self
-                .config
-                .access
-                .iter()
-                .any(|link| [link.address, link.link_local].contains(&destination))
+        destination.is_multicast() || self.is_own(destination)
     }
 
     fn note_failure(&mut self, command: &Command, error: &CommandError) {
@@ -324,7 +333,7 @@ impl AccessRouter {
             | Command::AddHostRoute { address, .. }
             | Command::RemoveHostRoute { address, .. }
             | Command::AddNeighbor { address, .. } => {
-                self.drive_nar(now, address, nar::Input::Failed(command, error));
+                self.fail_nar(now, address, command, error);
             }
             // Until the next start nothing is missing.
             Command::StoreSequence { .. } => {}
@@ -349,9 +358,8 @@ impl AccessRouter {
         for pcoa in self.departing.addresses() {
             self.drive_par(now, pcoa, par::Input::Shutdown);
         }
-        let arriving: Vec<_> = self.arriving.keys().copied().collect();
-        for ncoa in arriving {
-            self.drive_nar(now, ncoa, nar::Input::Shutdown);
+        for address in self.arriving.addresses() {
+            self.drive_nar(now, address, nar::Input::Shutdown);
         }
     }
 
@@ -393,34 +401,45 @@ impl AccessRouter {
         }
     }
 
-    /// Hands an input to the handover that arrives with `ncoa`, if there is one.
-    fn drive_nar(&mut self, now: Instant, ncoa: Ipv6Addr, input: nar::Input<'_>) {
+    /// Adds a handover whose mobile node has an address here that no other one has.
+    fn admit_nar(&mut self, handover: nar::Handover) {
+        let announcement = handover.announcement();
+        let address = announcement.address();
+        self.tally
+            .add(Some(announcement.peer), Some(announcement.interface));
+        self.deadlines
+            .set(HandoverId::Nar(address), Some(handover.deadline()));
+        self.arriving.insert(handover);
+    }
+
+    /// Hands an input to the handover whose mobile node has `address` here, if there is one.
+    fn drive_nar(&mut self, now: Instant, address: Ipv6Addr, input: nar::Input<'_>) {
         let (mut context, _, arriving) = self.context(now);
-        let Some(handover) = arriving.get_mut(&ncoa) else {
+        let Some(handover) = arriving.get_mut(address) else {
             return;
         };
-        let deadline = match handover.handle(input, &mut context) {
-            Next::Stays => Some(handover.deadline()),
-            Next::Ends => {
-                arriving.remove(&ncoa);
-                None
+        match handover.handle(input, &mut context) {
+            Next::Stays => {
+                let deadline = handover.deadline();
+                let id = HandoverId::Nar(address);
+                self.deadlines.set(id, Some(deadline));
             }
-        };
-        self.deadlines.set(HandoverId::Nar(ncoa), deadline);
-        if deadline.is_none() {
-            self.start_copying(ncoa);
+            Next::Ends => self.forget_nar(address),
         }
     }
 
-    #[allow(clippy::type_complexity)] // The two tables beside the rest of self: named nowhere else.
-    fn context(
-        &mut self,
-        now: Instant,
-    ) -> (
-        Context<'_>,
-        &mut Departing,
-        &mut BTreeMap<Ipv6Addr, nar::Handover>,
-    ) {
+    /// Forgets a handover that has ended.
+    fn forget_nar(&mut self, address: Ipv6Addr) {
+        if let Some(handover) = self.arriving.remove(address) {
+            let announcement = handover.announcement();
+            self.tally
+                .remove(Some(announcement.peer), Some(announcement.interface));
+        }
+        self.deadlines.set(HandoverId::Nar(address), None);
+        self.start_copying(address);
+    }
+
+    fn context(&mut self, now: Instant) -> (Context<'_>, &mut Departing, &mut Arrivals) {
         let context = Context {
             now,
             config: &self.config,
@@ -433,10 +452,20 @@ impl AccessRouter {
     }
 
     fn access_link(&self, interface: InterfaceIndex) -> Option<&AccessLink> {
-        self.config
-            .access
-            .iter()
-            .find(|link| link.interface == interface)
+        self.config.link(interface)
+    }
+
+    /// Whether `address` is ours.
+    fn is_own(&self, address: Ipv6Addr) -> bool {
+        let mut links = self.config.access.iter();
+        links.any(|link| [link.address, link.link_local].contains(&address))
+    }
+
+    /// Whether `address` is ours, or the subnet-router anycast address of a link of ours (RFC 4291
+    /// section 2.6.1).
+    fn is_reserved(&self, address: Ipv6Addr) -> bool {
+        let mut links = self.config.access.iter();
+        self.is_own(address) || links.any(|link| link.prefix.address() == address)
     }
 
     /// The link that an address is on.

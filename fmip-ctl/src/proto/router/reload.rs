@@ -19,14 +19,12 @@ impl AccessRouter {
                 self.drive_par(now, pcoa, par::Input::Revoked);
             }
         }
-        let arriving: Vec<_> = self
-            .arriving
-            .iter()
-            .filter(|(_, handover)| !self.neighborhood.is_peer(handover.status().peer))
-            .map(|(address, _)| *address)
-            .collect();
-        for address in arriving {
-            self.drive_nar(now, address, nar::Input::Shutdown);
+        for address in self.arriving.addresses() {
+            let handover = self.arriving.get(address);
+            let peer = handover.map(|handover| handover.announcement().peer);
+            if peer.is_some_and(|peer| !self.neighborhood.is_peer(peer)) {
+                self.drive_nar(now, address, nar::Input::Shutdown);
+            }
         }
         let mut stations: Vec<_> = self.stations.keys().copied().collect();
         stations.sort_unstable();

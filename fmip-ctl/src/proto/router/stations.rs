@@ -88,7 +88,7 @@ impl AccessRouter {
             return;
         };
         let station = self.stations.remove(&address);
-        if self.arriving.contains_key(&address) {
+        if self.arriving.contains(address) {
             // It is held for already, or was not here yet.
             return;
         }
@@ -133,7 +133,7 @@ impl AccessRouter {
     /// Begins to copy the packets of a mobile node that is on its link, if that is the link's
     /// policy and nothing else is done with them.
     pub(super) fn start_copying(&mut self, address: Ipv6Addr) {
-        let busy = self.departing.contains(address) || self.arriving.contains_key(&address);
+        let busy = self.departing.contains(address) || self.arriving.contains(address);
         let Some(station) = self.stations.get_mut(&address).filter(|_| !busy) else {
             return;
         };

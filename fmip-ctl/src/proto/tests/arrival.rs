@@ -27,8 +27,10 @@ fn a_una_after_the_nar_gave_up_releases_nothing() {
     let mut simulation = Simulation::new();
     simulation.gap = Some(Duration::from_secs(2));
     run_from_impend(&mut simulation);
+    // It is a neighbor like any other.
     assert_eq!(simulation.nar.counters().no_handover, 3);
-    assert_eq!(simulation.count("nar: add-neighbor"), 0);
+    assert_eq!(simulation.count("nar: add-neighbor"), 1);
+    assert_eq!(simulation.count("nar: release-buffer"), 0);
     simulation.assert_clean();
 }
 

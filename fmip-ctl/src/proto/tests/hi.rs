@@ -51,14 +51,8 @@ fn an_hi_for_an_ncoa_that_is_not_ours_to_give_is_refused() {
 #[test]
 fn an_hi_that_asks_for_what_we_do_not_do_is_refused() {
     let code = |code| HandoverInitiate { code, ..HI };
-    let assigned_address = true;
     for message in [
-        code(HiCode::OtherSource),
         code(HiCode::Other(9)),
-        HandoverInitiate {
-            assigned_address,
-            ..HI
-        },
         HandoverInitiate { proxy: true, ..HI },
         HandoverInitiate {
             forward: true,

@@ -72,16 +72,7 @@ impl Controller {
         let name = role.name();
         let file = |extension: &str| lab.directory().join(format!("{name}.{extension}"));
         let (config, socket) = (file("toml"), file("sock"));
-        let routers: Vec<Router> = lab.routers().map(|(router, _)| router).collect();
-        let text = settings::configuration(role, settings, &routers, &socket);
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&config)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .with_context(|| format!("cannot write {}", config.display()))?;
+        write_configuration(lab, role, settings, &config, &socket)?;
         let mut command = Command::new(&settings.fmip_ctl);
         command
             .args(["run", "--log-level", &settings.log_level, "--config"])
@@ -93,6 +84,12 @@ impl Controller {
             process,
             socket,
         })
+    }
+
+    /// Writes its configuration file anew; it reads it when it is asked to (`reload`).
+    pub fn rewrite(&self, lab: &Lab, settings: &Settings) -> Result<()> {
+        let config = self.socket.with_extension("toml");
+        write_configuration(lab, self.role, settings, &config, &self.socket)
     }
 
     /// Waits until the control socket answers: everything is loaded then.
@@ -184,6 +181,25 @@ impl Controller {
         );
         Ok(answer)
     }
+}
+
+fn write_configuration(
+    lab: &Lab,
+    role: Role,
+    settings: &Settings,
+    config: &Path,
+    socket: &Path,
+) -> Result<()> {
+    let routers: Vec<Router> = lab.routers().map(|(router, _)| router).collect();
+    let text = settings::configuration(role, settings, &routers, socket);
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(config)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", config.display()))
 }
 
 /// The controllers of a lab.

@@ -20,12 +20,11 @@ pub(super) fn same_link(stage: &mut Stage) -> Result<Run> {
         .mn
         .trigger("impend", AccessPoint::Beside)?;
     stage.mn_says("link-switch")?;
-    stage.lab.detach()?;
+    stage.leave()?;
     stage.arrive(AccessPoint::Beside)?;
     let run = stage.close()?;
-    for (name, direction) in [("downlink", &run.downlink), ("uplink", &run.uplink)] {
-        check(name, direction, Harm::LostInGap)?;
-    }
+    check("downlink", &run.downlink, Harm::LostInGap)?;
+    check("uplink", &run.uplink, Harm::None)?;
     stage
         .story
         .check_order(&["mn: RtSolPr", "par: PrRtAdv 2"])?;

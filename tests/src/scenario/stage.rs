@@ -79,11 +79,10 @@ impl Stage {
 
     // What the mobile node's link layer tells it
 
-    /// It hears an access point; returns once its router has told about it.
+    /// It hears an access point; returns once the previous router has told about it.
     pub fn hear(&self, access_point: AccessPoint, prrtadv: &str) -> Result<()> {
         self.controllers.mn.trigger("new-link", access_point)?;
-        let router = self.router_of_mn().name();
-        self.story.wait_for(router, prrtadv)?;
+        self.story.wait_for("par", prrtadv)?;
         // A request is answered behind what arrived before it.
         self.controllers.mn.status().map(drop)
     }
@@ -213,12 +212,6 @@ impl Stage {
         run.held = status["held"].as_u64().unwrap_or(0);
         run.released = status["released"].as_u64().unwrap_or(0);
         Ok(run)
-    }
-
-    /// The router on whose link the mobile node's radio is.
-    fn router_of_mn(&self) -> Router {
-        // Every play begins here, and only its first link is one to listen from.
-        Router::Previous
     }
 
     /// Everything that a person needs to find out why it went wrong.

@@ -1,5 +1,6 @@
 //! Every mode of the protocol, with real processes and live traffic both ways.
 
+mod addressing;
 mod predictive;
 
 use fmip_tests::{controller::find_fmip_ctl, scenario::Mode, testing};

@@ -77,29 +77,24 @@ impl Neighborhood {
             .filter(|peer| Some(peer.prefix.length()) > ours)
     }
 
-    /// Whether `address` is that of a neighbor.
+    /// Whether `address` is one of a neighbor's (AMB-20).
     pub(super) fn is_peer(&self, address: Ipv6Addr) -> bool {
-        self.peers.iter().any(|peer| peer.address == address)
+        self.peers.iter().any(|peer| peer.has(address))
     }
 
     /// Whether the neighbor with this `address` is responsible for `pcoa` (SEC-06).
     pub(super) fn may_announce(&self, address: Ipv6Addr, pcoa: Ipv6Addr) -> bool {
         self.peers
             .iter()
-            .any(|peer| peer.address == address && peer.prefix.contains(pcoa))
+            .any(|peer| peer.has(address) && peer.prefix.contains(pcoa))
     }
 
     /// The address that the neighbor with this `address` tunnels the packets of `pcoa` from: the one
     /// on the link of that address (TUN-02).
     pub(super) fn tunnel_end(&self, address: Ipv6Addr, pcoa: Ipv6Addr) -> Ipv6Addr {
-        let is_it = |peer: &&Peer| {
-            let known = peer.address == address || peer.other_addresses.contains(&address);
-            known && peer.prefix.contains(pcoa)
-        };
-        self.peers
-            .iter()
-            .find(is_it)
-            .map_or(address, |peer| peer.address)
+        let is_it = |peer: &&Peer| peer.has(address) && peer.prefix.contains(pcoa);
+        let peer = self.peers.iter().find(is_it);
+        peer.map_or(address, |peer| peer.address)
     }
 
     /// The answer to a mobile node on the link of `interface` that asks for `access_points`, all

@@ -216,6 +216,13 @@ pub struct Peer {
     pub fast_handover: bool,
 }
 
+impl Peer {
+    /// Whether `address` is one of the router's.
+    pub(super) fn has(&self, address: Ipv6Addr) -> bool {
+        self.address == address || self.other_addresses.contains(&address)
+    }
+}
+
 /// Where mobile nodes have their address from at a neighboring router.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub enum PeerAddressing {

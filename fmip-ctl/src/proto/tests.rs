@@ -1,15 +1,20 @@
 //! The predictive handover of RFC 5568 figure 2, and what can go wrong with it.
 
 mod arrival;
+mod assigned;
 mod commands;
 mod failed;
 mod fback;
 mod fbu;
 mod figure_2;
+mod fna;
 mod hack;
 mod hi;
+mod kept;
 mod loss;
+mod naack;
 mod newcomer;
+mod probe;
 mod reactive;
 mod returning;
 mod shutdown;
@@ -28,8 +33,8 @@ use super::{
 };
 use crate::wire::{
     ApOutcome, FastBindingAck, FastBindingStatus, FastBindingUpdate, HackCode, HandoverAck,
-    HandoverInitiate, HiCode, MacAddr, Message, NeighborAdvertisement, Packet, PrRtAdv,
-    PrRtAdvCode, RtSolPr,
+    HandoverInitiate, HiCode, MacAddr, Message, Naack, NaackStatus, NeighborAdvertisement, Packet,
+    PrRtAdv, PrRtAdvCode, RtSolPr,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -290,6 +295,40 @@ fn nar_hears(bytes: Bytes) -> Simulation {
     let mut simulation = Simulation::new();
     simulation.inject(Node::Nar, CORE, bytes);
     simulation
+}
+
+/// A simulation whose NAR is configured otherwise.
+fn nar_with(change: impl FnOnce(&mut RouterConfig)) -> Simulation {
+    let mut nar = router_config(true);
+    change(&mut nar);
+    Simulation::with(mobile_node_config(), router_config(false), nar)
+}
+
+/// The HAcks that the NAR sent.
+fn hacks(simulation: &Simulation) -> Vec<(HackCode, Option<Ipv6Addr>)> {
+    let hack = |(_, packet): (_, Packet)| match packet.message {
+        Message::HandoverAck(hack) => (hack.code, hack.ncoa),
+        other => unreachable!("only HAcks were asked for, not {other:?}"),
+    };
+    simulation.messages(Node::Nar, "HAck").map(hack).collect()
+}
+
+/// The NAACKs that the NAR sent: to which address, in a frame to whom.
+fn naacks(simulation: &Simulation) -> Vec<(Ipv6Addr, Option<MacAddr>, Naack)> {
+    let naack = |(_, node, output): &(Instant, Node, Output)| {
+        let Output::Transmit(transmit) = output else {
+            return None;
+        };
+        let packet = Packet::decode(&transmit.bytes).expect("what we send can be read");
+        match packet.message {
+            Message::RouterAdvertisement(message) if *node == Node::Nar => {
+                let naack = message.naack.expect("it has no other reason to advertise");
+                Some((packet.destination, transmit.link_destination, naack))
+            }
+            _ => None,
+        }
+    };
+    simulation.log.iter().filter_map(naack).collect()
 }
 
 fn assert_nothing_changed(simulation: &Simulation) {

@@ -17,8 +17,8 @@ use crate::{
 
 /// The protocol core in one of its roles.
 pub(super) enum Machine {
-    Router(AccessRouter),
-    MobileNode(MobileNode),
+    Router(Box<AccessRouter>),
+    MobileNode(Box<MobileNode>),
 }
 
 impl Machine {
@@ -26,14 +26,14 @@ impl Machine {
         // Sequence numbers and identifiers need not be secret, only different at each start.
         let seed = RandomState::new().build_hasher().finish();
         Ok(match &config.role {
-            Role::AccessRouter(router) => Self::Router(AccessRouter::new(
+            Role::AccessRouter(router) => Self::Router(Box::new(AccessRouter::new(
                 config.router_config(router, interfaces)?,
                 seed,
-            )),
-            Role::MobileNode(node) => Self::MobileNode(MobileNode::new(
+            ))),
+            Role::MobileNode(node) => Self::MobileNode(Box::new(MobileNode::new(
                 config.mobile_node_config(node, interfaces)?,
                 seed,
-            )),
+            ))),
         })
     }
 

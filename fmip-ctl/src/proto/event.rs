@@ -37,6 +37,16 @@ pub enum Event {
         /// Why.
         reason: Failure,
     },
+    /// MN: nothing but an ordinary Binding Update (RFC 6275 section 11.7.1) completes this move.
+    FellBack {
+        /// The care-of address to register.
+        care_of: Ipv6Addr,
+    },
+    /// MN: addresses come from DHCP here (PRA-23); for now the previous one goes on working.
+    DhcpNeeded {
+        /// The router.
+        router: Ipv6Addr,
+    },
     /// PAR: an FBU was authentic and asks for something we can do.
     FbuAccepted {
         /// Previous care-of address.
@@ -180,6 +190,10 @@ pub enum Failure {
     Elsewhere,
     /// The previous handover has not come to its end.
     NotAtPreviousRouter,
+    /// No key is shared with the router that would have to be asked (SEC-05).
+    NoHandoverKey,
+    /// No router answered, or none that gives addresses.
+    NoAddress,
     /// The binding ended before the new link came up.
     Expired,
     /// A command failed.

@@ -58,6 +58,11 @@ reasons! {
         sent_binding_error,
         /// FBUs out of an FNA, sent on to the PAR (LEG-03).
         relayed_fbu,
+        sent_fna,
+        sent_rs,
+        received_ra,
+        /// MN: moves that were left to an ordinary Binding Update.
+        fell_back,
     }
     reasons {
         /// It could not be parsed.

@@ -86,8 +86,8 @@ pub(super) struct Simulation {
     attached: Option<Node>,
     /// How long the link layer takes from one access point to the other; `None`: it gets lost.
     pub(super) gap: Option<Duration>,
-    /// Whether the MN's default router is the NAR.
-    pub(super) rerouted: bool,
+    /// The default router that the MN ordered, if it stands.
+    pub(super) default_router: Option<Ipv6Addr>,
     /// What stands: node, what, for which address.
     pub(super) installed: BTreeSet<(Node, &'static str, Ipv6Addr)>,
     /// Commands that failed, of which their node does not know yet: it may undo them.
@@ -169,7 +169,7 @@ impl Simulation {
     }
 
     pub(super) fn with(mn: MobileNodeConfig, par: RouterConfig, nar: RouterConfig) -> Self {
-        Self {
+        let mut simulation = Self {
             now: Instant::from_nanos(1_000_000_000),
             mn: MobileNode::new(mn, 41),
             par: AccessRouter::new(par, 100),
@@ -182,11 +182,15 @@ impl Simulation {
             in_use: false,
             attached: Some(Node::Par),
             gap: Some(Duration::from_millis(200)),
-            rerouted: false,
+            default_router: None,
             installed: BTreeSet::new(),
             unreported: Vec::new(),
             held: BTreeMap::new(),
-        }
+        };
+        // The mobile node's first word, before anything happened.
+        simulation.carry_out(Node::Mn);
+        simulation.log.clear();
+        simulation
     }
 
     /// Loses the next `times` messages of `kind` (`usize::MAX`: all) that `from` sends.
@@ -384,7 +388,7 @@ impl Simulation {
             Command::InstallTunnel { pcoa, .. } => install("tunnel", pcoa, true),
             Command::StartBuffering { address, .. } => install("buffer", address, true),
             Command::AddProxyNd { address, .. } => install("proxy", address, false),
-            Command::HoldUplink { pcoa, .. } => install("uplink", pcoa, false),
+            Command::HoldUplink { pcoa, .. } => install("uplink", pcoa, true),
             Command::RemoveTunnel { pcoa } => self.remove(node, "tunnel", pcoa),
             Command::RemoveBuffer { address } => {
                 self.held.remove(&(node, address));
@@ -401,6 +405,7 @@ impl Simulation {
             }
             Command::ReleaseUplink { pcoa, .. } => {
                 assert!(self.installed.contains(&(node, "uplink", pcoa)));
+                self.after(Duration::from_millis(1), Pending::Drained(node, pcoa));
             }
             Command::StartCopying { address, .. } => install("buffer", address, true),
             Command::AddHostRoute { address, .. } => install("host route", address, false),
@@ -408,13 +413,13 @@ impl Simulation {
             Command::AddNeighbor { .. }
             | Command::ConfigureAddress { .. }
             | Command::StoreSequence { .. } => {}
-            Command::SetDefaultRouter { .. } => self.rerouted = true,
+            Command::SetDefaultRouter { router, .. } => self.default_router = Some(router),
             Command::ForgetRouter { .. } => {
                 let doubtful = |(_, command): &(Node, Command)| {
                     matches!(command, Command::SetDefaultRouter { .. })
                 };
-                assert!(self.rerouted || self.unreported.iter().any(doubtful));
-                self.rerouted = false;
+                assert!(self.default_router.is_some() || self.unreported.iter().any(doubtful));
+                self.default_router = None;
             }
             Command::SwitchLink { access_point } => {
                 self.attached = None;

@@ -20,6 +20,7 @@ mod returning;
 mod shutdown;
 mod solicitation;
 mod stories;
+mod travel;
 
 use std::{net::Ipv6Addr, time::Duration};
 
@@ -68,6 +69,7 @@ const MOVING: &[&str] = &[
 ];
 const ENDING: &[&str] = &[
     "nar: remove-buffer",
+    "mn: -> na", // the last word: the address is certainly ours
     "par: remove-tunnel",
     "mn: remove-uplink",
 ];

@@ -1,59 +1,204 @@
-//! The first moments on the new link (RFC 5568 section 4).
+//! The first moments on a new link (RFC 5568 section 4), and what is left of a move that failed.
 
-use super::*;
+use std::net::Ipv6Addr;
+
+use super::{
+    super::Announcement,
+    Command, Elsewhere, Event, Failure, Instant, Link, MobileNode, Origin, Owner, Phase,
+    handover::{Request, Switch},
+    place::Destination,
+    uplink::Way,
+};
 
 impl MobileNode {
-    /// RFC 5568 section 4, from "after attaching to the NAR".
-    pub(super) fn arrive(&mut self, now: Instant, destination: Destination, expires: Instant) {
-        let interface = self.config.interface;
-        let Destination { router, ncoa } = destination;
-        self.announce(now, destination, expires, self.config.timers.una_retries); // UNA-01
-        let release = Command::ReleaseUplink {
-            pcoa: self.config.pcoa,
-            interface,
-            tunnel: Some(self.tunnel(ncoa)),
-            router_lla: router.lla,
-            expires,
+    /// At the router that all was prepared with (W16-12).
+    pub(super) fn arrive(&mut self, now: Instant, switch: &Switch) {
+        self.handover = None;
+        self.enter(Link::behind(&switch.destination, self.access_point));
+        let ncoa = match switch.keeps_pcoa {
+            true => self.origin.pcoa,
+            false => switch.destination.ncoa,
         };
-        self.outbox.command(Owner::Handover, release);
-        let configure = Command::ConfigureAddress {
-            interface,
-            address: ncoa,
-            prefix_length: router.prefix.length(),
-        };
-        self.outbox.command(Owner::Handover, configure); // UNA-05
+        self.announce(now, &switch.destination, ncoa); // UNA-01
+        self.settle_in(&switch.destination, switch.keeps_pcoa);
+        self.release_uplinks(now);
+        if !switch.keeps_pcoa {
+            self.configure(&switch.destination); // UNA-05
+        }
+        self.look_around(now, &switch.destination);
     }
 
-    /// Sends a UNA and sets the time for the next, `left` more after this one.
-    pub(super) fn announce(
+    /// On a link that is known, but not prepared for it: asks from there (W16-13).
+    pub(super) fn arrive_unprepared(
         &mut self,
         now: Instant,
         destination: Destination,
-        expires: Instant,
-        left: u32,
+        earlier: Option<Request>,
     ) {
-        let ncoa = destination.ncoa;
-        let packet = Packet {
-            source: ncoa,
-            destination: ALL_NODES, // UNA-03
-            hop_limit: 255,
-            home_address: None,
-            message: Message::NeighborAdvertisement(NeighborAdvertisement::unsolicited(
-                ncoa,
-                self.config.lla,
-            )),
-        };
-        let interface = Some(self.config.interface);
-        self.counters.sent_una += 1;
-        self.outbox
-            .transmit(Some(Owner::Handover), interface, packet.encode());
-        self.outbox
-            .event(Some(Owner::Handover), Event::UnaSent { ncoa });
-        self.set_phase(Phase::Arrived {
-            destination,
-            expires,
-            unas_left: left,
-            next_una: now + self.config.timers.una_interval, // UNA-04
+        self.enter(Link::behind(&destination, self.access_point));
+        let router = destination.router;
+        self.order_router(Owner::Rest, router.address, Some(router.lla));
+        if self.config.announcement == Announcement::Una {
+            self.announce(now, &destination, destination.ncoa);
+        }
+        self.configure(&destination);
+        self.ask_from_here(now, destination, destination.ncoa, earlier); // FBU-08
+    }
+
+    /// On a link that its router advertised just now: the address comes before everything else
+    /// (RTS-10).
+    pub(super) fn arrive_late(&mut self, now: Instant, destination: Destination) {
+        self.elsewhere = Some(Elsewhere {
+            link: Link::behind(&destination, self.access_point),
+            keeps_pcoa: false,
         });
+        let router = destination.router;
+        self.order_router(Owner::Rest, router.address, Some(router.lla));
+        self.configure(&destination);
+        self.ask_from_here(now, destination, destination.ncoa, None);
+        // The router would ask for it before it can deliver the FBack.
+        if self.config.announcement == Announcement::Una {
+            self.announce(now, &destination, destination.ncoa);
+        }
+    }
+
+    /// Sends the FBU from the new link, if there is a key for one.
+    pub(super) fn ask_from_here(
+        &mut self,
+        now: Instant,
+        destination: Destination,
+        care_of: Ipv6Addr,
+        earlier: Option<Request>,
+    ) {
+        if self.config.announcement == Announcement::Fna {
+            self.expect_answer(now, &destination, destination.ncoa);
+        }
+        if self.key().is_none() {
+            let reason = Failure::NoHandoverKey;
+            self.outbox.event(None, Event::HandoverFailed { reason });
+            self.handover = None;
+            return self.fall_back(now, &destination);
+        }
+        self.request(now, destination, care_of, true, earlier);
+    }
+
+    /// What was asked for from here is granted.
+    pub(super) fn take_up(&mut self, now: Instant, switch: &Switch, announced: Ipv6Addr) {
+        self.handover = None;
+        let pcoa = self.origin.pcoa;
+        let destination = switch.destination;
+        self.hold_uplinks(now);
+        if switch.keeps_pcoa {
+            self.set_way(pcoa, Way::Kept, switch.expires);
+            self.announce(now, &destination, pcoa);
+        } else {
+            let way = Way::Tunnel(self.tunnel(destination.ncoa));
+            self.set_way(pcoa, way, switch.expires);
+            if destination.ncoa != announced {
+                self.configure(&destination);
+                self.announce(now, &destination, destination.ncoa);
+            }
+        }
+        self.settle_in(&destination, switch.keeps_pcoa);
+        self.release_uplinks(now);
+        self.look_around(now, &destination);
+    }
+
+    /// Nothing of the old address is of use here: the rest is an ordinary Binding Update's
+    /// (W11-15).
+    pub(super) fn fall_back(&mut self, now: Instant, destination: &Destination) {
+        self.settle_in(destination, false);
+        self.release_uplinks(now);
+        self.counters.fell_back += 1;
+        let care_of = destination.ncoa;
+        self.outbox.event(None, Event::FellBack { care_of });
+        self.look_around(now, destination);
+    }
+
+    /// There is no router, or none that gives addresses. One that comes later is welcome.
+    pub(super) fn be_lost(&mut self) {
+        self.remove_uplinks();
+        self.forget_router();
+    }
+
+    /// Is on another link from now on: what was known holds for the last one only.
+    pub(super) fn enter(&mut self, link: Link) {
+        self.neighborhood.clear();
+        self.announcing = None;
+        self.announced = None;
+        self.refused.clear();
+        self.elsewhere = Some(Elsewhere {
+            link,
+            keeps_pcoa: false,
+        });
+    }
+
+    /// Uses the address that it has here from now on.
+    fn settle_in(&mut self, destination: &Destination, keeps_pcoa: bool) {
+        if keeps_pcoa {
+            if let Some(elsewhere) = &mut self.elsewhere {
+                elsewhere.keeps_pcoa = true;
+            }
+            return;
+        }
+        let link = Link::behind(destination, self.access_point);
+        // Back on a link by way of an ordinary handover, the address is an old one.
+        let known = self.take_past(|past| past.pcoa == destination.ncoa);
+        let next = match known {
+            Some(mut known) => {
+                known.link.access_points.extend(self.access_point);
+                known.link.router_lla = link.router_lla;
+                known
+            }
+            None => Origin {
+                pcoa: destination.ncoa,
+                par: self.global_address(destination),
+                link,
+                redirected: None,
+                is_new: true,
+            },
+        };
+        self.change_origin(next);
+    }
+
+    /// Does what can wait until packets flow.
+    fn look_around(&mut self, now: Instant, destination: &Destination) {
+        if destination.dhcp {
+            let router = destination.router.address;
+            self.outbox.event(None, Event::DhcpNeeded { router }); // PRA-23
+        }
+        // Where the next move may lead is better known before it impends.
+        if self.key().is_some() {
+            self.want_all(now);
+        }
+    }
+
+    pub(super) fn configure(&mut self, destination: &Destination) {
+        let configure = Command::ConfigureAddress {
+            interface: self.config.interface,
+            address: destination.ncoa,
+            prefix_length: destination.router.prefix.length(),
+        };
+        self.outbox.command(Owner::Rest, configure);
+    }
+
+    /// The kernel found that another node has this address.
+    pub(super) fn handle_duplicate(&mut self, now: Instant, address: Ipv6Addr) {
+        let announced = self.announced.take_if(|of| of.ncoa == address);
+        if let Some(announced) = announced {
+            self.refuse(now, &announced);
+        }
+    }
+}
+
+/// Keeps the phases that matter here in one place.
+impl Phase {
+    /// The FBU that is still out when the link goes.
+    pub(super) fn into_request(self) -> Option<Request> {
+        match self {
+            Self::AwaitingFback(request) => Some(request),
+            Self::Adrift(drift) => drift.request,
+            Self::Asking | Self::Switching(_) | Self::Discovering(_) => None,
+        }
     }
 }

@@ -1,11 +1,30 @@
 //! The FBU that ends a binding (RFC 5568 section 5.6).
 
-use super::*;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::wire::FastBindingAck;
+
+use super::{super::SEQUENCE_OUT_OF_WINDOW, Event, Instant, MobileNode, Reason};
+
+/// An FBU with lifetime 0 that waits for its FBack (MOV-01).
+#[derive(Clone, Debug)]
+pub(super) struct Farewell {
+    /// That of the first; each retransmission has the next (FBU-10).
+    first_sequence: u16,
+    retries_left: u32,
+    timeout: Duration,
+    pub(super) due: Instant,
+}
 
 impl MobileNode {
-    /// Asks the previous router to deliver directly again (MOV-01, AMB-17).
+    /// Asks the router to deliver directly again (MOV-01, AMB-17).
     pub(super) fn send_farewell(&mut self, now: Instant, retries_left: u32, timeout: Duration) {
-        self.send_binding_update(Owner::Aftermath, self.config.pcoa, 0);
+        let pcoa = self.origin.pcoa;
+        let bytes = self.binding_update(pcoa, pcoa, 0); // MOV-07
+        self.outbox.transmit(None, None, bytes);
+        self.count_fbu();
         let first_sequence = match &self.farewell {
             Some(farewell) => farewell.first_sequence,
             None => self.sequence,
@@ -18,7 +37,7 @@ impl MobileNode {
         });
     }
 
-    /// Sends it again, or leaves the rest to the lifetime of what the previous router has.
+    /// Sends it again, or leaves the rest to the lifetime of what the router has.
     pub(super) fn repeat_farewell(&mut self, now: Instant) {
         let Some(farewell) = self.farewell.clone() else {
             return;
@@ -29,9 +48,9 @@ impl MobileNode {
         }
     }
 
-    pub(super) fn end_farewell(&mut self) {
+    fn end_farewell(&mut self) {
         self.farewell = None;
-        self.redirected = None;
+        self.origin.redirected = None;
     }
 
     /// An FBack while an FBU with lifetime 0 is out.
@@ -47,7 +66,7 @@ impl MobileNode {
             return self.counters.count(Reason::StaleSequence); // of the handover that failed
         }
         // MOV-07.
-        if let Err(reason) = self.authenticate(message, bytes, self.config.pcoa) {
+        if let Err(reason) = self.authenticate(message, bytes, self.origin.pcoa) {
             return self.counters.count(reason);
         }
         let status = message.status.value();

@@ -1,209 +1,158 @@
 //! The machine of a mobile node: triggers in, signalling out.
 
+mod announcement;
 mod arrival;
+mod discovery;
 mod farewell;
+mod fback;
 mod handover;
 mod movement;
+mod naack;
+mod place;
 mod solicitation;
+mod uplink;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    net::Ipv6Addr,
-    time::Duration,
-};
+use std::{net::Ipv6Addr, time::Duration};
 
 use bytes::Bytes;
 use tracing::debug;
 
-use crate::wire::{
-    ApOutcome, ApTuple, FastBindingAck, FastBindingStatus, FastBindingUpdate, MacAddr, Message,
-    NeighborAdvertisement, Packet, PrRtAdv, PrRtAdvCode, RouterInfo, RtSolPr,
-};
+use crate::wire::{MacAddr, Message, Packet};
 
 use super::{
-    Admin, Command, CommandError, Counters, Event, Failure, HOP_LIMIT, HandoverStatus, Input,
-    Instant, LinkEvent, MobileNodeConfig, Output, Reason, Role, RouterKey, SEQUENCE_OUT_OF_WINDOW,
-    Tunnel,
-    auth::{self, Addresses},
-    outbox::Outbox,
+    Admin, Command, CommandError, Counters, Event, Failure, HandoverStatus, Input, Instant,
+    InterfaceIndex, LinkEvent, MobileNodeConfig, Output, Reason, Role, RouterKey, outbox::Outbox,
     router::malformed,
 };
+
+use announcement::{Announced, Announcing};
+use discovery::RouterDiscovery;
+use farewell::Farewell;
+use handover::{Handover, Phase};
+use place::{Elsewhere, Link, Origin};
+use solicitation::Neighborhood;
+use uplink::Uplink;
 
 /// How many access points are remembered, and how many can be asked about at one time: neighbor
 /// lists can be forged (RFC 5270 section 8).
 const MAX_KNOWN: usize = 64;
 const MAX_WANTED: usize = 16;
 
+/// How many links that it left are remembered.
+const MAX_PAST: usize = 4;
+
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
 /// The protocol of a mobile node; see the [module](super) for how to drive it.
 ///
-/// It knows one previous router. When it has arrived at the new one, it waits there for the
-/// binding to end.
+/// Its first output makes its router the default one, so that packets still come as far as the data
+/// path when the link is gone; poll for outputs once before the first input.
+///
+/// # Moves
+/// When the link goes, what is sent from any of its addresses is held. Where it comes up again
+/// decides how that leaves: through a tunnel to the router it left, once an FBack is there (sent on
+/// the old link or on the new one); plain, if it is back or keeps its address; or not at all, if
+/// nothing remains but an ordinary Binding Update ([`Event::FellBack`]). The new care-of address is
+/// then the previous one of the next move, and the uplinks of earlier moves go on inside that of
+/// the last, each until its binding ends.
 #[derive(Debug)]
 pub struct MobileNode {
     config: MobileNodeConfig,
+    seed: u64,
     counters: Counters,
     outbox: Outbox<Owner>,
-    /// Of the last RtSolPr and the last FBU.
-    identifier: u16,
+    /// Of the last FBU.
     sequence: u16,
-    /// What the previous router said about access points.
-    known: BTreeMap<MacAddr, Knowledge>,
-    wanted: BTreeSet<MacAddr>,
-    solicitation: Option<Solicitation>,
-    /// When the last RtSolPrs were sent, as many as may be in a second (RTS-08).
-    solicited: VecDeque<Instant>,
-    /// Whether the router did not answer RtSolPrs (RTS-09).
-    router_silent: bool,
-    access_point: Option<MacAddr>,
-    /// Access points that are known to be on the previous router's link.
-    previous_link: BTreeSet<MacAddr>,
-    at_previous_router: bool,
-    handover: Option<Handover>,
-    /// Whether the uplink binding was ordered and not yet removed.
-    uplink: bool,
-    /// Until when the previous router may send our packets elsewhere, as far as an FBU asked for
-    /// it.
-    redirected: Option<Instant>,
-    /// The FBU that ends that.
-    farewell: Option<Farewell>,
+    neighborhood: Neighborhood,
     /// Whether the link is there.
     link_up: bool,
-    /// The access point that the default router which was ordered, and not yet undone, is behind.
-    default_router: Option<MacAddr>,
+    access_point: Option<MacAddr>,
+    /// Whose address it uses.
+    origin: Origin,
+    /// Where it is, if it is not on that link.
+    elsewhere: Option<Elsewhere>,
+    /// Links that it left, the last one last.
+    past: Vec<Origin>,
+    handover: Option<Handover>,
+    /// What was ordered for the uplink and not yet removed, the newest last.
+    uplinks: Vec<Uplink>,
+    announcing: Option<Announcing>,
+    /// What a NAACK can still answer.
+    announced: Option<Announced>,
+    /// Addresses on this link that were refused.
+    refused: Vec<Ipv6Addr>,
+    /// The FBU that ends a binding.
+    farewell: Option<Farewell>,
+    /// The default router that was ordered last, and whether it stands.
+    default_router: Option<(Ipv6Addr, bool)>,
     closed: bool,
 }
 
-/// The outputs that can be taken back are those of the one handover.
+/// Outputs that may be taken back together, and the rest.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Owner {
-    Handover,
-    Aftermath,
-}
-
-/// What is known about an access point (RFC 5568 section 6.1.2).
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum Knowledge {
-    /// Where an MN is after a move there.
-    Router(Destination),
-    SameInterface,
-    Unknown,
-    NoFastHandover,
-}
-
-/// Where a handover leads.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-struct Destination {
-    router: RouterInfo,
-    ncoa: Ipv6Addr,
-}
-
-/// RtSolPrs that wait for a PrRtAdv.
-#[derive(Clone, Debug)]
-struct Solicitation {
-    identifier: u16,
-    /// How often it may still be sent.
-    sends_left: u32,
-    /// The wait after the next one.
-    timeout: Duration,
-    /// When to send the next, or to give up.
-    due: Instant,
-}
-
-#[derive(Debug)]
-struct Handover {
-    target: MacAddr,
-    phase: Phase,
-}
-
-#[derive(Clone, Debug)]
-enum Phase {
-    /// The router behind the target is being asked for.
-    Asking,
-    /// An FBU is out.
-    AwaitingFback(Request),
-    /// All is ready on the other side; the link layer moves.
-    Switching {
-        destination: Destination,
-        expires: Instant,
-    },
-    /// On the new link, with the tunnel to the previous router still in use.
-    Arrived {
-        destination: Destination,
-        expires: Instant,
-        unas_left: u32,
-        next_una: Instant,
-    },
-}
-
-/// An FBU with lifetime 0 that waits for its FBack (MOV-01).
-#[derive(Clone, Debug)]
-struct Farewell {
-    /// As in [`Request`].
-    first_sequence: u16,
-    retries_left: u32,
-    timeout: Duration,
-    due: Instant,
-}
-
-#[derive(Clone, Debug)]
-struct Request {
-    destination: Destination,
-    /// No FBU of an earlier exchange may still be in force.
-    is_only: bool,
-    /// That of the first FBU of this exchange; each retransmission has the next (FBU-10).
-    first_sequence: u16,
-    retries_left: u32,
-    timeout: Duration,
-    due: Instant,
+    /// What follows when packets can be held.
+    Departure,
+    /// The uplink of this address.
+    Uplink(Ipv6Addr),
+    Rest,
 }
 
 impl MobileNode {
-    /// Makes a mobile node at its router, whose first sequence numbers come from `seed`.
-    ///
+    /// Makes a mobile node at its router, whose sequence numbers and whose addresses in place of
+    /// refused ones come from `seed`.
     pub fn new(config: MobileNodeConfig, seed: u64) -> Self {
-        Self {
-            access_point: config.current_access_point,
-            previous_link: config.current_access_point.into_iter().collect(),
-            config,
+        let origin = Origin {
+            pcoa: config.pcoa,
+            par: config.par,
+            link: Link {
+                router: config.par,
+                router_lla: None,
+                access_points: config.current_access_point.into_iter().collect(),
+            },
+            redirected: None,
+            is_new: false,
+        };
+        let mut node = Self {
+            seed,
             counters: Counters::default(),
             outbox: Outbox::default(),
-            identifier: (seed >> 16) as u16,
             sequence: seed as u16,
-            known: BTreeMap::new(),
-            wanted: BTreeSet::new(),
-            solicitation: None,
-            solicited: VecDeque::new(),
-            router_silent: false,
-            at_previous_router: true,
-            handover: None,
-            uplink: false,
-            redirected: None,
-            farewell: None,
+            neighborhood: Neighborhood::new((seed >> 16) as u16),
             link_up: true,
+            access_point: config.current_access_point,
+            origin,
+            elsewhere: None,
+            past: Vec::new(),
+            handover: None,
+            uplinks: Vec::new(),
+            announcing: None,
+            announced: None,
+            refused: Vec::new(),
+            farewell: None,
             default_router: None,
             closed: false,
-        }
+            config,
+        };
+        node.choose_router(Owner::Rest);
+        node
     }
 
     /// Takes in what happened.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::CommandFailed { command, error } => self.handle_failure(&command, &error),
-            Input::Admin(Admin::Shutdown) => {
-                self.closed = true;
-                self.solicitation = None;
-                self.farewell = None;
-                self.remove_uplink();
-                self.handover = None;
-            }
+            Input::CommandFailed { command, error } => self.handle_failure(now, &command, &error),
+            Input::Admin(Admin::Shutdown) => self.shut_down(),
             _ if self.closed => {}
-            Input::Packet { bytes, .. } => self.handle_packet(now, &bytes),
+            Input::Packet {
+                interface,
+                link_source,
+                bytes,
+            } => self.handle_packet(now, interface, link_source, &bytes),
             Input::Link(event) => self.handle_link(now, event),
-            Input::DrainFailed { .. } => self.fail(Failure::CommandFailed),
-            // The uplink goes straight through now; nothing depends on it.
-            Input::Drained { .. } => {}
+            Input::Drained { address } => self.handle_drained(address),
+            Input::DrainFailed { address, .. } => self.lose_uplink(address),
             // A router's.
             Input::Station(_) | Input::Admin(Admin::Handover { .. } | Admin::Advertise { .. }) => {}
         }
@@ -213,10 +162,15 @@ impl MobileNode {
     /// Does what is due by `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         while self.poll_timeout().is_some_and(|due| due <= now) {
-            if self.solicitation.as_ref().is_some_and(|s| s.due <= now) {
+            let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+            if is_due(self.neighborhood.deadline()) {
                 self.solicit(now);
-            } else if self.farewell.as_ref().is_some_and(|f| f.due <= now) {
+            } else if is_due(self.farewell.as_ref().map(|farewell| farewell.due)) {
                 self.repeat_farewell(now);
+            } else if is_due(self.uplink_deadline()) {
+                self.expire_uplinks(now);
+            } else if is_due(self.announcing.as_ref().map(|announcing| announcing.due)) {
+                self.repeat_announcement(now);
             } else {
                 self.handle_handover_timeout(now);
             }
@@ -226,13 +180,17 @@ impl MobileNode {
 
     /// When `handle_timeout` is to be called next, if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let solicitation = self.solicitation.as_ref().map(|s| s.due);
-        let handover = self.handover.as_ref().and_then(|h| h.phase.deadline());
-        let farewell = self.farewell.as_ref().map(|f| f.due);
-        [solicitation, handover, farewell]
-            .into_iter()
-            .flatten()
-            .min()
+        let handover = self.handover.as_ref();
+        [
+            self.neighborhood.deadline(),
+            self.farewell.as_ref().map(|farewell| farewell.due),
+            self.uplink_deadline(),
+            self.announcing.as_ref().map(|announcing| announcing.due),
+            handover.and_then(|handover| handover.phase.deadline()),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The next output.
@@ -245,20 +203,27 @@ impl MobileNode {
         &self.counters
     }
 
-    /// The handover that is under way.
+    /// The bindings in force, oldest first, and the handover that is under way.
     pub fn handovers(&self) -> Vec<HandoverStatus> {
-        let status = |handover: &Handover| HandoverStatus {
+        let bindings = self.uplinks.iter().filter_map(Uplink::status);
+        let under_way = self.handover.as_ref().map(|handover| HandoverStatus {
             role: Role::MobileNode,
             state: handover.phase.name(),
-            pcoa: self.config.pcoa,
-            ncoa: handover.phase.destination().map(|to| to.ncoa),
-            peer: self.config.par,
+            pcoa: self.origin.pcoa,
+            ncoa: handover.phase.ncoa(),
+            peer: self.origin.par,
             expires_ns: handover.phase.expires(),
-        };
-        self.handover.iter().map(status).collect()
+        });
+        bindings.chain(under_way).collect()
     }
 
-    fn handle_packet(&mut self, now: Instant, bytes: &Bytes) {
+    fn handle_packet(
+        &mut self,
+        now: Instant,
+        interface: InterfaceIndex,
+        link_source: MacAddr,
+        bytes: &Bytes,
+    ) {
         let packet = match Packet::decode(bytes) {
             Ok(packet) => packet,
             Err(error) => {
@@ -266,82 +231,99 @@ impl MobileNode {
                 return self.counters.count(malformed(&error));
             }
         };
+        if interface != self.config.interface {
+            return self.counters.count(Reason::Unexpected);
+        }
         match &packet.message {
             Message::PrRtAdv(message) => self.handle_prrtadv(now, &packet, message),
             Message::FastBindingAck(message) => self.handle_fback(now, &packet, message, bytes),
+            Message::RouterAdvertisement(message) => {
+                self.handle_advertisement(now, link_source, &packet, message);
+            }
             // Ordinary neighbor discovery: the kernel's.
             Message::NeighborAdvertisement(_) => self.counters.received_other_advertisement += 1,
             _ => self.counters.count(Reason::Unexpected),
         }
     }
 
-    // Ends
-
-    fn handle_failure(&mut self, command: &Command, error: &CommandError) {
+    fn handle_failure(&mut self, now: Instant, command: &Command, error: &CommandError) {
         self.counters.count(Reason::CommandFailed);
         let failed = Event::CommandFailed {
             command: command.name(),
             error: error.to_string(),
         };
         self.outbox.event(None, failed);
-        match command {
-            // Without it the move would lose what the application sends: it stays where it is.
-            Command::HoldUplink { .. } => {
-                self.take_back();
-                self.uplink = false;
-                self.fail(Failure::CommandFailed);
+        match *command {
+            Command::HoldUplink { pcoa, .. } => self.handle_hold_failure(now, command, pcoa),
+            Command::ReleaseUplink { pcoa, .. } => self.lose_uplink(pcoa),
+            Command::SwitchLink { .. } => {
+                let phase = self.handover.as_ref().map(|handover| &handover.phase);
+                if matches!(phase, Some(Phase::Switching(_))) {
+                    self.fail(now, Failure::CommandFailed);
+                }
             }
-            // What is held must not wait for ever.
-            Command::SwitchLink { .. } | Command::ReleaseUplink { .. } if self.uplink => {
-                self.fail(Failure::CommandFailed);
+            Command::SetDefaultRouter { router, .. } => {
+                if let Some((ordered, stands)) = &mut self.default_router
+                    && *ordered == router
+                {
+                    *stands = false;
+                }
             }
-            Command::SetDefaultRouter { .. } => self.default_router = None,
+            // Duplicate address detection says no.
+            Command::ConfigureAddress { address, .. }
+                if matches!(error, CommandError::InUse(_)) =>
+            {
+                self.handle_duplicate(now, address);
+            }
             // The rest is done by ordinary neighbor discovery in its own time.
             _ => {}
         }
     }
 
-    /// Unsays what was not yet heard.
-    fn take_back(&mut self) {
-        for command in self.outbox.withdraw(Owner::Handover) {
-            match command {
-                Command::HoldUplink { .. } => self.uplink = false,
-                Command::RemoveUplink { .. } => self.uplink = true,
-                Command::SetDefaultRouter { .. } => self.default_router = None,
-                _ => {}
-            }
-        }
-    }
-
-    /// Gives up the fast handover.
-    fn fail(&mut self, reason: Failure) {
-        self.end_handover();
+    /// Gives up the fast handover: where the mobile node is decides what that means.
+    fn fail(&mut self, now: Instant, reason: Failure) {
+        let Some(handover) = self.handover.take() else {
+            return;
+        };
         self.outbox.event(None, Event::HandoverFailed { reason });
-    }
-
-    fn end_handover(&mut self) {
-        self.remove_uplink();
-        self.handover = None;
-    }
-
-    /// Clears up behind a handover that is over, whichever way it went.
-    fn settle(&mut self, now: Instant) {
-        let phase = self.handover.as_ref().map(|handover| &handover.phase);
-        let is_leaving = matches!(phase, Some(Phase::Switching { .. }));
-        if self.default_router.is_some() && self.default_router != self.access_point && !is_leaving
-        {
-            self.default_router = None;
-            let interface = self.config.interface;
-            self.outbox
-                .command(Owner::Aftermath, Command::ForgetRouter { interface });
+        match handover.phase {
+            Phase::AwaitingFback(request) if request.reactive => {
+                self.fall_back(now, &request.destination);
+            }
+            Phase::Discovering(_) => self.be_lost(),
+            // It has not left.
+            _ if self.link_up => self.release_uplinks(now),
+            _ => self.remove_uplinks(),
         }
-        // MOV-01: on the previous link, what comes for it must not go elsewhere.
-        if !self.at_previous_router || !self.link_up {
+    }
+
+    fn shut_down(&mut self) {
+        self.closed = true;
+        self.neighborhood.clear();
+        self.farewell = None;
+        self.announcing = None;
+        self.handover = None;
+        self.remove_uplinks();
+        self.forget_router();
+    }
+
+    /// Clears up behind what happened.
+    fn settle(&mut self, now: Instant) {
+        if self.closed {
+            return;
+        }
+        let phase = self.handover.as_ref().map(|handover| &handover.phase);
+        let in_transit = matches!(phase, Some(Phase::Switching(_) | Phase::Adrift(_)));
+        if !in_transit {
+            self.choose_router(Owner::Rest);
+        }
+        // MOV-01: on that link, what comes for it must not go elsewhere.
+        if self.elsewhere.is_some() || !self.link_up {
             self.farewell = None;
         } else if self.handover.is_none()
             && self.farewell.is_none()
-            && !self.closed
-            && self.redirected.is_some_and(|until| until > now)
+            && self.origin.redirected.is_some_and(|until| until > now)
+            && self.key().is_some()
         {
             let timers = &self.config.timers;
             let (retries, timeout) = (timers.fbu_retries, timers.initial_timeout);
@@ -349,56 +331,57 @@ impl MobileNode {
         }
     }
 
-    fn remove_uplink(&mut self) {
-        if std::mem::take(&mut self.uplink) {
-            let pcoa = self.config.pcoa;
+    /// Orders the router of the link that it is on as the default router, if another one was
+    /// ordered before.
+    fn choose_router(&mut self, owner: Owner) {
+        let link = self.link();
+        let (router, link_address) = (link.router, link.router_lla);
+        self.order_router(owner, router, link_address);
+    }
+
+    fn order_router(&mut self, owner: Owner, router: Ipv6Addr, link_address: Option<MacAddr>) {
+        if router.is_unspecified() || self.default_router.is_some_and(|(last, _)| last == router) {
+            return;
+        }
+        // Without a link-layer address it is the kernel's own router that is meant.
+        if link_address.is_none() {
+            self.forget_router();
+        }
+        self.default_router = Some((router, true));
+        let command = Command::SetDefaultRouter {
+            interface: self.config.interface,
+            router,
+            link_address,
+        };
+        self.outbox.command(owner, command);
+    }
+
+    fn forget_router(&mut self) {
+        if let Some((_, true)) = self.default_router.take() {
+            let interface = self.config.interface;
             self.outbox
-                .command(Owner::Handover, Command::RemoveUplink { pcoa });
-        }
-    }
-}
-
-impl Phase {
-    fn deadline(&self) -> Option<Instant> {
-        match *self {
-            Self::Asking => None,
-            Self::AwaitingFback(Request { due, .. }) => Some(due),
-            Self::Switching { expires, .. } => Some(expires),
-            Self::Arrived {
-                expires,
-                unas_left,
-                next_una,
-                ..
-            } => Some(if unas_left == 0 {
-                expires
-            } else {
-                next_una.min(expires)
-            }),
+                .command(Owner::Rest, Command::ForgetRouter { interface });
         }
     }
 
-    fn destination(&self) -> Option<&Destination> {
-        match self {
-            Self::Asking => None,
-            Self::AwaitingFback(Request { destination, .. })
-            | Self::Switching { destination, .. }
-            | Self::Arrived { destination, .. } => Some(destination),
-        }
+    /// The key shared with the router that the address in use comes from.
+    fn key(&self) -> Option<&RouterKey> {
+        let mut keys = self.config.routers.iter();
+        keys.find(|key| key.router == self.origin.par)
     }
 
-    fn expires(&self) -> Option<Instant> {
-        match *self {
-            Self::Asking | Self::AwaitingFback(_) => None,
-            Self::Switching { expires, .. } | Self::Arrived { expires, .. } => Some(expires),
-        }
+    fn lifetime(&self) -> u16 {
+        self.config.lifetime.as_secs().clamp(1, u16::MAX.into()) as u16
     }
 
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Asking => "asking",
-            Self::AwaitingFback(_) => "awaiting-fback",
-            Self::Switching { .. } => "switching",
-            Self::Arrived { .. } => "arrived",
-        }
+    /// How long packets wait for it to be known how they leave.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.lifetime().into())
+    }
+
+    /// Transmits on the interface that moves, past any routing.
+    fn transmit(&mut self, packet: &Packet) {
+        let interface = Some(self.config.interface);
+        self.outbox.transmit(None, interface, packet.encode());
     }
 }

@@ -1,20 +1,46 @@
 //! What the link layer tells, and where that leaves the mobile node (RFC 5270 section 5).
 
-use super::*;
+use std::net::Ipv6Addr;
+
+use crate::wire::MacAddr;
+
+use super::{
+    Event, Failure, Instant, Link, LinkEvent, MobileNode, Phase,
+    handover::{Drift, Handover, Request, Switch},
+    place::{Destination, Origin},
+    solicitation::Knowledge,
+};
+
+/// Where the link came up.
+enum Place {
+    /// Where an FBack made all ready.
+    Prepared(Switch),
+    /// On the link that it was on.
+    Same,
+    /// On the link of the address it uses, after having been elsewhere.
+    Origin,
+    /// On one that it left before.
+    Past(Origin),
+    /// On one that its last router told about.
+    Known(Destination),
+    /// On one with a router that takes no FBU (PRA-14).
+    Plain,
+    Unknown,
+}
 
 impl MobileNode {
     pub(super) fn handle_link(&mut self, now: Instant, event: LinkEvent) {
         match event {
             LinkEvent::NewLinkDetected { access_point } => {
-                if self.at_previous_router
+                if self.is_settled()
                     && Some(access_point) != self.access_point
-                    && !self.known.contains_key(&access_point)
+                    && self.neighborhood.knowledge(access_point).is_none()
                 {
                     self.want(now, access_point);
                 }
             }
             LinkEvent::HandoverImpend { access_point } => self.handle_impend(now, access_point),
-            LinkEvent::LinkDown => self.handle_link_down(),
+            LinkEvent::LinkDown => self.handle_link_down(now),
             LinkEvent::LinkUp { access_point } => self.handle_link_up(now, access_point),
         }
     }
@@ -24,95 +50,210 @@ impl MobileNode {
         if Some(target) == self.access_point {
             return;
         }
-        if !self.at_previous_router {
-            // The handover that led away from it goes on.
+        if !self.is_settled() || !self.link_up {
+            // The handover that led here goes on.
             let reason = Failure::NotAtPreviousRouter;
             return self.outbox.event(None, Event::HandoverFailed { reason });
         }
         match &self.handover {
             // Indications are repeated while the signal fades.
-            Some(handover) if handover.target == target => return,
+            Some(handover) if handover.target == Some(target) => return,
             // Elsewhere after all: a new FBU supersedes the old one (FBU-16).
-            Some(_) => self.end_handover(),
+            Some(_) => self.release_uplinks(now),
             None => {}
         }
         self.handover = Some(Handover {
-            target,
+            target: Some(target),
             phase: Phase::Asking,
         });
-        if self.known.contains_key(&target) {
+        if self.neighborhood.knowledge(target).is_some() {
             self.go_on(now);
-        } else if self.router_silent {
-            self.fail(Failure::NoPrrtadv);
+        } else if self.neighborhood.is_silent() {
+            self.fail(now, Failure::NoPrrtadv);
         } else {
             self.want(now, target);
         }
     }
 
-    pub(super) fn handle_link_down(&mut self) {
+    /// What is sent from now on waits for the link.
+    fn handle_link_down(&mut self, now: Instant) {
         self.link_up = false;
-        match self.handover.as_ref().map(|handover| &handover.phase) {
-            Some(Phase::Asking | Phase::AwaitingFback(_)) => self.fail(Failure::LinkLost),
-            Some(Phase::Switching { .. } | Phase::Arrived { .. }) | None => {}
+        self.announcing = None;
+        self.announced = None;
+        self.neighborhood.stop_asking();
+        match self.handover.take() {
+            // Held already.
+            Some(
+                handover @ Handover {
+                    phase: Phase::Switching(_) | Phase::Adrift(_),
+                    ..
+                },
+            ) => self.handover = Some(handover),
+            handover => {
+                let target = handover.as_ref().and_then(|handover| handover.target);
+                let request = handover.and_then(|handover| handover.phase.into_request());
+                self.drift(now, request);
+                if let Some(handover) = &mut self.handover {
+                    handover.target = target;
+                }
+                self.hold_uplinks(now);
+            }
         }
     }
 
     /// RFC 5270 section 5.4.
-    pub(super) fn handle_link_up(&mut self, now: Instant, access_point: MacAddr) {
+    fn handle_link_up(&mut self, now: Instant, access_point: MacAddr) {
         self.link_up = true;
-        let before = self.access_point.replace(access_point);
-        let same_link = before.is_none_or(|before| before == access_point)
-            || self.known.get(&access_point) == Some(&Knowledge::SameInterface);
-        let Some(handover) = &self.handover else {
-            self.moved(access_point, same_link);
-            return;
-        };
-        let as_predicted = handover.target == access_point;
-        match &handover.phase {
-            // W16-12.
-            Phase::Switching {
-                destination,
-                expires,
-            } if as_predicted => {
-                let (destination, expires) = (*destination, *expires);
-                self.moved(access_point, false);
-                self.arrive(now, destination, expires);
+        let place = self.locate(access_point);
+        self.access_point = Some(access_point);
+        if let Place::Same = place {
+            self.link_mut().add(access_point);
+            return self.stay(now);
+        }
+        let handover = self.handover.take();
+        let target = handover.as_ref().and_then(|handover| handover.target);
+        let was_prepared = handover
+            .as_ref()
+            .is_some_and(|handover| matches!(handover.phase, Phase::Switching(_)));
+        let earlier = handover.and_then(|handover| handover.phase.into_request());
+        if target.is_some_and(|target| target != access_point) && !matches!(place, Place::Same) {
+            let reason = Failure::Elsewhere;
+            self.outbox.event(None, Event::HandoverFailed { reason });
+        }
+        if !was_prepared {
+            // It came up without having gone down.
+            self.hold_uplinks(now);
+        }
+        match place {
+            Place::Prepared(switch) => self.arrive(now, &switch),
+            Place::Same => {}
+            Place::Origin => {
+                self.origin.link.add(access_point);
+                self.return_to_origin(now);
             }
-            // The link flapped: the NAR may not have heard.
-            Phase::Arrived {
-                destination,
-                expires,
-                ..
-            } if as_predicted => {
-                let (destination, expires) = (*destination, *expires);
-                self.announce(now, destination, expires, self.config.timers.una_retries);
+            Place::Past(mut past) => {
+                past.link.add(access_point);
+                self.return_to(now, past, earlier);
             }
-            // W16-15.
-            Phase::Asking | Phase::AwaitingFback(_) if same_link => {}
-            // W16-13: it came here without knowing whether it is expected.
-            Phase::Asking | Phase::AwaitingFback(_) if as_predicted => {
-                self.moved(access_point, false);
-                self.fail(Failure::NoFback);
+            // MOV-04, W16-13, W16-14.
+            Place::Known(destination) => self.arrive_unprepared(now, destination, earlier),
+            Place::Plain => {
+                self.enter(Link::unknown(Some(access_point)));
+                self.discover(now, true);
             }
-            _ => {
-                self.moved(access_point, same_link);
-                self.fail(Failure::Elsewhere);
+            Place::Unknown => {
+                self.enter(Link::unknown(Some(access_point)));
+                self.discover(now, false);
             }
         }
     }
 
-    /// Notes a move to `access_point`; what is known of others holds for one link only.
-    pub(super) fn moved(&mut self, access_point: MacAddr, same_link: bool) {
-        if same_link {
-            if self.at_previous_router && self.previous_link.len() < MAX_KNOWN {
-                self.previous_link.insert(access_point);
-            }
-            return;
+    fn locate(&mut self, access_point: MacAddr) -> Place {
+        if let Some(Handover {
+            target: Some(target),
+            phase: Phase::Switching(switch),
+        }) = &self.handover
+            && *target == access_point
+        {
+            return Place::Prepared(*switch);
         }
-        self.at_previous_router = self.previous_link.contains(&access_point);
-        self.known.clear();
-        self.wanted.clear();
-        self.solicitation = None;
-        self.router_silent = false;
+        let knowledge = self.neighborhood.knowledge(access_point);
+        if self.link().access_points.contains(&access_point)
+            || knowledge == Some(Knowledge::SameInterface)
+        {
+            return Place::Same;
+        }
+        if self.origin.link.access_points.contains(&access_point) {
+            return Place::Origin;
+        }
+        if let Some(past) = self.take_past(|past| past.link.access_points.contains(&access_point)) {
+            return Place::Past(past);
+        }
+        match knowledge {
+            Some(Knowledge::Router(destination)) => Place::Known(destination),
+            Some(Knowledge::NoFastHandover) => Place::Plain,
+            // It never knew where it was.
+            None if self.access_point.is_none() => Place::Same,
+            Some(Knowledge::SameInterface | Knowledge::Unknown) | None => Place::Unknown,
+        }
+    }
+
+    /// The link is that which it was (W16-15).
+    fn stay(&mut self, now: Instant) {
+        if !self.is_settled() {
+            // On the way to an address here.
+            return match self.handover.take().map(|handover| handover.phase) {
+                Some(Phase::Adrift(Drift {
+                    request: Some(request),
+                    ..
+                })) if request.reactive => self.resume(now, request),
+                Some(phase @ (Phase::AwaitingFback(_) | Phase::Discovering(_))) => {
+                    self.set_phase(phase);
+                }
+                _ => self.discover(now, false),
+            };
+        }
+        match &self.handover {
+            Some(Handover {
+                phase: Phase::Adrift(drift),
+                target,
+            }) => {
+                // MOV-01 follows, if an FBU was out.
+                let is_failure = drift.request.is_some() || target.is_some();
+                self.handover = None;
+                if is_failure {
+                    let reason = Failure::LinkLost;
+                    self.outbox.event(None, Event::HandoverFailed { reason });
+                }
+                self.release_uplinks(now);
+                // The router may not have heard.
+                if self.origin.is_new || self.elsewhere.is_some() {
+                    self.begin_announcing(now, self.origin.pcoa);
+                }
+            }
+            Some(Handover {
+                phase: Phase::Switching(_),
+                ..
+            }) => self.fail(now, Failure::Elsewhere),
+            Some(_) | None => {}
+        }
+    }
+
+    /// The link flapped while an FBU was out from here.
+    fn resume(&mut self, now: Instant, request: Request) {
+        let (destination, care_of) = (request.destination, request.care_of);
+        if care_of == destination.ncoa {
+            self.begin_announcing(now, care_of);
+        }
+        self.ask_from_here(now, destination, care_of, Some(request));
+    }
+
+    /// Back on the link of the address in use.
+    pub(super) fn return_to_origin(&mut self, now: Instant) {
+        self.handover = None;
+        self.forget_link();
+        self.elsewhere = None;
+        self.release_uplinks(now);
+    }
+
+    /// Back on a link that it left before: the address of that link is the one in use again, and
+    /// the farewell follows (MOV-01).
+    pub(super) fn return_to(&mut self, now: Instant, past: Origin, earlier: Option<Request>) {
+        self.handover = None;
+        self.forget_link();
+        let pcoa: Ipv6Addr = past.pcoa;
+        self.change_origin(past);
+        // If it was announced there, the router holds its packets until it says that it is here.
+        if earlier.is_some_and(|earlier| earlier.care_of == pcoa) {
+            self.begin_announcing(now, pcoa);
+        }
+        self.release_uplinks(now);
+    }
+
+    fn forget_link(&mut self) {
+        self.neighborhood.clear();
+        self.announcing = None;
+        self.announced = None;
+        self.refused.clear();
     }
 }

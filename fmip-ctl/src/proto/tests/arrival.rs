@@ -133,65 +133,101 @@ fn a_link_that_flaps_after_the_arrival_makes_it_announce_itself_again() {
     simulation.run(SECOND);
     assert_eq!(simulation.count("mn: -> NA"), 3);
     simulation.link(LinkEvent::LinkDown);
+    // The old address goes through the tunnel, the new one is native there.
+    assert_eq!(simulation.count("mn: hold-uplink"), 3);
     simulation.link(LinkEvent::LinkUp { access_point: AP2 });
     simulation.run(SECOND);
     assert_eq!(simulation.count("mn: -> NA"), 6);
-    assert_eq!(simulation.count("mn: release-uplink"), 1);
+    assert_eq!(simulation.count("mn: release-uplink"), 3);
+    let uplinks = simulation
+        .installed
+        .iter()
+        .filter(|(_, what, _)| *what == "uplink");
+    assert_eq!(uplinks.collect::<Vec<_>>(), [&(Node::Mn, "uplink", PCOA)]);
+}
+
+/// All is ready on the other side, but the link does not come up there.
+fn lost_between_links() -> Simulation {
+    let mut simulation = Simulation::new();
+    simulation.gap = None;
+    simulation.impend();
+    simulation.run(Duration::from_millis(100));
+    assert_eq!(simulation.count("mn: switch-link"), 1);
+    simulation
+}
+
+// Rows: MOV-01
+#[test]
+fn a_mobile_node_that_is_ready_to_go_and_comes_up_where_it_was_sends_what_it_held_there() {
+    let mut simulation = lost_between_links();
+    simulation.log.clear();
+    simulation.come_up(AP1);
+    let release = Command::ReleaseUplink {
+        pcoa: PCOA,
+        interface: ACCESS,
+        tunnel: None,
+        router_lla: PAR_LLA,
+        expires: simulation.now + Duration::from_secs(30),
+    };
+    assert_eq!(commands(&simulation)[0], release);
+    assert_eq!(
+        last_failure(&simulation),
+        r#"{"event":"handover-failed","reason":"elsewhere"}"#
+    );
+    simulation.run(SECOND);
+    assert_eq!(simulation.count("mn: -> FBU"), 1, "the farewell");
+    assert_eq!(simulation.count("par: remove-tunnel"), 1);
+    assert_eq!(simulation.count("mn: remove-uplink"), 1);
+    assert_eq!(simulation.default_router, Some(PAR));
+    simulation.run(FOREVER);
+    assert_eq!(simulation.count("mn: -> NA"), 0);
+    simulation.assert_clean();
 }
 
 #[test]
-fn a_mobile_node_that_comes_up_elsewhere_gives_the_fast_handover_up() {
-    for (access_point, reason) in [(AP_UNKNOWN, "elsewhere"), (AP1, "elsewhere")] {
-        let mut simulation = Simulation::new();
-        simulation.gap = None;
-        simulation.impend();
-        simulation.run(Duration::from_millis(100));
-        simulation.link(LinkEvent::LinkUp { access_point });
-        simulation.run(FOREVER);
-        assert_eq!(simulation.count("mn: remove-uplink"), 1);
-        assert_eq!(
-            last_failure(&simulation),
-            format!(r#"{{"event":"handover-failed","reason":"{reason}"}}"#)
-        );
-        assert_eq!(simulation.count("mn: -> NA"), 0);
-        simulation.assert_clean();
-    }
+fn a_mobile_node_that_finds_no_router_gives_its_packets_and_its_route_up() {
+    let mut simulation = lost_between_links();
+    simulation.come_up(AP_UNKNOWN);
+    // Until then, packets must come as far as the hold.
+    assert_eq!(simulation.default_router, Some(NAR));
+    let start = simulation.now;
+    simulation.run(FOREVER);
+    assert_eq!(simulation.times(start, Node::Mn, "RS"), [0, 4000, 8000]);
+    let events = simulation.events(Node::Mn);
+    let failures: Vec<_> = events.iter().filter(|of| of.contains("failed")).collect();
+    assert_eq!(
+        failures,
+        [
+            r#"{"event":"handover-failed","reason":"elsewhere"}"#,
+            r#"{"event":"handover-failed","reason":"no-address"}"#
+        ]
+    );
+    assert_eq!(simulation.count("mn: remove-uplink"), 1);
+    assert_eq!(simulation.default_router, None);
+    assert_eq!(simulation.count("mn: -> NA"), 0);
+    simulation.assert_clean();
 }
 
 #[test]
-fn the_new_router_stays_the_default_one_as_long_as_the_mobile_node_is_behind_it() {
+fn the_default_router_is_the_one_that_the_mobile_node_is_behind() {
     let mut simulation = Simulation::new();
     run_from_impend(&mut simulation);
     simulation.link(LinkEvent::LinkDown);
     simulation.link(LinkEvent::LinkUp { access_point: AP2 });
-    assert!(simulation.rerouted);
+    assert_eq!(simulation.default_router, Some(NAR));
     // The binding ended long ago.
-    for access_point in [AP_UNKNOWN, AP1] {
-        simulation.link(LinkEvent::LinkDown);
-        simulation.link(LinkEvent::LinkUp { access_point });
-        assert!(!simulation.rerouted, "{access_point}");
-        assert_eq!(simulation.count("mn: forget-router"), 1);
-    }
-}
-
-#[test]
-fn a_default_router_that_was_never_reached_is_forgotten_after_the_uplink() {
-    for access_point in [AP_UNKNOWN, AP1] {
-        let mut simulation = between_links();
-        simulation.log.clear();
-        simulation.link(LinkEvent::LinkUp { access_point });
-        let steps = simulation.steps();
-        assert_eq!(steps[..2], ["mn: remove-uplink", "mn: forget-router"]);
-    }
+    simulation.come_up(AP1);
+    assert_eq!(simulation.default_router, Some(PAR));
     // The link never came up at all, or the link layer cannot move.
-    let mut simulation = Simulation::new();
-    simulation.gap = None;
-    run_from_impend(&mut simulation);
-    assert_eq!(simulation.count("mn: forget-router"), 1);
-    let mut simulation = Simulation::new();
-    simulation.fail(Node::Mn, "switch-link");
-    run_from_impend(&mut simulation);
-    assert_eq!(simulation.count("mn: forget-router"), 1);
+    for fails in [false, true] {
+        let mut simulation = Simulation::new();
+        simulation.gap = None;
+        if fails {
+            simulation.fail(Node::Mn, "switch-link");
+        }
+        run_from_impend(&mut simulation);
+        assert_eq!(simulation.default_router, Some(PAR));
+    }
 }
 
 #[test]
@@ -200,35 +236,22 @@ fn a_mobile_node_that_arrived_but_cannot_release_keeps_its_new_router() {
     simulation.fail(Node::Mn, "release-uplink");
     run_from_impend(&mut simulation);
     assert_eq!(simulation.count("mn: remove-uplink"), 1);
-    assert!(simulation.rerouted);
+    assert_eq!(simulation.default_router, Some(NAR));
 }
 
+// Rows: SEC-05
 #[test]
-fn a_link_that_goes_down_before_the_fback_ends_the_fast_handover() {
-    let mut simulation = Simulation::new();
-    simulation.lose(Node::Mn, "FBU", ALWAYS);
-    simulation.impend();
-    simulation.run(Duration::from_millis(50));
-    simulation.link(LinkEvent::LinkDown);
-    simulation.link(LinkEvent::LinkUp { access_point: AP2 });
-    simulation.run(FOREVER);
-    assert_eq!(
-        last_failure(&simulation),
-        r#"{"event":"handover-failed","reason":"link-lost"}"#
-    );
-    assert_nothing_changed(&simulation);
-}
-
-#[test]
-fn a_second_handover_waits_until_there_is_a_router_to_ask() {
+fn a_mobile_node_without_a_key_for_its_router_cannot_be_handed_over_from_there() {
     let mut simulation = Simulation::new();
     simulation.impend();
     simulation.run(SECOND);
     simulation.link(LinkEvent::HandoverImpend { access_point: AP1 });
+    simulation.run(SECOND);
     assert_eq!(
         last_failure(&simulation),
-        r#"{"event":"handover-failed","reason":"not-at-previous-router"}"#
+        r#"{"event":"handover-failed","reason":"no-handover-key"}"#
     );
+    assert_eq!(simulation.count("mn: -> FBU"), 1);
     // The uplink of the first is not its business.
     assert_eq!(simulation.count("mn: remove-uplink"), 0);
 }

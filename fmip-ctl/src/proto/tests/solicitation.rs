@@ -114,7 +114,14 @@ fn a_move_on_the_same_link_needs_no_fast_handover() {
     simulation.run(FOREVER);
     assert_eq!(
         simulation.steps(),
-        ["mn: -> rtsolpr", "par: -> prrtadv", "mn: switch-link"]
+        [
+            "mn: -> rtsolpr",
+            "par: -> prrtadv",
+            "mn: switch-link",
+            "mn: hold-uplink",
+            "mn: release-uplink",
+            "mn: remove-uplink"
+        ]
     );
     simulation.assert_clean();
     // It is still at its router, and can be handed over from there.

@@ -1,0 +1,103 @@
+//! NAACK: the router answers an announcement (RFC 5568 section 6.4.6).
+
+use crate::wire::{MacAddr, Naack, NaackStatus, Packet};
+
+use super::{
+    Announced, Elsewhere, Event, Failure, Instant, Link, MobileNode, Reason, handover::Switch,
+};
+
+/// How often a router can refuse an address: one that refuses more has none.
+const MAX_REFUSALS: usize = 3;
+
+impl MobileNode {
+    pub(super) fn handle_naack(
+        &mut self,
+        now: Instant,
+        link_source: MacAddr,
+        packet: &Packet,
+        naack: &Naack,
+    ) {
+        // Only the router just announced to may answer, and only the address announced (NAK-03).
+        let answers = |announced: &mut Announced| {
+            now <= announced.until
+                && packet.destination == announced.ncoa
+                && link_source == announced.destination.router.lla
+        };
+        let Some(announced) = self.announced.take_if(answers) else {
+            return self.counters.count(Reason::Unexpected);
+        };
+        let pcoa = match self.origin.pcoa == announced.ncoa {
+            true => self.past.last().map(|past| past.pcoa),
+            false => Some(self.origin.pcoa),
+        };
+        match (naack.status, naack.ncoa) {
+            (NaackStatus::UsePcoa, _) => self.keep_pcoa(now, &announced), // NAK-06
+            (NaackStatus::UseSupplied, ncoa) if ncoa == pcoa => self.keep_pcoa(now, &announced),
+            // NAK-05.
+            (NaackStatus::UseSupplied, Some(ncoa))
+                if announced.destination.router.prefix.contains(ncoa) =>
+            {
+                self.go_back(now, &announced);
+                let mut destination = announced.destination;
+                destination.ncoa = ncoa;
+                self.announce(now, &destination, ncoa);
+                self.configure(&destination);
+                self.ask_from_here(now, destination, ncoa, None);
+            }
+            // NAK-07.
+            (NaackStatus::UseRouterAddress, _) => {
+                self.go_back(now, &announced);
+                let router = self.global_address(&announced.destination);
+                self.ask_from_here(now, announced.destination, router, None);
+            }
+            // NAK-07, NAK-08.
+            (NaackStatus::ConfigureAddress | NaackStatus::LinkAddressUnrecognized, _) => {
+                self.refuse(now, &announced);
+            }
+            _ => self.counters.count(Reason::Unexpected),
+        }
+    }
+
+    /// The address is not to be used: acquires another one at once.
+    pub(super) fn refuse(&mut self, now: Instant, announced: &Announced) {
+        self.go_back(now, announced);
+        self.refused.push(announced.ncoa);
+        if self.refused.len() > MAX_REFUSALS {
+            let reason = Failure::Refused;
+            self.outbox.event(None, Event::HandoverFailed { reason });
+            return self.be_lost();
+        }
+        self.discover(now, false);
+    }
+
+    /// Goes on using the previous address here, and sends no FBU any more.
+    fn keep_pcoa(&mut self, now: Instant, announced: &Announced) {
+        self.go_back(now, announced);
+        let switch = Switch {
+            destination: announced.destination,
+            keeps_pcoa: true,
+            expires: now + self.patience(),
+        };
+        self.take_up(now, &switch, announced.ncoa);
+    }
+
+    /// Takes back what the arrival made of the address that was announced: it is the previous one
+    /// again that matters, and what is sent from it waits.
+    fn go_back(&mut self, now: Instant, announced: &Announced) {
+        self.announcing = None;
+        self.handover = None;
+        if self.elsewhere.is_none()
+            && self.origin.pcoa == announced.ncoa
+            && let Some(last) = self.past.pop()
+        {
+            self.remove_uplink(announced.ncoa);
+            self.neighborhood.clear();
+            self.origin = last;
+        }
+        self.elsewhere = Some(Elsewhere {
+            link: Link::behind(&announced.destination, self.access_point),
+            keeps_pcoa: false,
+        });
+        self.hold_uplinks(now);
+    }
+}

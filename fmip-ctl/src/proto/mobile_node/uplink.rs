@@ -1,0 +1,298 @@
+//! The books of the uplink: what is held, and how it leaves.
+
+use std::net::Ipv6Addr;
+
+use crate::wire::MacAddr;
+
+use super::{
+    super::Tunnel, Command, Event, Failure, HandoverStatus, Instant, MobileNode, Owner, Phase, Role,
+};
+
+/// What was ordered for packets from one address.
+#[derive(Clone, Debug)]
+pub(super) struct Uplink {
+    pub(super) pcoa: Ipv6Addr,
+    par: Ipv6Addr,
+    way: Way,
+    /// When the data path stops by itself.
+    expires: Instant,
+    /// Whether they wait.
+    held: bool,
+    /// Whether they ever left since the uplink was ordered.
+    was_released: bool,
+    /// The command that made it.
+    first: Option<Command>,
+}
+
+/// How packets leave.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Nobody knows yet.
+    Open,
+    /// Through the reverse tunnel to the PAR (TUN-03).
+    Tunnel(Tunnel),
+    /// As they are, on the link of their address.
+    Plain,
+    /// As they are, by the router of another link (AMB-18).
+    Kept,
+}
+
+impl Way {
+    pub(super) fn tunnel(self) -> Option<Tunnel> {
+        match self {
+            Self::Tunnel(tunnel) => Some(tunnel),
+            Self::Open | Self::Plain | Self::Kept => None,
+        }
+    }
+}
+
+impl Uplink {
+    /// The binding behind it, if one is in force.
+    pub(super) fn status(&self) -> Option<HandoverStatus> {
+        let ncoa = match self.way {
+            Way::Tunnel(tunnel) => tunnel.local,
+            Way::Kept => self.pcoa,
+            Way::Open | Way::Plain => return None,
+        };
+        Some(HandoverStatus {
+            role: Role::MobileNode,
+            state: "arrived",
+            pcoa: self.pcoa,
+            ncoa: Some(ncoa),
+            peer: self.par,
+            expires_ns: Some(self.expires),
+        })
+        .filter(|_| self.was_released)
+    }
+}
+
+impl MobileNode {
+    /// Holds what is sent from any address, until [`Self::release_uplinks`].
+    ///
+    /// What goes inside another uplink is held before it gets there, for where the mobile node comes
+    /// up may be where no outer one is needed.
+    pub(super) fn hold_uplinks(&mut self, now: Instant) {
+        if self.uplink(self.origin.pcoa).is_none() {
+            let expires = now + self.patience();
+            self.add_uplink(Way::Open, expires);
+        }
+        let pcoas: Vec<Ipv6Addr> = self.uplinks.iter().map(|uplink| uplink.pcoa).collect();
+        for pcoa in pcoas {
+            self.hold(pcoa, None);
+        }
+    }
+
+    /// Holds what is sent from the address in use, and says how it will leave; and the rest.
+    pub(super) fn prepare_uplink(
+        &mut self,
+        now: Instant,
+        way: Way,
+        router_lla: MacAddr,
+        expires: Instant,
+    ) {
+        let pcoa = self.origin.pcoa;
+        match self.uplink(pcoa) {
+            Some(_) => self.set_way(pcoa, way, expires),
+            None => self.add_uplink(way, expires),
+        }
+        self.hold(pcoa, Some(router_lla));
+        self.hold_uplinks(now);
+    }
+
+    fn add_uplink(&mut self, way: Way, expires: Instant) {
+        self.uplinks.push(Uplink {
+            pcoa: self.origin.pcoa,
+            par: self.origin.par,
+            way,
+            expires,
+            held: false,
+            was_released: false,
+            first: None,
+        });
+    }
+
+    fn hold(&mut self, pcoa: Ipv6Addr, router_lla: Option<MacAddr>) {
+        let uplink = self.uplinks.iter_mut().find(|uplink| uplink.pcoa == pcoa);
+        let Some(uplink) = uplink.filter(|uplink| !uplink.held) else {
+            return;
+        };
+        let hold = Command::HoldUplink {
+            pcoa,
+            interface: self.config.interface,
+            tunnel: uplink.way.tunnel(),
+            router_lla,
+            expires: uplink.expires,
+        };
+        uplink.held = true;
+        uplink.first.get_or_insert_with(|| hold.clone());
+        self.outbox.command(Owner::Uplink(pcoa), hold);
+    }
+
+    /// Says how packets from `pcoa` will leave.
+    pub(super) fn set_way(&mut self, pcoa: Ipv6Addr, way: Way, expires: Instant) {
+        let uplink = self.uplinks.iter_mut().find(|uplink| uplink.pcoa == pcoa);
+        if let Some(uplink) = uplink {
+            (uplink.way, uplink.expires) = (way, expires);
+        }
+    }
+
+    /// Lets go what is held, on the link that the mobile node is on. The uplinks that lead nowhere
+    /// from there are removed: no router takes an address of another link for long.
+    pub(super) fn release_uplinks(&mut self, now: Instant) {
+        if self.is_settled() {
+            let way = match self.elsewhere {
+                None => Way::Plain,
+                Some(_) => Way::Kept,
+            };
+            let patience = now + self.patience();
+            let here = self.origin.pcoa;
+            let uplink = self.uplinks.iter_mut().find(|uplink| uplink.pcoa == here);
+            if let Some(uplink) = uplink
+                && uplink.way != way
+            {
+                uplink.way = way;
+                uplink.expires = uplink.expires.max(patience);
+            }
+        }
+        self.prune_uplinks();
+        let Some(router_lla) = self.link().router_lla else {
+            // Nobody knows whom to send it to but the kernel.
+            let stuck: Vec<Ipv6Addr> = self.held().collect();
+            return stuck.into_iter().for_each(|pcoa| self.remove_uplink(pcoa));
+        };
+        let interface = self.config.interface;
+        // The outer ones first: what is inside waits for them.
+        for uplink in self.uplinks.iter_mut().rev() {
+            if !std::mem::replace(&mut uplink.held, false) {
+                continue;
+            }
+            uplink.was_released = true;
+            let release = Command::ReleaseUplink {
+                pcoa: uplink.pcoa,
+                interface,
+                tunnel: uplink.way.tunnel(),
+                router_lla,
+                expires: uplink.expires,
+            };
+            self.outbox.command(Owner::Uplink(uplink.pcoa), release);
+        }
+    }
+
+    /// Removes uplinks that go through a tunnel whose end is not here, nor inside one that is.
+    fn prune_uplinks(&mut self) {
+        let mut ends = vec![self.origin.pcoa];
+        let mut lost = Vec::new();
+        // An uplink's tunnel ends at an address that is newer than its own, except on the way back:
+        // so once more for each.
+        for _ in 0..self.uplinks.len() {
+            lost.clear();
+            for uplink in &self.uplinks {
+                let leads_out = match uplink.way {
+                    Way::Tunnel(tunnel) => ends.contains(&tunnel.local),
+                    Way::Plain | Way::Kept => uplink.pcoa == self.origin.pcoa,
+                    Way::Open => false,
+                };
+                match leads_out {
+                    true => ends.push(uplink.pcoa),
+                    false => lost.push(uplink.pcoa),
+                }
+            }
+        }
+        for pcoa in lost {
+            self.remove_uplink(pcoa);
+        }
+    }
+
+    /// Nothing is held any more: what needed no tunnel needs no uplink either.
+    pub(super) fn handle_drained(&mut self, address: Ipv6Addr) {
+        if let Some(uplink) = self.uplink(address)
+            && uplink.way == Way::Plain
+            && !uplink.held
+        {
+            self.remove_uplink(address);
+        }
+    }
+
+    pub(super) fn uplink_deadline(&self) -> Option<Instant> {
+        self.uplinks.iter().map(|uplink| uplink.expires).min()
+    }
+
+    pub(super) fn expire_uplinks(&mut self, now: Instant) {
+        let over = |uplink: &&Uplink| uplink.expires <= now;
+        let over: Vec<Ipv6Addr> = self.uplinks.iter().filter(over).map(|of| of.pcoa).collect();
+        for pcoa in over {
+            self.remove_uplink(pcoa);
+            let phase = self.handover.as_ref().map(|handover| &handover.phase);
+            let in_transit = matches!(phase, Some(Phase::Switching(_) | Phase::Adrift(_)));
+            if pcoa == self.origin.pcoa && in_transit {
+                self.fail(now, Failure::Expired);
+            }
+        }
+        // While packets are held, where they will be released decides.
+        if self.held().next().is_none() {
+            self.prune_uplinks();
+        }
+    }
+
+    /// Packets could not be held.
+    pub(super) fn handle_hold_failure(&mut self, now: Instant, command: &Command, pcoa: Ipv6Addr) {
+        let uplink = self.uplinks.iter_mut().find(|uplink| uplink.pcoa == pcoa);
+        if let Some(uplink) = uplink {
+            uplink.held = false;
+            // One that stood before goes on as it did.
+            if uplink.first.as_ref() == Some(command) {
+                self.outbox.withdraw(Owner::Uplink(pcoa));
+                self.uplinks.retain(|uplink| uplink.pcoa != pcoa);
+            }
+        }
+        // Without it the move would lose what the application sends: it stays where it is.
+        let phase = self.handover.as_ref().map(|handover| &handover.phase);
+        if matches!(phase, Some(Phase::Switching(_))) {
+            let withdrawn = self.outbox.withdraw(Owner::Departure);
+            let is_route = |command: &Command| matches!(command, Command::SetDefaultRouter { .. });
+            if withdrawn.iter().any(is_route) {
+                self.default_router = Some((self.link().router, true));
+            }
+            self.fail(now, Failure::CommandFailed);
+        }
+    }
+
+    /// What is held for `pcoa` cannot leave, and must not wait for ever.
+    pub(super) fn lose_uplink(&mut self, pcoa: Ipv6Addr) {
+        if self.uplink(pcoa).is_some() {
+            self.remove_uplink(pcoa);
+            let reason = Failure::CommandFailed;
+            self.outbox.event(None, Event::HandoverFailed { reason });
+        }
+    }
+
+    pub(super) fn remove_uplinks(&mut self) {
+        while let Some(pcoa) = self.uplinks.last().map(|uplink| uplink.pcoa) {
+            self.remove_uplink(pcoa);
+        }
+    }
+
+    pub(super) fn remove_uplink(&mut self, pcoa: Ipv6Addr) {
+        let Some(index) = self.uplinks.iter().position(|of| of.pcoa == pcoa) else {
+            return;
+        };
+        let first = self.uplinks.remove(index).first;
+        // What nobody heard of yet needs no undoing.
+        let unsaid = self.outbox.withdraw(Owner::Uplink(pcoa));
+        let stood = unsaid.contains(&Command::RemoveUplink { pcoa });
+        if stood || first.is_some_and(|first| !unsaid.contains(&first)) {
+            self.outbox
+                .command(Owner::Uplink(pcoa), Command::RemoveUplink { pcoa });
+        }
+    }
+
+    pub(super) fn uplink(&self, pcoa: Ipv6Addr) -> Option<&Uplink> {
+        self.uplinks.iter().find(|uplink| uplink.pcoa == pcoa)
+    }
+
+    /// The addresses whose packets wait.
+    fn held(&self) -> impl Iterator<Item = Ipv6Addr> {
+        let held = self.uplinks.iter().filter(|uplink| uplink.held);
+        held.map(|uplink| uplink.pcoa)
+    }
+}

@@ -14,6 +14,7 @@ use super::{
     drain::Report,
     execute::Executor,
     machine::{Machine, now},
+    monitor::{Monitor, Watched},
     monotonic_ns,
     requests::{Request, Requests},
     signals::Signals,
@@ -21,12 +22,12 @@ use super::{
     triggers::{self, Link, Receiver},
 };
 use crate::{
-    config::{Config, Interface, Role},
+    config::{AccessRouter, Config, Interface, Role},
     observe::{
         BufferStatus, Count, Status,
         control::{ControlSocket, EventBus, Order, orders},
     },
-    proto::{Admin, CommandError, Input, Instant, InterfaceIndex, Output},
+    proto::{Admin, CommandError, Input, Instant, InterfaceIndex, Output, StationEvent},
 };
 
 /// Where inputs come from, besides the control socket.
@@ -121,6 +122,12 @@ impl Controller {
         mut sources: Sources,
         mut orders: mpsc::Receiver<Order>,
     ) -> Result<()> {
+        // Of a router.
+        let watched = match &self.config.role {
+            Role::AccessRouter(router) => Some(watched(router, &self.links)),
+            Role::MobileNode(_) => None,
+        };
+        let mut monitor = watched.map(Monitor::start).transpose()?;
         loop {
             self.carry_out().await;
             tokio::select! {
@@ -132,6 +139,10 @@ impl Controller {
                         bytes: received.packet,
                     });
                 }
+                event = station_event(&mut monitor) => {
+                    debug!(?event, "a neighbor changed");
+                    self.machine.handle_input(Input::Station(event));
+                }
                 Some(report) = sources.reports.recv() => self.handle_report(report),
                 Some(order) = orders.recv() => {
                     if let Order::Shutdown { reply } = order {
@@ -139,12 +150,12 @@ impl Controller {
                         let _ = reply.send(Ok(()));
                         return Ok(());
                     }
-                    self.handle_order(order).await;
+                    self.handle_order(order, monitor.as_ref()).await;
                 }
                 () = until(self.machine.poll_timeout()) => self.machine.handle_timeout(),
                 request = sources.requests.next() => match request {
                     Request::End => return Ok(()),
-                    Request::Reload => if let Err(error) = self.reload().await {
+                    Request::Reload => if let Err(error) = self.reload(monitor.as_ref()).await {
                         error!("the configuration stays as it was: {error:#}");
                     },
                 },
@@ -160,7 +171,7 @@ impl Controller {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Transmit(transmit) => {
-                    if let Err(error) = self.transmitter.send(transmit.interface, &transmit.bytes) {
+                    if let Err(error) = self.transmitter.send(&transmit) {
                         // As lost as on the wire: the retransmission timer sees to it.
                         warn!("{error:#}");
                     }
@@ -218,7 +229,7 @@ impl Controller {
         }
     }
 
-    async fn handle_order(&mut self, order: Order) {
+    async fn handle_order(&mut self, order: Order, monitor: Option<&Monitor>) {
         match order {
             Order::Status { reply } => {
                 let status = self.status().map_err(|error| format!("{error:#}"));
@@ -230,7 +241,11 @@ impl Controller {
                 let _ = reply.send(input.map(|input| self.machine.handle_input(input)));
             }
             Order::Reload { reply } => {
-                let _ = reply.send(self.reload().await.map_err(|error| format!("{error:#}")));
+                let _ = reply.send(
+                    self.reload(monitor)
+                        .await
+                        .map_err(|error| format!("{error:#}")),
+                );
             }
             Order::Shutdown { .. } => {}
         }
@@ -238,7 +253,7 @@ impl Controller {
 
     /// Reads the configuration file again and goes on with what it says; with what it said before
     /// if there is anything wrong with it.
-    async fn reload(&mut self) -> Result<()> {
+    async fn reload(&mut self, monitor: Option<&Monitor>) -> Result<()> {
         let config = Config::load(&self.file)?;
         config.may_replace(&self.config, &self.file)?;
         let Role::AccessRouter(router) = &config.role else {
@@ -250,6 +265,9 @@ impl Controller {
             .reconfigure(interfaces, &config.buffer, &router.keyed())?;
         self.machine.reload(told)?;
         self.links = links(&config, self.executor.interfaces());
+        if let Some(monitor) = monitor {
+            monitor.watch(watched(router, &self.links));
+        }
         self.config = config;
         info!(file = %self.file.display(), "reloaded");
         Ok(())
@@ -319,6 +337,22 @@ async fn until(deadline: Option<Instant>) {
             }
         }
         None => std::future::pending().await,
+    }
+}
+
+/// The next neighbor that changes; none ever at a mobile node.
+async fn station_event(monitor: &mut Option<Monitor>) -> StationEvent {
+    match monitor {
+        Some(monitor) => monitor.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The nodes that this router could hand over.
+fn watched(router: &AccessRouter, links: &[Link]) -> Watched {
+    Watched {
+        interfaces: links.iter().map(|link| link.index).collect(),
+        addresses: router.keyed(),
     }
 }
 

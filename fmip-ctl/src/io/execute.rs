@@ -224,12 +224,24 @@ impl Executor {
                 .netlink
                 .set_default_router(interface, router, link_address)
                 .await?),
+            Command::SetDefaultRouter {
+                interface,
+                router,
+                link_address: None,
+            } => Ok(self.netlink.keep_default_router(interface, router).await?),
             Command::ForgetRouter { interface } => {
                 Ok(self.netlink.restore_default_router(interface).await?)
             }
             // The link layer's driver listens on the control socket: the core's event of the same
             // name tells it.
             Command::SwitchLink { .. } => Ok(()),
+            Command::AddHostRoute { interface, address } => {
+                self.refuse_own(address)?;
+                Ok(self.netlink.add_host_route(interface, address).await?)
+            }
+            Command::RemoveHostRoute { interface, address } => {
+                Ok(self.netlink.remove_host_route(interface, address).await?)
+            }
             Command::StoreSequence { pcoa, sequence } => match &mut self.sequences {
                 Some(sequences) => Ok(sequences.store(pcoa, sequence)?),
                 None => bail!("only an access router keeps sequence numbers"),

@@ -8,6 +8,7 @@ pub mod execute;
 pub mod load;
 mod machine;
 pub mod maps;
+pub mod monitor;
 pub mod netlink;
 mod requests;
 mod run;

@@ -8,34 +8,38 @@
 //! [`Netlink::remove_leftovers`] finds what a killed controller could not remove. STALE neighbor
 //! entries are neither: they age as any other.
 
+mod messages;
+mod neighbors;
+mod routes;
+mod sysctl;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{self, ErrorKind},
+    io::ErrorKind,
     net::{IpAddr, Ipv6Addr},
-    path::PathBuf,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use futures_util::TryStreamExt;
 use netlink_packet_route::{
     AddressFamily,
-    address::{
-        AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
-        AddressScope, CacheInfo,
-    },
-    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
-    neighbour::{
-        NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
-    },
-    route::{RouteAttribute, RouteMessage, RouteMetric, RouteProtocol},
+    address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo},
+    link::LinkMessage,
+    route::RouteProtocol,
 };
-use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
-use rustix::io::Errno;
+use rtnetlink::{Handle, LinkUnspec, LinkVeth};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-use crate::{config::Interface, proto::NeighborState, wire::MacAddr};
+pub(super) use self::messages::{neighbor_address, neighbor_link_address};
+use self::{
+    messages::{gone_is_done, has_xdp, interface, io_error, ipv6_of, is_veth, link_name},
+    neighbors::neighbor_protocol,
+    routes::output_interface,
+    sysctl::{Sysctl, interface_sysctl},
+};
+use crate::config::Interface;
 
 /// Whose routes, addresses, neighbor and proxy entries ours are (`rtm_protocol`, `IFA_PROTO`,
 /// `NDA_PROTOCOL`): a number that `/etc/iproute2/rt_protos` leaves free, from that of the RFC.
@@ -74,6 +78,7 @@ pub struct Netlink {
     addresses: BTreeMap<(u32, Ipv6Addr), u8>,
     /// The router that each interface's default route leads to.
     default_routers: BTreeMap<u32, Ipv6Addr>,
+    host_routes: BTreeSet<(u32, Ipv6Addr)>,
     parked: Option<u32>,
     sysctls: Vec<Sysctl>,
 }
@@ -93,6 +98,7 @@ impl Netlink {
             proxies: BTreeSet::new(),
             addresses: BTreeMap::new(),
             default_routers: BTreeMap::new(),
+            host_routes: BTreeSet::new(),
             parked: None,
             sysctls: Vec::new(),
         })
@@ -158,23 +164,8 @@ impl Netlink {
                 self.delete_address(message).await?;
             }
         }
-        let routes: Vec<RouteMessage> = self
-            .handle
-            .route()
-            .get(RouteMessageBuilder::<Ipv6Addr>::new().build())
-            .execute()
-            .try_collect()
-            .await
-            .map_err(io_error)
-            .context("cannot list the routes")?;
-        for message in routes {
-            let interface = message
-                .attributes
-                .iter()
-                .find_map(|attribute| match attribute {
-                    RouteAttribute::Oif(index) => Some(*index),
-                    _ => None,
-                });
+        for message in self.routes().await? {
+            let interface = output_interface(&message);
             if message.header.address_family == AddressFamily::Inet6
                 && message.header.protocol == RouteProtocol::Other(PROTOCOL)
                 && interface.is_some_and(here)
@@ -262,97 +253,6 @@ impl Netlink {
         Ok(())
     }
 
-    /// Answers neighbor solicitations for `address` on an interface in another node's stead
-    /// (HI-13). That the entry exists already is no error.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub async fn add_proxy_nd(&mut self, interface: u32, address: Ipv6Addr) -> Result<()> {
-        let (name, _) = self.resolved(interface)?;
-        let action = format!("cannot add the proxy entry for {address} on {name}");
-        let path = interface_sysctl(name, "proxy_ndp");
-        let switch = Sysctl::set(path.clone(), "1")
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        // From the second entry on there is nothing to put back.
-        if switch.before.is_some() {
-            self.sysctls.push(switch);
-        }
-        let mut request = self
-            .handle
-            .neighbours()
-            .add(interface, IpAddr::V6(address))
-            .flags(NeighbourFlags::Proxy)
-            .replace();
-        request.message_mut().attributes.push(neighbor_protocol());
-        request.execute().await.map_err(io_error).context(action)?;
-        self.proxies.insert((interface, address));
-        Ok(())
-    }
-
-    /// Undoes [`Netlink::add_proxy_nd`]. That there is no such entry is no error.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub async fn remove_proxy_nd(&mut self, interface: u32, address: Ipv6Addr) -> Result<()> {
-        self.delete_neighbor(interface, address, NeighbourFlags::Proxy)
-            .await?;
-        self.proxies.remove(&(interface, address));
-        Ok(())
-    }
-
-    /// Who has `address` on an interface, as far as the kernel knows and still believes it.
-    ///
-    /// Entries of [`Netlink::add_proxy_nd`] and [`Netlink::set_default_router`] say nothing about
-    /// that and are passed over, as are those that were never or are no longer answered for.
-    ///
-    /// # Errors
-    /// The kernel does not tell.
-    pub async fn neighbor(&self, interface: u32, address: Ipv6Addr) -> Result<Option<MacAddr>> {
-        let unanswered = [
-            NeighbourState::None,
-            NeighbourState::Incomplete,
-            NeighbourState::Failed,
-        ];
-        let entries = self.neighbors(false).await?;
-        let entry = entries.iter().find(|entry| {
-            entry.header.ifindex == interface
-                && neighbor_address(entry) == Some(address)
-                && !unanswered.contains(&entry.header.state)
-                && !entry.attributes.contains(&neighbor_protocol())
-        });
-        Ok(entry.and_then(neighbor_link_address))
-    }
-
-    /// Makes a neighbor entry, or turns the one that is there into this. STALE (UNA-06) is used at
-    /// once and verified soon after, REACHABLE (LEG-02) is verified when it has aged.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub async fn add_neighbor(
-        &mut self,
-        interface: u32,
-        address: Ipv6Addr,
-        link_address: MacAddr,
-        state: NeighborState,
-    ) -> Result<()> {
-        let action =
-            format!("cannot make {link_address} the neighbor {address} on interface {interface}");
-        let state = match state {
-            NeighborState::Stale => NeighbourState::Stale,
-            NeighborState::Reachable => NeighbourState::Reachable,
-        };
-        self.handle
-            .neighbours()
-            .add(interface, IpAddr::V6(address))
-            .link_layer_address(&link_address.0)
-            .state(state)
-            .replace()
-            .execute()
-            .await
-            .map_err(io_error)
-            .context(action)
-    }
-
     /// Adds an address that may be used at once for what it is needed for, and for nothing else.
     ///
     /// At once: it is optimistic (RFC 4429), that is, duplicate address detection runs beside its
@@ -403,76 +303,15 @@ impl Netlink {
         }
     }
 
-    /// Sends what has no better route to `router`, from now on and without asking for its
-    /// link-layer address first.
-    ///
-    /// `router` may be a global address that is on none of the link's prefixes. The route's MTU
-    /// leaves room for the header of the tunnel to the previous router. Both route and neighbor
-    /// entry take the place of those of an earlier call for the same interface.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub async fn set_default_router(
-        &mut self,
-        interface: u32,
-        router: Ipv6Addr,
-        link_address: MacAddr,
-    ) -> Result<()> {
-        let (name, mtu) = self.resolved(interface)?;
-        let action = format!("cannot make {router} ({link_address}) the default router on {name}");
-        let mtu = mtu.saturating_sub(TUNNEL_HEADER).max(MIN_MTU);
-        // Before the route, whose first packet would have the kernel solicit. PERMANENT: with
-        // ndisc_evict_nocarrier any other entry is gone with the link, and it comes and goes here.
-        let mut neighbor = self
-            .handle
-            .neighbours()
-            .add(interface, IpAddr::V6(router))
-            .link_layer_address(&link_address.0)
-            .state(NeighbourState::Permanent)
-            .flags(NeighbourFlags::Router)
-            .replace();
-        neighbor.message_mut().attributes.push(neighbor_protocol());
-        neighbor
-            .execute()
-            .await
-            .map_err(io_error)
-            .with_context(|| action.clone())?;
-        let mut route = default_route(interface).gateway(router).onlink().build();
-        route
-            .attributes
-            .push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
-        let routed = self.handle.route().add(route).replace().execute().await;
-        if let Some(before) = self.default_routers.insert(interface, router)
-            && before != router
-        {
-            self.delete_neighbor(interface, before, NeighbourFlags::empty())
-                .await?;
-        }
-        routed.map_err(io_error).context(action)
-    }
-
-    /// Undoes [`Netlink::set_default_router`]: what routes there were before are used again. That
-    /// there is nothing to undo is no error.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub async fn restore_default_router(&mut self, interface: u32) -> Result<()> {
-        let Some(router) = self.default_routers.get(&interface).copied() else {
-            return Ok(());
-        };
-        self.delete_route(default_route(interface).build()).await?;
-        self.delete_neighbor(interface, router, NeighbourFlags::empty())
-            .await?;
-        self.default_routers.remove(&interface);
-        Ok(())
-    }
-
     /// Removes all that was installed, and puts back the switches that were changed. What cannot
     /// be removed is logged, and the rest is removed all the same.
     pub async fn clean_up(&mut self) {
         let mut results = Vec::new();
         for (interface, address) in self.proxies.clone() {
             results.push(self.remove_proxy_nd(interface, address).await);
+        }
+        for (interface, address) in self.host_routes.clone() {
+            results.push(self.remove_host_route(interface, address).await);
         }
         // Before the addresses: its packets may have one of them as their source.
         for interface in self.default_routers.clone().into_keys() {
@@ -516,34 +355,6 @@ impl Netlink {
         })
     }
 
-    async fn delete_neighbor(
-        &self,
-        interface: u32,
-        address: Ipv6Addr,
-        flags: NeighbourFlags,
-    ) -> Result<()> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = AddressFamily::Inet6;
-        message.header.ifindex = interface;
-        message.header.flags = flags;
-        message
-            .attributes
-            .push(NeighbourAttribute::Destination(address.into()));
-        gone_is_done(self.handle.neighbours().del(message).execute().await).with_context(|| {
-            let what = if flags.contains(NeighbourFlags::Proxy) {
-                "proxy"
-            } else {
-                "neighbor"
-            };
-            format!("cannot remove the {what} entry of {address} on interface {interface}")
-        })
-    }
-
-    async fn delete_route(&self, message: RouteMessage) -> Result<()> {
-        gone_is_done(self.handle.route().del(message).execute().await)
-            .context("cannot remove the default route")
-    }
-
     async fn delete_link(&self, name: &str, index: u32) -> Result<()> {
         gone_is_done(self.handle.link().del(index).execute().await)
             .with_context(|| format!("cannot remove interface {name}"))
@@ -565,208 +376,10 @@ impl Netlink {
         addresses.retain(|message| message.header.family == AddressFamily::Inet6);
         Ok(addresses)
     }
-
-    async fn neighbors(&self, proxies: bool) -> Result<Vec<NeighbourMessage>> {
-        let mut request = self
-            .handle
-            .neighbours()
-            .get()
-            .set_address_family(AddressFamily::Inet6);
-        if proxies {
-            request = request.proxies();
-        }
-        let neighbors = request.execute().try_collect().await;
-        neighbors
-            .map_err(io_error)
-            .context("cannot list the neighbors")
-    }
 }
 
 impl Drop for Netlink {
     fn drop(&mut self) {
         self.connection.abort();
-    }
-}
-
-fn io_error(error: rtnetlink::Error) -> io::Error {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => message.to_io(),
-        other => io::Error::other(other.to_string()),
-    }
-}
-
-/// What is to be removed and does not exist needs no removal.
-fn gone_is_done(result: Result<(), rtnetlink::Error>) -> io::Result<()> {
-    result.map_err(io_error).or_else(|error| {
-        match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NOENT | Errno::SRCH | Errno::NODEV | Errno::ADDRNOTAVAIL) => Ok(()),
-            _ => Err(error),
-        }
-    })
-}
-
-fn interface(name: &str, links: &[LinkMessage], addresses: &[AddressMessage]) -> Result<Interface> {
-    let link = links
-        .iter()
-        .find(|link| link_name(link) == Some(name))
-        .ok_or_else(|| {
-            let existing: Vec<&str> = links.iter().filter_map(link_name).collect();
-            anyhow!(
-                "there is no interface {name} (there are: {})",
-                existing.join(", ")
-            )
-        })?;
-    let link_address = link
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::Address(octets) => <[u8; 6]>::try_from(octets.as_slice()).ok(),
-            _ => None,
-        })
-        .filter(|octets| *octets != [0; 6])
-        .with_context(|| {
-            format!("interface {name} has no link-layer address of 6 octets, as Ethernet has")
-        })?;
-    let mtu = link
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::Mtu(mtu) => Some(*mtu),
-            _ => None,
-        });
-    let own = || {
-        addresses.iter().filter(|message| {
-            let failed = AddressHeaderFlags::Dadfailed;
-            message.header.index == link.header.index && !message.header.flags.contains(failed)
-        })
-    };
-    Ok(Interface {
-        name: name.to_owned(),
-        index: link.header.index,
-        link_address: MacAddr(link_address),
-        mtu: mtu.unwrap_or(MIN_MTU),
-        up: link.header.flags.contains(LinkFlags::Up),
-        link_local: own()
-            .filter_map(ipv6_of)
-            .find(|address| address.is_unicast_link_local()),
-        addresses: own()
-            .filter(|message| message.header.scope == AddressScope::Universe)
-            .filter_map(|message| Some((ipv6_of(message)?, message.header.prefix_len)))
-            .collect(),
-    })
-}
-
-fn link_name(link: &LinkMessage) -> Option<&str> {
-    link.attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => Some(name.as_str()),
-            _ => None,
-        })
-}
-
-fn is_veth(link: &LinkMessage) -> bool {
-    link.attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::LinkInfo(info) => info.contains(&LinkInfo::Kind(InfoKind::Veth)),
-        _ => false,
-    })
-}
-
-fn has_xdp(link: &LinkMessage) -> bool {
-    link.attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::Xdp(xdp) => xdp.iter().any(
-            |xdp| matches!(xdp, LinkXdp::Attached(attached) if *attached != XdpAttached::None),
-        ),
-        _ => false,
-    })
-}
-
-fn ipv6_of(message: &AddressMessage) -> Option<Ipv6Addr> {
-    let mut peer = None;
-    for attribute in &message.attributes {
-        match attribute {
-            AddressAttribute::Local(IpAddr::V6(address)) => return Some(*address),
-            // Ours, unless there is a `Local` as well: then it is the other end's.
-            AddressAttribute::Address(IpAddr::V6(address)) => peer = Some(*address),
-            _ => {}
-        }
-    }
-    peer
-}
-
-fn neighbor_address(message: &NeighbourMessage) -> Option<Ipv6Addr> {
-    message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(*address),
-            _ => None,
-        })
-}
-
-fn neighbor_link_address(message: &NeighbourMessage) -> Option<MacAddr> {
-    message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            NeighbourAttribute::LinkLayerAddress(octets) => {
-                <[u8; 6]>::try_from(octets.as_slice()).ok().map(MacAddr)
-            }
-            _ => None,
-        })
-}
-
-fn neighbor_protocol() -> NeighbourAttribute {
-    NeighbourAttribute::Protocol(RouteProtocol::Other(PROTOCOL))
-}
-
-fn default_route(interface: u32) -> RouteMessageBuilder<Ipv6Addr> {
-    RouteMessageBuilder::<Ipv6Addr>::new()
-        .output_interface(interface)
-        .priority(DEFAULT_ROUTE_METRIC)
-        .protocol(RouteProtocol::Other(PROTOCOL))
-}
-
-fn interface_sysctl(interface: &str, switch: &str) -> PathBuf {
-    PathBuf::from("/proc/sys/net/ipv6/conf")
-        .join(interface)
-        .join(switch)
-}
-
-/// A switch under /proc/sys, with its old value put back on drop.
-///
-/// /proc/sys/net is that of the network namespace of the thread that opens the file.
-#[derive(Debug)]
-struct Sysctl {
-    path: PathBuf,
-    /// `None` if it had the wanted value already.
-    before: Option<String>,
-}
-
-impl Sysctl {
-    fn set(path: PathBuf, value: &str) -> io::Result<Self> {
-        let before = fs::read_to_string(&path)?.trim().to_owned();
-        let changed = before != value;
-        if changed {
-            fs::write(&path, value)?;
-        }
-        Ok(Self {
-            path,
-            before: changed.then_some(before),
-        })
-    }
-}
-
-impl Drop for Sysctl {
-    fn drop(&mut self) {
-        let Some(before) = &self.before else {
-            return;
-        };
-        match fs::write(&self.path, before) {
-            Ok(()) => {}
-            // The interface went away, and its switches with it.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => warn!(path = %self.path.display(), %error, "cannot put back {before}"),
-        }
     }
 }

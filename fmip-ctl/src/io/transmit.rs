@@ -1,50 +1,142 @@
-//! Sends signalling: whole IPv6 packets, on the kernel's routes and neighbors.
+//! Sends signalling: whole IPv6 packets, on the kernel's routes and neighbors or straight to a
+//! link-layer address.
 
-use std::net::{Ipv6Addr, SocketAddrV6};
+use std::{
+    io,
+    mem::size_of,
+    net::{Ipv6Addr, SocketAddrV6},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::{proto::Transmit, wire::MacAddr};
 
 /// On an IPv6 socket it means that the caller writes the header.
 const IPPROTO_RAW: i32 = 255;
+/// Sockets of frames: linux/socket.h.
+const AF_PACKET: u16 = 17;
+/// The Ethernet type of IPv6.
+const ETH_P_IPV6: u16 = 0x86dd;
+/// The length of an IPv6 header.
+const IPV6_HEADER: usize = 40;
 
-/// A raw socket that takes whole packets, with their extension headers and whatever source.
+/// `struct sockaddr_ll` of linux/if_packet.h.
+#[repr(C)]
+struct LinkAddress {
+    family: u16,
+    /// In network order.
+    protocol: u16,
+    interface: i32,
+    hardware_type: u16,
+    packet_type: u8,
+    length: u8,
+    address: [u8; 8],
+}
+
+/// Raw sockets that take whole packets, with their extension headers and whatever source.
 pub struct Transmitter {
-    socket: Socket,
+    routed: Socket,
+    /// The kernel puts the Ethernet header in front of what is sent here.
+    framed: Socket,
 }
 
 impl Transmitter {
-    /// Opens the socket.
+    /// Opens the sockets.
     ///
     /// # Errors
     /// When the right CAP_NET_RAW is missing.
     pub fn new() -> Result<Self> {
-        let socket = Socket::new(
-            Domain::IPV6,
-            Type::RAW.nonblocking().cloexec(),
-            Some(Protocol::from(IPPROTO_RAW)),
-        )
-        .context("cannot open a raw socket for signalling")?;
-        Ok(Self { socket })
+        let socket = |domain, kind: Type, protocol: i32| {
+            let protocol = Some(Protocol::from(protocol));
+            Socket::new(domain, kind.nonblocking().cloexec(), protocol)
+                .context("cannot open a raw socket for signalling")
+        };
+        Ok(Self {
+            routed: socket(Domain::IPV6, Type::RAW, IPPROTO_RAW)?,
+            // Protocol 0: it receives nothing.
+            framed: socket(Domain::PACKET, Type::DGRAM, 0)?,
+        })
     }
 
-    /// Sends one packet. `interface` is needed where the destination does not say which link is
-    /// meant: link-local and multicast.
+    /// Sends one packet. An interface is needed where the destination does not say which link is
+    /// meant: link-local and multicast, and for a link-layer destination.
     ///
     /// # Errors
-    /// When the packet has no IPv6 header or the kernel refuses it.
-    pub fn send(&self, interface: Option<u32>, packet: &[u8]) -> Result<()> {
+    /// When the packet has no IPv6 header, a link-layer destination is without an interface, or the
+    /// kernel refuses.
+    pub fn send(&self, transmit: &Transmit) -> Result<()> {
+        let packet = &transmit.bytes;
         let destination: [u8; 16] = packet
-            .get(24..40)
+            .get(24..IPV6_HEADER)
             .and_then(|octets| octets.try_into().ok())
             .context("a packet without an IPv6 header")?;
         let destination = Ipv6Addr::from(destination);
-        let of_one_link = destination.is_multicast() || destination.is_unicast_link_local();
-        let scope = interface.filter(|_| of_one_link).unwrap_or(0);
-        let address = SockAddr::from(SocketAddrV6::new(destination, 0, 0, scope));
-        self.socket
-            .send_to(packet, &address)
-            .with_context(|| format!("cannot send signalling to {destination}"))?;
+        let sent = match transmit.link_destination {
+            Some(link_destination) => {
+                let interface = transmit.interface.unwrap_or(0);
+                ensure!(
+                    interface != 0,
+                    "a packet to {link_destination} without a link that it is for"
+                );
+                let address = link_address(interface, link_destination)
+                    .context("cannot make a link-layer address")?;
+                self.framed.send_to(packet, &address)
+            }
+            None => {
+                let of_one_link = destination.is_multicast() || destination.is_unicast_link_local();
+                let scope = transmit.interface.filter(|_| of_one_link).unwrap_or(0);
+                let address = SockAddr::from(SocketAddrV6::new(destination, 0, 0, scope));
+                self.routed.send_to(packet, &address)
+            }
+        };
+        sent.with_context(|| format!("cannot send signalling to {destination}"))?;
         Ok(())
+    }
+}
+
+/// A link-layer address as the kernel wants it.
+fn link_address(interface: u32, destination: MacAddr) -> io::Result<SockAddr> {
+    let mut octets = [0; 8];
+    octets[..6].copy_from_slice(&destination.0);
+    let address = LinkAddress {
+        family: AF_PACKET,
+        protocol: ETH_P_IPV6.to_be(),
+        interface: i32::try_from(interface).map_err(io::Error::other)?,
+        hardware_type: 0,
+        packet_type: 0,
+        length: 6,
+        address: octets,
+    };
+    // SAFETY: the storage is larger than any address (a `LinkAddress` has 20 octets of its 128) and
+    // aligned for all of them; the length is that of what was written.
+    let ((), address) = unsafe {
+        SockAddr::try_init(|storage, length| {
+            storage.cast::<LinkAddress>().write(address);
+            *length = size_of::<LinkAddress>() as u32;
+            Ok(())
+        })
+    }?;
+    Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_layer_address_has_the_kernels_layout() {
+        let address = link_address(0x0102, MacAddr([2, 0, 0, 0, 0x0a, 1])).unwrap();
+        assert_eq!(address.len(), 20);
+        assert_eq!(address.domain(), Domain::PACKET);
+        // SAFETY: `len` octets were written.
+        let octets = unsafe { std::slice::from_raw_parts(address.as_ptr().cast::<u8>(), 20) };
+        let mut expected = Vec::new();
+        expected.extend(17_u16.to_ne_bytes());
+        expected.extend([0x86, 0xdd]);
+        expected.extend(0x0102_i32.to_ne_bytes());
+        expected.extend([0, 0, 0, 6]);
+        expected.extend([2, 0, 0, 0, 0x0a, 1, 0, 0]);
+        assert_eq!(octets, expected);
     }
 }

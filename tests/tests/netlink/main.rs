@@ -2,6 +2,10 @@
 //!
 //! `ip` is the witness: what it prints does not come through the code under test.
 
+mod monitor;
+mod routes;
+mod transmit;
+
 use std::{fs, future::Future, io::Write as _, net::Ipv6Addr, sync::atomic::AtomicU32};
 
 use anyhow::{Context, Result, ensure};
@@ -85,6 +89,7 @@ impl Setup {
             "-6 neigh show proxy",
             "-6 neigh show nud permanent",
             "-6 route show default",
+            "-6 route show proto 55",
             "-details link show",
         ] {
             for mut entry in self.list(arguments) {
@@ -337,63 +342,6 @@ fn an_address_that_was_there_before_is_left_alone() {
 }
 
 #[test]
-fn the_default_router_is_used_without_asking_and_may_be_off_link() {
-    let Some(setup) = Setup::new() else { return };
-    // What a router advertisement of the previous router leaves.
-    setup
-        .namespace
-        .ip("-6 route add default via fe80::99 dev acc0 metric 1024 proto ra")
-        .unwrap();
-    let before = setup.tables();
-    let setup = &setup;
-    let via = |destination: &str| {
-        let route = setup.list(&format!("-6 route get {destination}"));
-        (route[0]["gateway"].clone(), route[0]["metrics"].clone())
-    };
-    setup.run(|| async {
-        let (mut netlink, acc0) = connected().await?;
-        for (router, mac) in [
-            ("2001:db8:2::1", "02:00:00:00:00:22"),
-            ("2001:db8:3::1", "02:00:00:00:00:33"),
-        ] {
-            netlink
-                .set_default_router(acc0.index, address(router), link_address(mac))
-                .await?;
-            let (gateway, metrics) = via("2001:db8:ffff::1");
-            assert_eq!(gateway, router);
-            assert_eq!(metrics[0]["mtu"], 1_360, "{metrics}");
-            let neighbors = setup.list("-6 neigh show nud permanent");
-            assert_eq!(neighbors.len(), 1, "{neighbors:?}");
-            assert_eq!(neighbors[0]["dst"], router);
-            assert_eq!(neighbors[0]["lladdr"], mac);
-            let defaults = setup.list("-6 route show default");
-            assert_eq!(defaults.len(), 2, "{defaults:?}");
-        }
-        // The link comes and goes in the middle of a handover.
-        setup.namespace.ip("link set acc1 down")?;
-        setup.namespace.ip("link set acc1 up")?;
-        assert_eq!(setup.list("-6 neigh show nud permanent").len(), 1);
-        assert_eq!(via("2001:db8:ffff::1").0, "2001:db8:3::1");
-
-        netlink.restore_default_router(acc0.index).await?;
-        netlink.restore_default_router(acc0.index).await?;
-        assert_eq!(via("2001:db8:ffff::1").0, "fe80::99");
-        assert_eq!(setup.list("-6 neigh show nud permanent").len(), 0);
-
-        netlink
-            .set_default_router(
-                acc0.index,
-                address("2001:db8:2::1"),
-                link_address("02:00:00:00:00:22"),
-            )
-            .await?;
-        netlink.clean_up().await;
-        Ok(())
-    });
-    assert_eq!(setup.tables(), before);
-}
-
-#[test]
 fn the_parked_pair_is_up_silent_and_removed() {
     let Some(setup) = Setup::new() else { return };
     let before = setup.tables();
@@ -454,6 +402,9 @@ fn what_a_killed_controller_left_is_removed_and_nothing_else() {
                 address("2001:db8:2::1"),
                 link_address("02:00:00:00:00:22"),
             )
+            .await?;
+        killed
+            .add_host_route(acc0.index, address("2001:db8:9::ff:fe00:1"))
             .await?;
         killed.park().await?;
         // Killed: it has no time to clean up.

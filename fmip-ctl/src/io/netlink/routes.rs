@@ -1,0 +1,235 @@
+//! Routes: a mobile node's default router, and the nodes that keep their address at a router.
+
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use anyhow::{Context, Result, anyhow};
+use futures_util::TryStreamExt;
+use netlink_packet_route::{
+    neighbour::{NeighbourFlags, NeighbourState},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope},
+};
+use rtnetlink::RouteMessageBuilder;
+
+use super::{
+    DEFAULT_ROUTE_METRIC, MIN_MTU, Netlink, PROTOCOL, TUNNEL_HEADER,
+    messages::{gone_is_done, io_error, neighbor_link_address},
+    neighbors::neighbor_protocol,
+};
+use crate::wire::MacAddr;
+
+impl Netlink {
+    /// Sends what has no better route to `router`, from now on and without asking for its
+    /// link-layer address first.
+    ///
+    /// `router` may be a global address that is on none of the link's prefixes. The route's MTU
+    /// leaves room for the header of the tunnel to the previous router. Both route and neighbor
+    /// entry take the place of those of an earlier call for the same interface.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn set_default_router(
+        &mut self,
+        interface: u32,
+        router: Ipv6Addr,
+        link_address: MacAddr,
+    ) -> Result<()> {
+        let (name, mtu) = self.resolved(interface)?;
+        let action = format!("cannot make {router} ({link_address}) the default router on {name}");
+        let mtu = mtu.saturating_sub(TUNNEL_HEADER).max(MIN_MTU);
+        // Before the route, whose first packet would have the kernel solicit. PERMANENT: with
+        // ndisc_evict_nocarrier any other entry is gone with the link, and it comes and goes here.
+        let mut neighbor = self
+            .handle
+            .neighbours()
+            .add(interface, IpAddr::V6(router))
+            .link_layer_address(&link_address.0)
+            .state(NeighbourState::Permanent)
+            .flags(NeighbourFlags::Router)
+            .replace();
+        neighbor.message_mut().attributes.push(neighbor_protocol());
+        neighbor
+            .execute()
+            .await
+            .map_err(io_error)
+            .with_context(|| action.clone())?;
+        let mut route = default_route(interface).gateway(router).onlink().build();
+        route
+            .attributes
+            .push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+        let routed = self.handle.route().add(route).replace().execute().await;
+        if let Some(before) = self.default_routers.insert(interface, router)
+            && before != router
+        {
+            self.delete_neighbor(interface, before, NeighbourFlags::empty())
+                .await?;
+        }
+        routed.map_err(io_error).context(action)
+    }
+
+    /// As [`Netlink::set_default_router`], by what the kernel knows already: the link-layer address
+    /// of `router`, or else that of the default router which it has on the interface. Keeps them
+    /// from being forgotten when the carrier goes.
+    ///
+    /// # Errors
+    /// The kernel knows neither; it refuses.
+    pub async fn keep_default_router(&mut self, interface: u32, router: Ipv6Addr) -> Result<()> {
+        let (name, _) = self.resolved(interface)?;
+        let name = name.to_owned();
+        let mut gateways = self.default_gateways(interface).await?;
+        gateways.insert(0, router);
+        let entries = self.neighbors(false).await?;
+        let known = gateways.into_iter().find_map(|gateway| {
+            let entry = entries.iter().find(|entry| {
+                entry.header.ifindex == interface
+                    && super::messages::neighbor_address(entry) == Some(gateway)
+                    && entry.header.state != NeighbourState::Failed
+            })?;
+            Some((gateway, neighbor_link_address(entry)?))
+        });
+        let (gateway, link_address) = known.ok_or_else(|| {
+            anyhow!(
+                "the link-layer address of {router} on {name} is not known, nor that of a default \
+                 router there"
+            )
+        })?;
+        self.set_default_router(interface, gateway, link_address)
+            .await
+    }
+
+    /// Where the default routes on an interface lead to, the best one first.
+    async fn default_gateways(&self, interface: u32) -> Result<Vec<Ipv6Addr>> {
+        let mut gateways: Vec<(u32, Ipv6Addr)> = self
+            .routes()
+            .await?
+            .iter()
+            .filter(|route| {
+                route.header.destination_prefix_length == 0
+                    && output_interface(route) == Some(interface)
+            })
+            .filter_map(|route| {
+                let mut metric = 0;
+                let mut gateway = None;
+                for attribute in &route.attributes {
+                    match attribute {
+                        RouteAttribute::Priority(priority) => metric = *priority,
+                        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => {
+                            gateway = Some(*address);
+                        }
+                        _ => {}
+                    }
+                }
+                Some((metric, gateway?))
+            })
+            .collect();
+        gateways.sort_unstable();
+        Ok(gateways.into_iter().map(|(_, gateway)| gateway).collect())
+    }
+
+    /// Sends packets for `address` to an access link, whatever prefix it is of (HI-16). That the
+    /// route exists already is no error.
+    ///
+    /// # Errors
+    /// Another route to that address exists; the kernel refuses.
+    pub async fn add_host_route(&mut self, interface: u32, address: Ipv6Addr) -> Result<()> {
+        let (name, _) = self.resolved(interface)?;
+        let action = format!("cannot make a route for {address} to {name}");
+        if self.host_routes.contains(&(interface, address)) {
+            return Ok(());
+        }
+        let route = host_route(interface, address).build();
+        match self
+            .handle
+            .route()
+            .add(route)
+            .execute()
+            .await
+            .map_err(io_error)
+        {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(error).context(format!("{action}: somebody else has made one"))
+            }
+            Err(error) => Err(error).context(action),
+            Ok(()) => {
+                self.host_routes.insert((interface, address));
+                Ok(())
+            }
+        }
+    }
+
+    /// Undoes [`Netlink::add_host_route`]. That there is no such route is no error.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn remove_host_route(&mut self, interface: u32, address: Ipv6Addr) -> Result<()> {
+        self.delete_route(host_route(interface, address).build())
+            .await?;
+        self.host_routes.remove(&(interface, address));
+        Ok(())
+    }
+
+    /// Undoes [`Netlink::set_default_router`]: what routes there were before are used again. That
+    /// there is nothing to undo is no error.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn restore_default_router(&mut self, interface: u32) -> Result<()> {
+        let Some(router) = self.default_routers.get(&interface).copied() else {
+            return Ok(());
+        };
+        self.delete_route(default_route(interface).build()).await?;
+        self.delete_neighbor(interface, router, NeighbourFlags::empty())
+            .await?;
+        self.default_routers.remove(&interface);
+        Ok(())
+    }
+
+    pub(super) async fn delete_route(&self, message: RouteMessage) -> Result<()> {
+        let what = match message.header.destination_prefix_length {
+            0 => "the default route",
+            _ => "a host route",
+        };
+        gone_is_done(self.handle.route().del(message).execute().await)
+            .with_context(|| format!("cannot remove {what}"))
+    }
+
+    /// All IPv6 routes of all tables.
+    pub(super) async fn routes(&self) -> Result<Vec<RouteMessage>> {
+        self.handle
+            .route()
+            .get(RouteMessageBuilder::<Ipv6Addr>::new().build())
+            .execute()
+            .try_collect()
+            .await
+            .map_err(io_error)
+            .context("cannot list the routes")
+    }
+}
+
+/// The interface that a route leads to.
+pub(super) fn output_interface(route: &RouteMessage) -> Option<u32> {
+    route
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Oif(index) => Some(*index),
+            _ => None,
+        })
+}
+
+fn host_route(interface: u32, address: Ipv6Addr) -> RouteMessageBuilder<Ipv6Addr> {
+    RouteMessageBuilder::<Ipv6Addr>::new()
+        .destination_prefix(address, 128)
+        .output_interface(interface)
+        .scope(RouteScope::Link)
+        .protocol(RouteProtocol::Other(PROTOCOL))
+}
+
+fn default_route(interface: u32) -> RouteMessageBuilder<Ipv6Addr> {
+    RouteMessageBuilder::<Ipv6Addr>::new()
+        .output_interface(interface)
+        .priority(DEFAULT_ROUTE_METRIC)
+        .protocol(RouteProtocol::Other(PROTOCOL))
+}

@@ -1,0 +1,192 @@
+//! Default routers of mobile nodes, and routes to nodes that keep their address.
+
+use super::*;
+
+#[test]
+fn the_default_router_is_used_without_asking_and_may_be_off_link() {
+    let Some(setup) = Setup::new() else { return };
+    // What a router advertisement of the previous router leaves.
+    setup
+        .namespace
+        .ip("-6 route add default via fe80::99 dev acc0 metric 1024 proto ra")
+        .unwrap();
+    let before = setup.tables();
+    let setup = &setup;
+    let via = |destination: &str| {
+        let route = setup.list(&format!("-6 route get {destination}"));
+        (route[0]["gateway"].clone(), route[0]["metrics"].clone())
+    };
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        for (router, mac) in [
+            ("2001:db8:2::1", "02:00:00:00:00:22"),
+            ("2001:db8:3::1", "02:00:00:00:00:33"),
+        ] {
+            netlink
+                .set_default_router(acc0.index, address(router), link_address(mac))
+                .await?;
+            let (gateway, metrics) = via("2001:db8:ffff::1");
+            assert_eq!(gateway, router);
+            assert_eq!(metrics[0]["mtu"], 1_360, "{metrics}");
+            let neighbors = setup.list("-6 neigh show nud permanent");
+            assert_eq!(neighbors.len(), 1, "{neighbors:?}");
+            assert_eq!(neighbors[0]["dst"], router);
+            assert_eq!(neighbors[0]["lladdr"], mac);
+            let defaults = setup.list("-6 route show default");
+            assert_eq!(defaults.len(), 2, "{defaults:?}");
+        }
+        // The link comes and goes in the middle of a handover.
+        setup.namespace.ip("link set acc1 down")?;
+        setup.namespace.ip("link set acc1 up")?;
+        assert_eq!(setup.list("-6 neigh show nud permanent").len(), 1);
+        assert_eq!(via("2001:db8:ffff::1").0, "2001:db8:3::1");
+
+        netlink.restore_default_router(acc0.index).await?;
+        netlink.restore_default_router(acc0.index).await?;
+        assert_eq!(via("2001:db8:ffff::1").0, "fe80::99");
+        assert_eq!(setup.list("-6 neigh show nud permanent").len(), 0);
+
+        netlink
+            .set_default_router(
+                acc0.index,
+                address("2001:db8:2::1"),
+                link_address("02:00:00:00:00:22"),
+            )
+            .await?;
+        netlink.clean_up().await;
+        Ok(())
+    });
+    assert_eq!(setup.tables(), before);
+}
+
+// Rows: HI-16
+#[test]
+fn a_node_that_keeps_its_address_is_reached_by_the_access_link() {
+    let Some(setup) = Setup::new() else { return };
+    let before = setup.tables();
+    let setup = &setup;
+    let pcoa = address("2001:db8:9::ff:fe00:1");
+    let device = || {
+        let routes = setup.namespace.ip_json(&format!("-6 route get {pcoa}"));
+        routes.ok().map(|routes| routes[0]["dev"].clone())
+    };
+    assert_eq!(device(), None);
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        netlink.add_host_route(acc0.index, pcoa).await?;
+        // Again, as when a HI is sent again.
+        netlink.add_host_route(acc0.index, pcoa).await?;
+        assert_eq!(device(), Some(json!("acc0")));
+        let routes = setup.list("-6 route show proto 55");
+        assert_eq!(routes.len(), 1, "{routes:?}");
+        assert_eq!(routes[0]["dst"], json!(pcoa));
+        assert!(routes[0]["gateway"].is_null(), "{routes:?}");
+
+        netlink.remove_host_route(acc0.index, pcoa).await?;
+        netlink.remove_host_route(acc0.index, pcoa).await?;
+        assert_eq!(device(), None);
+
+        netlink.add_host_route(acc0.index, pcoa).await?;
+        netlink.clean_up().await;
+        Ok(())
+    });
+    assert_eq!(setup.tables(), before);
+}
+
+#[test]
+fn a_route_of_somebody_else_to_a_node_stays() {
+    let Some(setup) = Setup::new() else { return };
+    let pcoa = address("2001:db8:9::ff:fe00:1");
+    setup
+        .namespace
+        .ip(&format!("-6 route add {pcoa} dev acc1 proto static"))
+        .unwrap();
+    let error = setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        let error = netlink.add_host_route(acc0.index, pcoa).await.unwrap_err();
+        netlink.clean_up().await;
+        Ok(error.to_string())
+    });
+    assert_eq!(
+        error,
+        format!("cannot make a route for {pcoa} to acc0: somebody else has made one")
+    );
+    assert_eq!(
+        setup
+            .list(&format!("-6 route show {pcoa} proto static"))
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn the_router_that_the_kernel_knows_is_kept_when_the_carrier_goes() {
+    let Some(setup) = Setup::new() else { return };
+    let gateway = "fe80::99";
+    let mac = "02:00:00:00:00:99";
+    let before = setup.tables();
+    setup
+        .namespace
+        .ip_batch(&format!(
+            "route add default via {gateway} dev acc0 metric 1024 proto ra\n\
+             neigh add {gateway} lladdr {mac} dev acc0 nud stale\n"
+        ))
+        .unwrap();
+    let setup = &setup;
+    let permanent = || setup.list("-6 neigh show nud permanent");
+    // By its global address the kernel does not know it.
+    let global = "2001:db8:1::99";
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        netlink
+            .keep_default_router(acc0.index, address(global))
+            .await?;
+        let kept = permanent();
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert_eq!(
+            (&kept[0]["dst"], &kept[0]["lladdr"]),
+            (&json!(gateway), &json!(mac))
+        );
+        setup.namespace.ip("link set acc1 down")?;
+        let route = setup.list("-6 route get 2001:db8:ffff::1");
+        assert_eq!(route[0]["gateway"], gateway, "{route:?}");
+        assert_eq!(permanent().len(), 1);
+        setup.namespace.ip("link set acc1 up")?;
+        netlink.restore_default_router(acc0.index).await?;
+        assert_eq!(permanent().len(), 0);
+
+        // Where it is known, it is the one that is meant.
+        setup.namespace.ip(&format!(
+            "-6 neigh add {global} lladdr 02:00:00:00:00:11 dev acc0 nud reachable"
+        ))?;
+        netlink
+            .keep_default_router(acc0.index, address(global))
+            .await?;
+        assert_eq!(permanent()[0]["dst"], global);
+        netlink.clean_up().await;
+        Ok(())
+    });
+    setup
+        .namespace
+        .ip_batch(&format!("route del default via {gateway} dev acc0\n"))
+        .unwrap();
+    assert_eq!(setup.tables(), before);
+}
+
+#[test]
+fn a_router_that_the_kernel_does_not_know_is_named() {
+    let Some(setup) = Setup::new() else { return };
+    let before = setup.tables();
+    let error = setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        let router = address("2001:db8:1::99");
+        let kept = netlink.keep_default_router(acc0.index, router).await;
+        Ok(kept.unwrap_err().to_string())
+    });
+    assert_eq!(
+        error,
+        "the link-layer address of 2001:db8:1::99 on acc0 is not known, nor that of a default \
+         router there"
+    );
+    assert_eq!(setup.tables(), before);
+}

@@ -21,6 +21,7 @@ mod shutdown;
 mod solicitation;
 mod stories;
 mod travel;
+mod unreadable;
 
 use std::{net::Ipv6Addr, time::Duration};
 

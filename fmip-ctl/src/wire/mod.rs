@@ -291,6 +291,28 @@ fn verify(headers: &Headers, message: &[u8], offset: usize) -> Result<(), Decode
     })
 }
 
+/// The addresses of a packet, whatever it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// The IPv6 source address.
+    pub source: Ipv6Addr,
+    /// The IPv6 destination address.
+    pub destination: Ipv6Addr,
+    /// The address in a Home Address destination option.
+    pub home_address: Option<Ipv6Addr>,
+}
+
+/// Returns the addresses of an IPv6 packet whose headers can be read; for the answer to a message
+/// that cannot.
+pub fn addresses(packet: &[u8]) -> Option<Addresses> {
+    let (headers, _) = Headers::decode(packet).ok()?;
+    Some(Addresses {
+        source: headers.source,
+        destination: headers.destination,
+        home_address: headers.home_address,
+    })
+}
+
 /// Returns the Mobility Header inside an IPv6 packet as it stood on the wire, which is what a BADF
 /// option authenticates; none if there is none. Its checksum is not looked at.
 pub fn mobility_header(packet: &[u8]) -> Option<&[u8]> {

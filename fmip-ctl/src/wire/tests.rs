@@ -263,6 +263,24 @@ fn octets_behind_the_mobility_header_are_ignored() {
 }
 
 #[test]
+fn addresses_of_a_packet_are_read_whatever_it_says() {
+    let mut packet = hack();
+    packet.home_address = Some(Ipv6Addr::LOCALHOST);
+    let mut bytes = packet.encode().to_vec();
+    let expected = Addresses {
+        source: SOURCE,
+        destination: DESTINATION,
+        home_address: packet.home_address,
+    };
+    assert_eq!(addresses(&bytes), Some(expected));
+    // Behind the extension header: a type that nobody knows, and a wrong checksum with it.
+    bytes[66] = 99;
+    assert!(Packet::decode(&bytes).is_err());
+    assert_eq!(addresses(&bytes), Some(expected));
+    assert_eq!(addresses(&bytes[..39]), None);
+}
+
+#[test]
 fn mobility_header_is_found_behind_a_home_address_and_nowhere_else() {
     let packet = Packet {
         home_address: Some(SOURCE),

@@ -149,17 +149,13 @@ impl AccessRouter {
         if let Some(elsewhere) = elsewhere.map(|of| of.announcement().address()) {
             self.drive_nar(now, elsewhere, nar::Input::Withdrawn);
         }
-        // Its place becomes free.
-        self.drive_par(now, address, par::Input::Returning);
-        // SEC-07: those that nobody vouches for make room.
         self.newcomers.remove(address);
-        let limits = &self.config.limits;
-        if self.is_full()
-            || self.tally.peer_is_full(announcement.peer, limits)
-            || self.tally.link_is_full(announcement.interface, limits)
-        {
+        // One that comes back has the place that it leaves.
+        let returns = self.departing.contains(address);
+        if !returns && self.has_no_room(&announcement) {
             return self.refuse_hi(to, (HackCode::Resources, Reason::Resources));
         }
+        self.drive_par(now, address, par::Input::Returning);
         self.make_room(now, 1);
         let own = announcement.ncoa.is_some_and(|ncoa| self.is_own(ncoa));
         let here = announcement.moved || own;
@@ -172,6 +168,14 @@ impl AccessRouter {
             _ => Handover::expect(announcement, &mut context),
         };
         self.admit_nar(handover);
+    }
+
+    /// SEC-07.
+    fn has_no_room(&self, announcement: &Announcement) -> bool {
+        let limits = &self.config.limits;
+        self.is_full()
+            || self.tally.peer_is_full(announcement.peer, limits)
+            || self.tally.link_is_full(announcement.interface, limits)
     }
 
     /// Finds another address for the mobile node of `announcement`, whose one turned out to be

@@ -13,6 +13,7 @@ mod newcomers;
 mod pools;
 mod reload;
 mod stations;
+mod unreadable;
 
 use std::net::Ipv6Addr;
 
@@ -226,7 +227,8 @@ impl AccessRouter {
             Ok(packet) => packet,
             Err(error) => {
                 debug!(%error, "unreadable signalling");
-                return self.counters.count(malformed(&error));
+                self.counters.count(malformed(&error));
+                return self.answer_unreadable(interface, bytes, &error);
             }
         };
         let arrival = Arrival {

@@ -233,6 +233,68 @@ fn newcomers_make_room_for_those_that_a_router_vouches_for() {
     assert_eq!(simulation.nar.counters().resources, 2);
 }
 
+// Rows: SEC-07
+#[test]
+fn handovers_are_bounded_per_neighbor_and_per_link() {
+    let refused = |change: fn(&mut Limits), n: u16| {
+        let mut simulation = nar_with(|config| change(&mut config.limits));
+        for n in 1..=n {
+            let message = HandoverInitiate {
+                sequence: n,
+                pcoa: Some(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x100 + n)),
+                ncoa: Some(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x100 + n)),
+                ..HI
+            };
+            simulation.inject(Node::Nar, CORE, hi(PAR, message));
+        }
+        let codes = hack_codes(&simulation);
+        simulation.run(FOREVER);
+        simulation.assert_clean();
+        // What ended makes room.
+        let message = HandoverInitiate { sequence: 99, ..HI };
+        simulation.inject(Node::Nar, CORE, hi(PAR, message));
+        assert_eq!(hack_codes(&simulation).last(), Some(&HackCode::NcoaValid));
+        codes
+    };
+    use HackCode::{NcoaValid, Resources};
+    let expected = [NcoaValid, NcoaValid, Resources];
+    assert_eq!(refused(|limits| limits.max_per_peer = 2, 3), expected);
+    assert_eq!(refused(|limits| limits.max_per_link = 2, 3), expected);
+    assert_eq!(refused(|limits| limits.max_handovers = 2, 3), expected);
+}
+
+// Rows: HI-12
+#[test]
+fn an_address_in_use_is_found_out_without_a_buffer_too() {
+    let mut simulation = Simulation::new();
+    simulation.in_use = true;
+    simulation.fail(Node::Nar, "add-proxy-nd");
+    let buffer = false;
+    simulation.inject(Node::Nar, CORE, hi(PAR, HandoverInitiate { buffer, ..HI }));
+    assert_eq!(hack_codes(&simulation), [HackCode::NcoaInUse]);
+    assert_eq!(
+        commands(&simulation),
+        [Command::AddProxyNd {
+            interface: ACCESS,
+            address: NCOA,
+            link_address: MN_LLA,
+        }]
+    );
+    simulation.assert_clean();
+}
+
+// Rows: AMB-10, BUF-06
+#[test]
+fn a_link_that_takes_long_to_enter_is_waited_for_as_long_as_it_is_told() {
+    let mut simulation = nar_with(|config| {
+        config.timers.proxy_nd_lifetime = Duration::from_secs(6);
+    });
+    simulation.gap = Some(Duration::from_secs(5));
+    run_from_impend(&mut simulation);
+    assert_eq!(simulation.count("nar: release-buffer"), 1);
+    simulation.assert_clean();
+}
+
 // Rows: MOV-06
 #[test]
 fn what_was_held_for_a_mobile_node_that_went_elsewhere_is_nobody_elses() {

@@ -72,14 +72,21 @@ impl From<Address> for Ipv6Addr {
     }
 }
 
-/// PAR: packets to the key (PCoA) go into a tunnel; packets from it are accepted from that tunnel.
+/// PAR: packets to the key (PCoA) go into a tunnel, by way of the buffer while there is one that is
+/// open; packets from it are accepted from that tunnel.
 pub const ACTION_TUNNEL: u32 = 1;
-/// NAR: packets to the key (NCoA) wait in the buffer while it is open, and go straight to the
-/// mobile node once it is closed.
+/// Packets to the key wait in the buffer while it is open, and go straight to the mobile node once it
+/// is closed. NAR: the key is the NCoA; PAR: the PCoA of a node that left without a word.
 pub const ACTION_BUFFER: u32 = 2;
-/// Mobile node: packets from the key (PCoA) go into the reverse tunnel, by way of the buffer while
-/// that is open; packets to it are accepted from the tunnel.
+/// Mobile node: packets from the key (PCoA) go into the reverse tunnel, or plain to the router where
+/// there is none, by way of the buffer while that is open; packets to it are accepted from the tunnel.
 pub const ACTION_MOBILE: u32 = 3;
+/// PAR: packets to the key (PCoA) go on as if nothing were bound, and a copy of each waits in the
+/// buffer (RFC 5568 section 4: buffer and forward).
+pub const ACTION_COPY: u32 = 4;
+/// NAR that answered HAck code 3: packets to the key (PCoA), in the tunnel from the PAR or not, as with
+/// [`ACTION_BUFFER`]; packets from it, on its own link, go into the tunnel to the PAR.
+pub const ACTION_HOST: u32 = 5;
 
 /// `Binding::buffer` of a binding without a buffer.
 pub const NO_BUFFER: u32 = u32::MAX;
@@ -98,17 +105,48 @@ pub struct Binding {
     /// When it ends, on the clock of `bpf_ktime_get_ns`: a dead controller must not leave traffic
     /// redirected for ever.
     pub expires_ns: u64,
+    /// How packets leave that go straight on.
+    pub egress: Egress,
+}
+const _: () = assert!(size_of::<Binding>() == 72);
+
+/// How packets leave this node: in which tunnel, if any, and to whom.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Egress {
     /// The tunnel's end at this node.
     pub outer_source: Address,
     /// The tunnel's far end.
     pub outer_destination: Address,
     /// The longest packet that may go into the tunnel with its outer header, in octets; besides
-    /// what the route says. 0 at a binding without a tunnel.
+    /// what the route says. 0: there is no tunnel.
     pub mtu: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// The router at the far end, if it has several addresses: what the map of peers gives for each
+    /// of them (AMB-20). 0: the far end has this one address.
+    pub group: u32,
+    /// Where packets go; on the kernel's routes, if its interface is 0.
+    pub next_hop: NextHop,
 }
-const _: () = assert!(size_of::<Binding>() == 56);
+const _: () = assert!(size_of::<Egress>() == 56);
+
+impl Egress {
+    /// Straight to a neighbor.
+    pub const fn plain(next_hop: NextHop) -> Self {
+        Self {
+            outer_source: Address([0; 2]),
+            outer_destination: Address([0; 2]),
+            mtu: 0,
+            group: 0,
+            next_hop,
+        }
+    }
+
+    /// Whether there is a tunnel.
+    #[inline(always)]
+    pub const fn is_tunnel(&self) -> bool {
+        self.mtu != 0
+    }
+}
 
 /// Where a packet leaves this node.
 #[repr(C)]

@@ -18,7 +18,7 @@
 //! and none can overtake those before it. (A state beside the queue was rejected: between reading
 //! the state and putting the packet the drain could finish, and the packet would be stranded.)
 
-use crate::binding::NextHop;
+use crate::binding::Egress;
 use crate::limits::FRAME_BYTES;
 
 /// No slot: the end of a chain, and the tail of an open and empty queue.
@@ -84,6 +84,8 @@ pub struct Buffer {
     pub released: u64,
     /// Packets that were refused, aged or discarded.
     pub dropped: u64,
+    /// Copies that were taken out again because a newer one would do.
+    pub trimmed: u64,
     /// Arrival of the first packet put.
     pub first_ns: u64,
     /// Arrival of the newest packet put.
@@ -94,19 +96,12 @@ pub struct Buffer {
     pub max_bytes: u64,
     /// Bound on the time that a packet waits, in nanoseconds.
     pub max_age_ns: u64,
-    /// Where released and directly delivered packets go.
-    pub next_hop: NextHop,
 }
-const _: () = assert!(size_of::<Buffer>() == 112);
+const _: () = assert!(size_of::<Buffer>() == 104);
 
 impl Buffer {
     /// An open and empty buffer.
-    pub const fn open(
-        next_hop: NextHop,
-        max_packets: u64,
-        max_bytes: u64,
-        max_age_ns: u64,
-    ) -> Self {
+    pub const fn open(max_packets: u64, max_bytes: u64, max_age_ns: u64) -> Self {
         Self {
             tail: EMPTY,
             head: EMPTY,
@@ -115,12 +110,12 @@ impl Buffer {
             held: 0,
             released: 0,
             dropped: 0,
+            trimmed: 0,
             first_ns: 0,
             last_ns: 0,
             max_packets,
             max_bytes,
             max_age_ns,
-            next_hop,
         }
     }
 }
@@ -139,8 +134,18 @@ pub struct DrainJob {
     pub taken: u32,
     /// One of the `OUTCOME_` constants, of the last run.
     pub outcome: u32,
+    /// Packets that this job handed to the kernel instead of sending them. Those behind them must
+    /// take the same way: a run's frames are sent before any is handed on.
+    pub passed: u32,
+    /// 1 when a packet was handed to the kernel so that it resolves the next hop. Where that is not
+    /// done yet nothing more is taken while this is set: the kernel's own queue is short.
+    pub resolving: u32,
+    /// With [`DRAIN_TRIM`]: copies that wait longer, in nanoseconds, are taken.
+    pub window_ns: u64,
+    /// With [`DRAIN_RELEASE`]: how the packets leave.
+    pub egress: Egress,
 }
-const _: () = assert!(size_of::<DrainJob>() == 16);
+const _: () = assert!(size_of::<DrainJob>() == 88);
 
 /// Take the oldest packet and send it.
 pub const DRAIN_RELEASE: u32 = 1;
@@ -148,13 +153,21 @@ pub const DRAIN_RELEASE: u32 = 1;
 pub const DRAIN_DISCARD: u32 = 2;
 /// Switch to direct delivery, if nothing is held.
 pub const DRAIN_CLOSE: u32 = 3;
+/// Take the oldest packet and drop it, if it is a copy that waits longer than the window, or if
+/// there is hardly room for a newer one.
+pub const DRAIN_TRIM: u32 = 4;
+/// Switch back from direct delivery to holding.
+pub const DRAIN_OPEN: u32 = 5;
 
 /// The operation was carried out.
 pub const OUTCOME_DONE: u32 = 1;
-/// Nothing is held.
+/// Nothing is held; with [`DRAIN_TRIM`]: nothing that must go.
 pub const OUTCOME_EMPTY: u32 = 2;
 /// A put is under way on another processor: ask again.
 pub const OUTCOME_BUSY: u32 = 3;
+/// Nothing can leave yet: the next hop is not resolved, or the tunnel's own end is an address whose
+/// packets are held. Ask again later.
+pub const OUTCOME_WAIT: u32 = 4;
 
 /// The words that the algorithm works on, wherever they are: a BPF map, or atomics in a test.
 pub trait Memory {
@@ -323,6 +336,20 @@ pub fn close<M: Memory>(memory: &M) -> bool {
         M::compare_and_swap(memory.tail(), EMPTY, CLOSED),
         Ok(()) | Err(CLOSED)
     )
+}
+
+/// Switches back to holding, if the queue is shut; nothing is changed if it is open.
+#[inline(always)]
+pub fn open<M: Memory>(memory: &M) {
+    // The only other move of a shut queue's tail is none at all.
+    let _ = M::compare_and_swap(memory.tail(), CLOSED, EMPTY);
+}
+
+/// The oldest slot, without taking it. For the taker alone.
+#[inline(always)]
+pub fn oldest<M: Memory>(memory: &M) -> Option<u64> {
+    let slot = M::load(memory.head());
+    memory.next(slot).map(|_| slot)
 }
 
 #[cfg(feature = "user")]

@@ -13,6 +13,9 @@ pub const BINDINGS: u32 = 65536;
 /// Addresses of this node, at which signalling is taken.
 pub const LOCAL_ADDRESSES: u32 = 256;
 
+/// Addresses of the routers that this one hands over to and from.
+pub const PEER_ADDRESSES: u32 = 16384;
+
 /// Interfaces of this node that the programs are attached to.
 pub const INTERFACES: u32 = 256;
 

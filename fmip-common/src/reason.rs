@@ -32,18 +32,20 @@ reasons! {
     Expired = 2, "pass-expired";
     /// Its hop limit is used up: passed to the kernel, which answers it (RFC 4443 section 3.3).
     HopLimit = 3, "pass-hop-limit";
-    /// PAR: put into the tunnel to the new care-of address and sent.
+    /// Put into a tunnel and sent: at a PAR to the new care-of address, at a NAR (HAck code 3) to the
+    /// PAR.
     Tunnelled = 4, "tunnel-sent";
-    /// PAR: put into the tunnel and handed to the kernel, which finds the next hop.
+    /// Put into such a tunnel and handed to the kernel, which finds the next hop.
     TunnelledByKernel = 5, "tunnel-passed";
-    /// PAR: too big for the tunnel; answered with ICMPv6 Packet Too Big (RFC 2473 section 7.1).
+    /// Too big for the tunnel; answered at a router with ICMPv6 Packet Too Big (RFC 2473 section 7.1).
     TooBig = 6, "drop-too-big";
     /// PAR: taken out of the reverse tunnel and sent.
     Untunnelled = 7, "reverse-sent";
     /// PAR: taken out of the reverse tunnel and handed to the kernel, which finds the next hop.
     UntunnelledByKernel = 8, "reverse-passed";
     /// A tunnelled packet with an inner source or destination that is bound, from another end than
-    /// the binding's: passed to the kernel unopened (TUN-04).
+    /// the binding's, or one from a bound address that came in elsewhere than on that node's link:
+    /// passed to the kernel unchanged (TUN-04).
     Spoofed = 9, "pass-spoofed";
     /// Held in a handover buffer.
     Held = 10, "held";
@@ -55,7 +57,7 @@ reasons! {
     TooLong = 13, "drop-too-long";
     /// Not held: other processors kept winning the race for the buffer.
     Contended = 14, "drop-contended";
-    /// NAR: sent to the mobile node straight away, the buffer being drained.
+    /// Sent to the mobile node straight away, the buffer being drained.
     Delivered = 15, "delivered";
     /// Released from a handover buffer and sent.
     Released = 16, "released";
@@ -90,6 +92,18 @@ reasons! {
     /// Not the end of a packet but of its slot: it could not be given back to the pool, because
     /// other processors kept winning.
     SlotLost = 30, "slot-lost";
+    /// PAR: not the end of a packet but a copy of it, put into a handover buffer.
+    Copied = 31, "copied";
+    /// PAR: not the end of a packet but of its copy: there was no room for it.
+    CopyRefused = 32, "copy-refused";
+    /// PAR: not the end of a packet but of its copy: it left the window, or its buffer ended.
+    CopyTrimmed = 33, "copy-trimmed";
+    /// Released from a handover buffer and handed to the kernel, which finds the next hop.
+    ReleasedByKernel = 34, "released-passed";
+    /// Dropped at release: held before its tunnel was known, and too big for it.
+    TooBigHeld = 35, "drop-too-big-held";
+    /// Mobile node: sent as it is by the router that its binding names.
+    MobileSent = 36, "mobile-sent";
 }
 
 /// How many reasons there are.

@@ -11,8 +11,8 @@ use fmip_common::{
 use crate::{
     count,
     maps::{BUFFERS, POOL, SLOTS},
-    packet::{Packet, TUNNEL_HEADER, bounded, now},
-    parse::{HOP_LIMIT, IPV6, IPV6_HEADER},
+    packet::{Packet, bounded, now},
+    parse::IPV6,
 };
 
 /// One buffer and the pool, as the algorithm sees them.
@@ -80,21 +80,14 @@ fn add(word: *mut u64, value: u64) -> u64 {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(word, value) }
 }
 
-/// How a packet is put: what changes on its way into the slot.
-#[derive(Clone, Copy)]
-pub(crate) enum Form {
-    /// NAR: as it came, one hop older.
-    Forwarded,
-    /// Mobile node: room for the outer header in front, which the caller's closure writes.
-    Tunnelled,
-}
-
 /// What became of a packet that met a binding with a buffer.
 pub(crate) enum Put {
-    /// It is held, or dropped, for this reason.
-    Ended(Reason),
+    /// It is held.
+    Held,
+    /// There is no holding it, for this reason.
+    Refused(Reason),
     /// The buffer is drained: the packet goes straight on.
-    Closed(*mut Buffer),
+    Closed,
 }
 
 impl Queue {
@@ -120,25 +113,28 @@ impl Queue {
         add(unsafe { &raw mut (*self.buffer).dropped }, 1);
     }
 
-    /// Holds the packet, if the buffer is open and has room. `outer` fills the room that
-    /// [`Form::Tunnelled`] leaves for the Ethernet and outer header.
+    /// Whether packets go straight on.
+    #[inline(always)]
+    pub(crate) fn is_closed(&self) -> bool {
+        Self::load(self.tail()) == CLOSED
+    }
+
+    /// Holds a copy of the packet, if the buffer is open and has room for it and `spare` octets
+    /// more. `finish` makes of the copy what shall leave one day; tunnels come at its release.
     #[inline(always)]
     pub(crate) fn hold(
         &self,
         packet: &impl Packet,
-        form: Form,
-        outer: impl FnOnce(*mut u8),
+        spare: usize,
+        finish: impl FnOnce(*mut u8),
     ) -> Put {
-        if Self::load(self.tail()) == CLOSED {
-            return Put::Closed(self.buffer);
+        if self.is_closed() {
+            return Put::Closed;
         }
-        match self.try_hold(packet, form, outer) {
-            Ok(()) => Put::Ended(Reason::Held),
-            Err(Refused::Closed) => Put::Closed(self.buffer),
-            Err(Refused::Because(reason)) => {
-                self.count_dropped();
-                Put::Ended(reason)
-            }
+        match self.try_hold(packet, spare, finish) {
+            Ok(()) => Put::Held,
+            Err(Refused::Closed) => Put::Closed,
+            Err(Refused::Because(reason)) => Put::Refused(reason),
         }
     }
 
@@ -146,15 +142,12 @@ impl Queue {
     fn try_hold(
         &self,
         packet: &impl Packet,
-        form: Form,
-        outer: impl FnOnce(*mut u8),
+        spare: usize,
+        finish: impl FnOnce(*mut u8),
     ) -> Result<(), Refused> {
         let length = packet.length();
-        let room = match form {
-            Form::Forwarded => 0,
-            Form::Tunnelled => TUNNEL_HEADER as u64,
-        };
-        if length <= IPV6 as u64 || length + room > FRAME_BYTES as u64 || packet.is_merged() {
+        let longest = (FRAME_BYTES - spare) as u64;
+        if length <= IPV6 as u64 || length > longest || packet.is_merged() {
             return Err(Refused::Because(Reason::TooLong));
         }
         let buffer = self.buffer;
@@ -162,19 +155,18 @@ impl Queue {
         // SAFETY: fields of a map element.
         let (waiting, waiting_bytes) =
             unsafe { (&raw mut (*buffer).waiting, &raw mut (*buffer).waiting_bytes) };
-        let stored = length + room;
         let packets_before = add(waiting, 1);
-        let bytes_before = add(waiting_bytes, stored);
+        let bytes_before = add(waiting_bytes, length);
         // SAFETY: fields that the controller set before the buffer was bound.
         let (max_packets, max_bytes) = unsafe { ((*buffer).max_packets, (*buffer).max_bytes) };
-        let result = if packets_before >= max_packets || bytes_before + stored > max_bytes {
+        let result = if packets_before >= max_packets || bytes_before + length > max_bytes {
             Err(Refused::Because(Reason::NodeFull))
         } else {
-            self.fill_and_put(packet, form, outer, length)
+            self.fill_and_put(packet, finish, length)
         };
         if result.is_err() {
             add(waiting, 1_u64.wrapping_neg());
-            add(waiting_bytes, stored.wrapping_neg());
+            add(waiting_bytes, length.wrapping_neg());
         }
         result
     }
@@ -183,8 +175,7 @@ impl Queue {
     fn fill_and_put(
         &self,
         packet: &impl Packet,
-        form: Form,
-        outer: impl FnOnce(*mut u8),
+        finish: impl FnOnce(*mut u8),
         length: u64,
     ) -> Result<(), Refused> {
         let index = buffer::allocate(self).map_err(|error| {
@@ -196,7 +187,7 @@ impl Queue {
         // SAFETY: a field of a map element.
         add(unsafe { &raw mut (*self.pool).used }, 1);
         let result = self
-            .fill(packet, form, outer, length, index)
+            .fill(packet, finish, length, index)
             .and_then(|arrival| self.put(index, arrival));
         if result.is_err() {
             self.free(index);
@@ -209,8 +200,7 @@ impl Queue {
     fn fill(
         &self,
         packet: &impl Packet,
-        form: Form,
-        outer: impl FnOnce(*mut u8),
+        finish: impl FnOnce(*mut u8),
         length: u64,
         index: u64,
     ) -> Result<u64, Refused> {
@@ -221,29 +211,12 @@ impl Queue {
         // more here, where the verifier looks.
         unsafe {
             let frame = (&raw mut (*slot).frame).cast::<u8>();
-            let copied = match form {
-                Form::Forwarded => {
-                    let length =
-                        bounded(length, IPV6 as u64, FRAME_BYTES as u64).ok_or(UNCHANGEABLE)?;
-                    (*slot).length = length as u32;
-                    packet.copy(0, frame, length as u32)
-                }
-                Form::Tunnelled => {
-                    const MOST: usize = FRAME_BYTES - IPV6 - TUNNEL_HEADER;
-                    let inner = length.wrapping_sub(IPV6 as u64);
-                    let inner =
-                        bounded(inner, IPV6_HEADER as u64, MOST as u64).ok_or(UNCHANGEABLE)?;
-                    (*slot).length = (inner + (IPV6 + TUNNEL_HEADER) as u64) as u32;
-                    packet.copy(IPV6 as u32, frame.add(IPV6 + TUNNEL_HEADER), inner as u32)
-                }
-            };
-            if !copied {
+            let length = bounded(length, IPV6 as u64, FRAME_BYTES as u64).ok_or(UNCHANGEABLE)?;
+            (*slot).length = length as u32;
+            if !packet.copy(0, frame, length as u32) {
                 return Err(UNCHANGEABLE);
             }
-            match form {
-                Form::Forwarded => *frame.add(HOP_LIMIT) -= 1,
-                Form::Tunnelled => outer(frame),
-            }
+            finish(frame);
             (*slot).arrival_ns = arrival;
         }
         Ok(arrival)

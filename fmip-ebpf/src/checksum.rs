@@ -11,13 +11,14 @@ use network_types::ip::IpProto;
 
 use crate::{
     packet::bounded,
-    parse::{INNER, IPV6_HEADER, Ipv6},
+    parse::{INNER, IPV6, IPV6_HEADER, Ipv6},
 };
 
-/// Where the upper layer of a tunnelled packet starts. One that has extension headers in front is left
-/// alone: the kernel computes those checksums itself.
-const SEGMENT: usize = INNER + IPV6_HEADER;
-const LONGEST: u64 = (FRAME_BYTES - SEGMENT) as u64;
+/// Where the upper layer of a packet starts, and that of a tunnelled one. What has extension headers in
+/// front is left alone: the kernel computes those checksums itself.
+const SEGMENT: u64 = (IPV6 + IPV6_HEADER) as u64;
+const TUNNELLED_SEGMENT: u64 = (INNER + IPV6_HEADER) as u64;
+const LONGEST: u64 = FRAME_BYTES as u64 - TUNNELLED_SEGMENT;
 
 const TCP: u8 = IpProto::Tcp as u8;
 const UDP: u8 = IpProto::Udp as u8;
@@ -26,12 +27,13 @@ const UDP: u8 = IpProto::Udp as u8;
 const PART: u64 = 512;
 const PARTS: u64 = LONGEST.div_ceil(PART);
 
-/// Finishes the checksum of the packet in `frame`, whose inner header is `inner`.
+/// Finishes the checksum of the packet in `frame`, whose header `inner` comes behind `outer` octets of
+/// outer headers: none, or one.
 ///
 /// # Safety
 /// `frame` is valid for `FRAME_BYTES` octets, and nobody else's.
 #[inline(always)]
-pub(crate) unsafe fn finish(frame: *mut u8, inner: &Ipv6) {
+pub(crate) unsafe fn finish(frame: *mut u8, inner: &Ipv6, outer: u64) {
     let at = match inner.next_header {
         TCP => 16,
         UDP => 6,
@@ -41,9 +43,12 @@ pub(crate) unsafe fn finish(frame: *mut u8, inner: &Ipv6) {
     if length < at as u64 + 2 || length > LONGEST {
         return;
     }
-    // SAFETY: as the caller says; `length` is bounded above.
+    let Some(start) = bounded(SEGMENT + outer, SEGMENT, TUNNELLED_SEGMENT) else {
+        return;
+    };
+    // SAFETY: as the caller says; `start` and `length` are bounded above.
     unsafe {
-        let segment = frame.add(SEGMENT);
+        let segment = frame.add(start as usize);
         let field = segment.add(at).cast::<u16>();
         if field.read_unaligned() != fold(pseudo_header(inner)) {
             return;

@@ -1,9 +1,10 @@
 //! The drain: one run takes one packet out of a handover buffer.
 
 use fmip_common::{
+    binding::{ACTION_MOBILE, Binding, Egress, NextHop},
     buffer::{
-        self, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_RELEASE, OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY,
-        Take,
+        self, Buffer, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_OPEN, DRAIN_RELEASE, DRAIN_TRIM, DrainJob,
+        OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT, Slot, Take,
     },
     limits::FRAME_BYTES,
     reason::Reason,
@@ -12,14 +13,22 @@ use fmip_common::{
 use crate::{
     Outcome,
     buffer::Queue,
+    count,
+    forward::{self, Route},
+    lookup::{self, Lookup},
     maps::DRAIN,
-    packet::{Packet, XdpPacket, bounded, now},
-    parse::IPV6,
+    packet::{Packet, TUNNEL_HEADER, XdpPacket, bounded, now},
+    parse::{self, INNER, IPV6, IPV6_HEADER, Ipv6},
+    too_big, tunnel,
 };
 
 /// Interface index of the loopback, in every network namespace: what a run by the controller shows
 /// as its interface. A packet that really arrives on the parked interface is not ours to fill.
 const LOOPBACK: u32 = 1;
+
+const ETHERTYPE: [u8; 2] = [0x86, 0xdd];
+
+const UNWRITABLE: Outcome = Outcome::Drop(Reason::Unwritable);
 
 /// Carries out the job that the controller wrote; what becomes of the packet, and its length.
 #[inline(always)]
@@ -36,67 +45,325 @@ pub(crate) fn handle(packet: &mut XdpPacket) -> (Outcome, u64) {
     let Some(queue) = Queue::new(index) else {
         return NOTHING;
     };
-    let mut length = 0;
-    let (outcome, verdict) = match operation {
-        DRAIN_RELEASE | DRAIN_DISCARD => match queue.take() {
-            Take::Slot(slot) => {
-                // SAFETY: as above.
-                unsafe { (*job).taken += 1 };
-                length = queue.length(slot);
-                let verdict = match operation {
-                    DRAIN_RELEASE => release(packet, &queue, slot),
-                    _ => Outcome::Drop(Reason::Discarded),
-                };
-                account(&queue, verdict);
-                queue.free(slot);
-                (OUTCOME_DONE, verdict)
-            }
-            Take::Empty => (OUTCOME_EMPTY, Outcome::Nothing),
-            Take::Busy => (OUTCOME_BUSY, Outcome::Nothing),
+    let (outcome, verdict, length) = match operation {
+        DRAIN_RELEASE => release(packet, &queue, job),
+        DRAIN_DISCARD => match queue.take() {
+            Take::Slot(slot) => drop_slot(&queue, job, slot, Reason::Discarded),
+            Take::Empty => (OUTCOME_EMPTY, Outcome::Nothing, 0),
+            Take::Busy => (OUTCOME_BUSY, Outcome::Nothing, 0),
         },
-        DRAIN_CLOSE if buffer::close(&queue) => (OUTCOME_DONE, Outcome::Nothing),
-        DRAIN_CLOSE => (OUTCOME_BUSY, Outcome::Nothing),
-        _ => (0, Outcome::Nothing),
+        DRAIN_TRIM => trim(&queue, job),
+        DRAIN_CLOSE if buffer::close(&queue) => (OUTCOME_DONE, Outcome::Nothing, 0),
+        DRAIN_CLOSE => (OUTCOME_BUSY, Outcome::Nothing, 0),
+        DRAIN_OPEN => {
+            buffer::open(&queue);
+            (OUTCOME_DONE, Outcome::Nothing, 0)
+        }
+        _ => (0, Outcome::Nothing, 0),
     };
     // SAFETY: as above.
     unsafe { (*job).outcome = outcome };
     (verdict, length)
 }
 
-/// Makes the frame carry the packet in the slot, addressed to the buffer's next hop.
+/// Gives up a slot that was taken.
 #[inline(always)]
-fn release(packet: &mut XdpPacket, queue: &Queue, index: u64) -> Outcome {
-    const UNWRITABLE: Outcome = Outcome::Drop(Reason::Unwritable);
-    let Some(slot) = queue.slot(index) else {
-        return UNWRITABLE;
-    };
-    // SAFETY: map elements; the slot is ours since it was taken.
+fn drop_slot(queue: &Queue, job: *mut DrainJob, slot: u64, reason: Reason) -> (u32, Outcome, u64) {
+    let length = queue.length(slot);
+    // SAFETY: map elements; only runs of the one drain thread write `taken` and `trimmed`.
     unsafe {
-        let buffer = queue.buffer();
-        if now().saturating_sub((*slot).arrival_ns) > (*buffer).max_age_ns {
-            return Outcome::Drop(Reason::Aged);
+        (*job).taken += 1;
+        match reason {
+            Reason::CopyTrimmed => (*queue.buffer()).trimmed += 1,
+            _ => queue.count_dropped(),
         }
-        let hop = (*buffer).next_hop;
-        let frame = (&raw mut (*slot).frame).cast::<u8>();
-        frame.cast::<[u8; 6]>().write(hop.destination);
-        frame.add(6).cast::<[u8; 6]>().write(hop.source);
-        let length = u64::from((*slot).length);
-        let Some(length) = bounded(length, IPV6 as u64, FRAME_BYTES as u64) else {
-            return UNWRITABLE;
-        };
-        let length = length as u32;
-        if !packet.set_length(length) || !packet.fill(frame, length) {
-            return UNWRITABLE;
-        }
-        Outcome::Redirect(Reason::Released, hop.interface)
+    }
+    queue.free(slot);
+    (OUTCOME_DONE, Outcome::Drop(reason), length)
+}
+
+/// Takes the oldest copy if its time is over.
+#[inline(always)]
+fn trim(queue: &Queue, job: *mut DrainJob) -> (u32, Outcome, u64) {
+    const EMPTY: (u32, Outcome, u64) = (OUTCOME_EMPTY, Outcome::Nothing, 0);
+    let Some(slot) = buffer::oldest(queue).and_then(|slot| queue.slot(slot)) else {
+        return EMPTY;
+    };
+    // SAFETY: map elements; a slot that is in the queue changes only when it is taken, and this is the
+    // one taker.
+    let must_go = unsafe {
+        let waited = now().saturating_sub((*slot).arrival_ns);
+        waited >= (*job).window_ns || is_nearly_full(queue.buffer())
+    };
+    if !must_go {
+        return EMPTY;
+    }
+    match queue.take() {
+        Take::Slot(slot) => drop_slot(queue, job, slot, Reason::CopyTrimmed),
+        Take::Empty => EMPTY,
+        Take::Busy => (OUTCOME_BUSY, Outcome::Nothing, 0),
     }
 }
 
+/// Whether less than an eighth of the buffer's room is left: of copies it is the newest that count, and
+/// between two trimmings a burst must find room.
+///
+/// # Safety
+/// `buffer` is a map element.
 #[inline(always)]
-fn account(queue: &Queue, verdict: Outcome) {
-    match verdict {
-        // SAFETY: a map element; only runs of the one drain thread write `released`.
-        Outcome::Redirect(..) => unsafe { (*queue.buffer()).released += 1 },
-        _ => queue.count_dropped(),
+unsafe fn is_nearly_full(buffer: *mut Buffer) -> bool {
+    // SAFETY: as the caller says.
+    unsafe {
+        let (packets, bytes) = ((*buffer).max_packets, (*buffer).max_bytes);
+        (*buffer).waiting > packets - packets / 8 || (*buffer).waiting_bytes > bytes - bytes / 8
     }
 }
+
+/// Takes the oldest packet and sends it.
+#[inline(always)]
+fn release(packet: &mut XdpPacket, queue: &Queue, job: *mut DrainJob) -> (u32, Outcome, u64) {
+    // SAFETY: a map element; the controller's one drain thread waits while the program runs.
+    let egress = unsafe { &(*job).egress };
+    // Before the queue is looked at: while the outer tunnel's packets are held, an empty queue must not be
+    // shut either, or the packet that comes at this instant would find its way in neither.
+    let Some(nested) = nested(egress) else {
+        return (OUTCOME_WAIT, Outcome::Nothing, 0);
+    };
+    if buffer::oldest(queue).is_none() {
+        return (OUTCOME_EMPTY, Outcome::Nothing, 0);
+    }
+    let Some(way) = way(packet, job, egress, nested.as_ref()) else {
+        return (OUTCOME_WAIT, Outcome::Nothing, 0);
+    };
+    let index = match queue.take() {
+        Take::Slot(index) => index,
+        Take::Empty => return (OUTCOME_EMPTY, Outcome::Nothing, 0),
+        Take::Busy => return (OUTCOME_BUSY, Outcome::Nothing, 0),
+    };
+    let length = queue.length(index);
+    let verdict = match queue.slot(index) {
+        // SAFETY: the slot is ours since it was taken.
+        Some(slot) => unsafe { send(packet, queue, slot, egress, nested.as_ref(), &way) },
+        None => UNWRITABLE,
+    };
+    // SAFETY: map elements; only runs of the one drain thread write these fields.
+    unsafe {
+        (*job).taken += 1;
+        if let Outcome::Pass(_) = verdict {
+            (*job).passed += 1;
+            if way.resolves {
+                (*job).resolving = 1;
+            }
+        }
+        match verdict {
+            Outcome::Redirect(..) | Outcome::Pass(Reason::ReleasedByKernel) => {
+                (*queue.buffer()).released += 1;
+            }
+            _ => queue.count_dropped(),
+        }
+    }
+    queue.free(index);
+    (OUTCOME_DONE, verdict, length)
+}
+
+/// What is bound for the tunnel's own end: a mobile node that moved again before its first tunnel ended
+/// sends that tunnel's packets through a second one. `None` while those packets are held, and so must these
+/// be: the link that they would leave by may be gone.
+#[inline(always)]
+fn nested(egress: &Egress) -> Option<Option<Binding>> {
+    if !egress.is_tunnel() {
+        return Some(None);
+    }
+    match lookup::binding(&egress.outer_source) {
+        Lookup::Found(binding) if binding.action == ACTION_MOBILE => {
+            match Queue::new(binding.buffer) {
+                Some(queue) if !queue.is_closed() => None,
+                _ => Some(Some(binding)),
+            }
+        }
+        _ => Some(None),
+    }
+}
+
+/// Where a released packet leaves.
+struct Way {
+    /// To whom; by the kernel, if the interface is 0.
+    hop: NextHop,
+    /// The longest packet, with the tunnel's header.
+    mtu: u32,
+    /// The kernel gets this packet so that it finds out the next hop's link-layer address.
+    resolves: bool,
+}
+
+/// The way; `None` while a next hop is being resolved.
+///
+/// By the kernel means: as if it had arrived on the loopback, from where the kernel forwards it. That is for
+/// ways that redirected frames do not go, and for the first packet to a neighbor that is not resolved.
+/// Those behind it wait here: in the kernel's queue for an unresolved neighbor the oldest is lost when
+/// too many come.
+#[inline(always)]
+fn way(
+    packet: &XdpPacket,
+    job: *mut DrainJob,
+    egress: &Egress,
+    nested: Option<&Binding>,
+) -> Option<Way> {
+    let known = match nested {
+        Some(binding) => binding.egress.next_hop,
+        None => egress.next_hop,
+    };
+    if known.interface != 0 {
+        return Some(Way {
+            hop: known,
+            mtu: egress.mtu,
+            resolves: false,
+        });
+    }
+    let by_kernel = |resolves| Way {
+        hop: NextHop::default(),
+        mtu: egress.mtu,
+        resolves,
+    };
+    // SAFETY: a map element; the controller's one drain thread waits while the program runs.
+    let (passed, resolving) = unsafe { ((*job).passed, (*job).resolving) };
+    // How long the packet is will be known when it is taken; the answer names the bound.
+    match forward::route(packet, &egress.outer_source, &egress.outer_destination, 0) {
+        Route::To(_, mtu) if passed > 0 => Some(Way {
+            mtu: mtu.min(egress.mtu),
+            ..by_kernel(false)
+        }),
+        Route::To(hop, mtu) => Some(Way {
+            hop,
+            mtu: mtu.min(egress.mtu),
+            resolves: false,
+        }),
+        Route::Unresolved if resolving != 0 => None,
+        Route::Unresolved => Some(by_kernel(true)),
+        Route::TooBig(_) | Route::Kernel => Some(by_kernel(false)),
+    }
+}
+
+/// Makes the frame carry the packet in the slot, in its tunnels.
+///
+/// # Safety
+/// The slot is the caller's.
+#[inline(always)]
+unsafe fn send(
+    packet: &mut XdpPacket,
+    queue: &Queue,
+    slot: *mut Slot,
+    egress: &Egress,
+    nested: Option<&Binding>,
+    way: &Way,
+) -> Outcome {
+    // SAFETY: the slot is the caller's; a map element.
+    unsafe {
+        if now().saturating_sub((*slot).arrival_ns) > (*queue.buffer()).max_age_ns {
+            return Outcome::Drop(Reason::Aged);
+        }
+    }
+    let outer_mtu = match nested {
+        Some(binding) if binding.egress.is_tunnel() => binding.egress.mtu,
+        _ => 0,
+    };
+    let tunnels = usize::from(egress.is_tunnel()) + usize::from(outer_mtu != 0);
+    // SAFETY: as the caller says.
+    if unsafe { !fill(packet, slot, tunnels * TUNNEL_HEADER) } {
+        return UNWRITABLE;
+    }
+    let written = match (tunnels, nested) {
+        (0, _) => Some(()),
+        (2, Some(nested)) => {
+            let Some(inner) = parse::ipv6_at(packet, INNER + TUNNEL_HEADER) else {
+                return UNWRITABLE;
+            };
+            let middle = tunnel::outer_header(&inner, egress);
+            let outer = tunnel::outer_header(&middle, &nested.egress);
+            if middle.total_length() > way.mtu || outer.total_length() > outer_mtu {
+                // SAFETY: as the caller says.
+                return unsafe {
+                    too_big(
+                        packet,
+                        slot,
+                        egress,
+                        way.mtu.min(outer_mtu - TUNNEL_HEADER as u32),
+                    )
+                };
+            }
+            packet
+                .write(INNER, middle)
+                .and_then(|()| packet.write(IPV6, outer))
+        }
+        _ => {
+            let Some(inner) = parse::ipv6_at(packet, INNER) else {
+                return UNWRITABLE;
+            };
+            let outer = tunnel::outer_header(&inner, egress);
+            if outer.total_length() > way.mtu {
+                // SAFETY: as the caller says.
+                return unsafe { too_big(packet, slot, egress, way.mtu) };
+            }
+            packet.write(IPV6, outer)
+        }
+    };
+    if written.is_none()
+        || forward::address_to(packet, &way.hop).is_none()
+        || packet.write(12, ETHERTYPE).is_none()
+    {
+        return UNWRITABLE;
+    }
+    match way.hop.interface {
+        0 => Outcome::Pass(Reason::ReleasedByKernel),
+        interface => Outcome::Redirect(Reason::Released, interface),
+    }
+}
+
+/// Makes the frame as long as the packet in the slot with `outer` octets of outer headers, and copies the
+/// packet behind those.
+///
+/// # Safety
+/// The slot is the caller's.
+#[inline(always)]
+unsafe fn fill(packet: &mut XdpPacket, slot: *mut Slot, outer: usize) -> bool {
+    // SAFETY: the slot is the caller's.
+    unsafe {
+        let inner = u64::from((*slot).length).wrapping_sub(IPV6 as u64);
+        let Some(inner) = bounded(inner, IPV6_HEADER as u64, (FRAME_BYTES - IPV6) as u64) else {
+            return false;
+        };
+        let inner = inner as u32;
+        let start = (IPV6 + outer) as u32;
+        let from = (&raw mut (*slot).frame).cast::<u8>().add(IPV6);
+        packet.set_length(start + inner) && packet.fill(start, from, inner)
+    }
+}
+
+/// A packet that was held before its tunnel was known: its source is told what it would have been told
+/// when it came (RFC 2473 section 7.1), by way of the kernel.
+///
+/// # Safety
+/// The slot is the caller's.
+#[inline(always)]
+unsafe fn too_big(packet: &mut XdpPacket, slot: *mut Slot, egress: &Egress, mtu: u32) -> Outcome {
+    const DROP: Outcome = Outcome::Drop(Reason::TooBigHeld);
+    // SAFETY: as the caller says.
+    let length = unsafe {
+        if !fill(packet, slot, 0) {
+            return DROP;
+        }
+        u64::from((*slot).length)
+    };
+    let Some(original) = parse::ipv6_at(packet, IPV6) else {
+        return DROP;
+    };
+    let answered = too_big::becomes_error(packet, &original, &egress.outer_source, mtu)
+        && forward::address_to(packet, &NextHop::default()).is_some()
+        && packet.write(12, ETHERTYPE).is_some();
+    if !answered {
+        return DROP;
+    }
+    count::count(Reason::TooBigHeld, length);
+    Outcome::Pass(Reason::TooBigSent)
+}
+
+const _: () = assert!(TUNNEL_HEADER == size_of::<Ipv6>());

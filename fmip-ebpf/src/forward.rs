@@ -4,7 +4,10 @@ use core::mem::zeroed;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as Fib},
+    bindings::{
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
+        bpf_fib_lookup as Fib,
+    },
     helpers::bpf_fib_lookup,
 };
 use fmip_common::binding::{Address, NextHop};
@@ -18,15 +21,19 @@ const AF_INET6: u8 = 10;
 
 /// What the kernel's routes say about a packet.
 pub(crate) enum Route {
-    /// Send it there.
-    To(NextHop),
+    /// Send it there; the way's maximum transmission unit, in octets.
+    To(NextHop, u32),
     /// It is longer than the way's maximum transmission unit, in octets.
     TooBig(u32),
-    /// The kernel must decide: no neighbor yet, no route, not forwarding.
+    /// The next hop's link-layer address is not known yet: the kernel finds it out, when it gets a
+    /// packet.
+    Unresolved,
+    /// The kernel must decide: no route, not forwarding, no interface of ours.
     Kernel,
 }
 
-/// Asks the kernel's routes and neighbors for the way of a packet of `length` octets.
+/// Asks the kernel's routes and neighbors for the way of a packet of `length` octets; of any packet, if
+/// that is 0.
 #[inline(always)]
 pub(crate) fn route(
     packet: &XdpPacket,
@@ -51,14 +58,18 @@ pub(crate) fn route(
         if INTERFACES.get_ptr(fib.ifindex).is_none() {
             return Route::Kernel;
         }
-        Route::To(NextHop {
+        let hop = NextHop {
             interface: fib.ifindex,
             destination: fib.dmac,
             source: fib.smac,
-        })
+        };
+        // SAFETY: both members are the same integer.
+        Route::To(hop, u32::from(unsafe { fib.__bindgen_anon_1.mtu_result }))
     } else if answer == i64::from(BPF_FIB_LKUP_RET_FRAG_NEEDED) {
         // SAFETY: both members are the same integer.
         Route::TooBig(u32::from(unsafe { fib.__bindgen_anon_1.mtu_result }))
+    } else if answer == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH) {
+        Route::Unresolved
     } else {
         Route::Kernel
     }

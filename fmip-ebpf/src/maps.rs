@@ -58,6 +58,17 @@ pub(crate) static PARKED: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(limits::INTERFACES, 0);
 
-/// Limits the rate of ICMPv6 errors. Router program alone.
+/// The routers that this one hands over to and from: by each address, a number for the router, which is
+/// not 0 (AMB-20). Controller writes, router program reads.
+#[map]
+pub(crate) static PEERS: HashMap<Address, u32> =
+    HashMap::with_max_entries(limits::PEER_ADDRESSES, 0);
+
+/// How many addresses are bound by which packets' sources are looked up, one entry: while there are
+/// none, no packet pays for it. Controller writes, router program reads.
+#[map]
+pub(crate) static HOSTS: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Limits the rate of ICMPv6 errors. Router and drain program.
 #[map]
 pub(crate) static ERROR_RATE: PerCpuArray<Bucket> = PerCpuArray::with_max_entries(1, 0);

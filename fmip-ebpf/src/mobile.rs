@@ -1,19 +1,23 @@
 //! A mobile node: into the reverse tunnel and out of the tunnel (RFC 5568 section 3.1).
+//!
+//! A node that moves again before its first tunnel has ended is in two: what it sends from the first PCoA
+//! goes into the tunnel from the second PCoA, and that into the tunnel from where it is now.
 
 use fmip_common::{
-    binding::{ACTION_MOBILE, Binding, NextHop},
+    binding::{ACTION_MOBILE, Binding, Egress},
     reason::Reason,
 };
 
 use crate::{
     Outcome,
-    buffer::{Form, Put, Queue},
+    buffer::{Put, Queue},
     checksum, forward,
     lookup::{self, Lookup},
     maps::PARKED,
-    packet::{TUNNEL_HEADER, TcPacket},
+    packet::{Packet, TUNNEL_HEADER, TcPacket},
     parse::{self, Headers, INNER, IPV6, IPV6_HEADER, IPV6_IN_IPV6, Ipv6},
-    signal, tunnel,
+    signal::{self, Node},
+    tunnel,
 };
 
 const UNCHANGEABLE: Outcome = Outcome::Drop(Reason::Unchangeable);
@@ -21,43 +25,61 @@ const UNCHANGEABLE: Outcome = Outcome::Drop(Reason::Unchangeable);
 /// Octets that are read directly: Ethernet, outer and inner header.
 const HEADERS: u32 = (IPV6 + 2 * IPV6_HEADER) as u32;
 
+/// Tunnels that a packet may be in.
+const TUNNELS: u32 = 2;
+
 /// One packet that came in.
 #[inline(always)]
 pub(crate) fn handle_in(packet: &mut TcPacket<'_>) -> Outcome {
     packet.pull(HEADERS);
-    let outer = match parse::parse(packet) {
+    let mut outer = match parse::parse(packet) {
         Headers::Ipv6(header) => header,
         Headers::Other => return Outcome::Pass(Reason::NotIpv6),
         Headers::Malformed => return Outcome::Pass(Reason::Malformed),
     };
-    if let Some(outcome) = signal::intercept(packet, &outer) {
+    if let Some(outcome) = signal::intercept(packet, &outer, Node::Mobile) {
         return outcome;
     }
-    if outer.next_header != IPV6_IN_IPV6 {
-        return Outcome::Pass(Reason::NoBinding);
+    // What becomes of a packet that stays as it is by then.
+    let mut opened = None;
+    for _ in 0..TUNNELS {
+        if outer.next_header != IPV6_IN_IPV6 {
+            break;
+        }
+        let Some(mut inner) = parse::ipv6_at(packet, INNER) else {
+            return Outcome::Pass(opened.unwrap_or(Reason::Malformed));
+        };
+        let binding = match lookup::binding(&inner.destination) {
+            Lookup::Found(binding)
+                if binding.action == ACTION_MOBILE && binding.egress.is_tunnel() =>
+            {
+                binding
+            }
+            Lookup::Expired => return Outcome::Pass(opened.unwrap_or(Reason::Expired)),
+            _ => break,
+        };
+        let egress = &binding.egress;
+        if outer.source != egress.outer_destination || outer.destination != egress.outer_source {
+            return Outcome::Pass(Reason::Spoofed);
+        }
+        // Out of the tunnel, its hop limit of 255 would make it a neighbor's word (RFC 4861 section
+        // 11.2).
+        if !inner.source.is_forwarded_from() || parse::is_neighbor_discovery(packet, &inner, INNER)
+        {
+            return Outcome::Pass(Reason::LinkScope);
+        }
+        let Some(version_class_flow) = tunnel::congestion(&outer, &inner) else {
+            return Outcome::Drop(Reason::CongestionLost);
+        };
+        if tunnel::pop(packet, version_class_flow).is_none() {
+            return UNCHANGEABLE;
+        }
+        packet.pull(HEADERS);
+        inner.version_class_flow = version_class_flow;
+        outer = inner;
+        opened = Some(Reason::MobileUntunnelled);
     }
-    let Some(inner) = parse::ipv6_at(packet, INNER) else {
-        return Outcome::Pass(Reason::Malformed);
-    };
-    let binding = match lookup::binding(&inner.destination) {
-        Lookup::Found(binding) if binding.action == ACTION_MOBILE => binding,
-        Lookup::Expired => return Outcome::Pass(Reason::Expired),
-        _ => return Outcome::Pass(Reason::NoBinding),
-    };
-    if outer.source != binding.outer_destination || outer.destination != binding.outer_source {
-        return Outcome::Pass(Reason::Spoofed);
-    }
-    // Out of the tunnel, its hop limit of 255 would make it a neighbor's word (RFC 4861 section 11.2).
-    if !inner.source.is_forwarded_from() || parse::is_neighbor_discovery(packet, &inner, INNER) {
-        return Outcome::Pass(Reason::LinkScope);
-    }
-    let Some(version_class_flow) = tunnel::congestion(&outer, &inner) else {
-        return Outcome::Drop(Reason::CongestionLost);
-    };
-    match tunnel::pop(packet, version_class_flow) {
-        Some(()) => Outcome::Pass(Reason::MobileUntunnelled),
-        None => UNCHANGEABLE,
-    }
+    Outcome::Pass(opened.unwrap_or(Reason::NoBinding))
 }
 
 /// One packet that goes out.
@@ -69,7 +91,7 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
         Headers::Other => return Outcome::Pass(Reason::NotIpv6),
         Headers::Malformed => return Outcome::Pass(Reason::Malformed),
     };
-    let binding = match lookup::binding(&inner.source) {
+    let mut binding = match lookup::binding(&inner.source) {
         Lookup::Found(binding) if binding.action == ACTION_MOBILE => binding,
         Lookup::Expired => return Outcome::Pass(Reason::Expired),
         _ => return Outcome::Pass(Reason::NoBinding),
@@ -80,54 +102,86 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
     if of_this_link {
         return Outcome::Pass(Reason::LinkScope);
     }
-    let Some(queue) = Queue::new(binding.buffer) else {
-        return Outcome::Pass(Reason::NoBinding);
-    };
-    match queue.hold(packet, Form::Tunnelled, |frame| {
-        write_headers(frame, &inner, &binding);
-        // SAFETY: a slot's frame, which is the caller's until it is put.
-        unsafe { checksum::finish(frame, &inner) };
-    }) {
-        Put::Ended(Reason::Held) => sink(),
-        Put::Ended(reason) => Outcome::Drop(reason),
-        Put::Closed(buffer) => {
-            // SAFETY: a map element; the controller sets the next hop before the buffer is bound.
-            let hop = unsafe { (*buffer).next_hop };
-            reverse_tunnel(packet, &inner, &binding, &hop)
-        }
-    }
-}
-
-#[inline(always)]
-fn reverse_tunnel(
-    packet: &mut TcPacket<'_>,
-    inner: &Ipv6,
-    binding: &Binding,
-    hop: &NextHop,
-) -> Outcome {
-    // This node is the packet's source: it takes no hop of it.
-    if tunnel::push(packet, tunnel::outer_header(inner, binding)).is_none()
-        || forward::address_to(packet, hop).is_none()
-    {
+    let Some(mut queue) = Queue::new(binding.buffer) else {
         return UNCHANGEABLE;
+    };
+    let was_closed = queue.is_closed();
+    let mut header = inner;
+    let mut outer_octets = 0;
+    if was_closed && let Some((next, next_queue)) = around(&binding.egress) {
+        header = match into_tunnel(packet, &inner, &binding.egress) {
+            Ok(header) => header,
+            Err(outcome) => return outcome,
+        };
+        outer_octets = TUNNEL_HEADER as u64;
+        (binding, queue) = (next, next_queue);
     }
-    Outcome::Pass(Reason::MobileTunnelled)
+    if let Err(outcome) = outer_header(packet, &header, &binding.egress) {
+        return outcome;
+    }
+    // The tunnel that it will leave in takes room in front, but not yet.
+    match queue.hold(packet, TUNNEL_HEADER, |frame| {
+        // SAFETY: a slot's frame, which is the caller's until it is put.
+        unsafe { checksum::finish(frame, &inner, outer_octets) };
+    }) {
+        Put::Held => return sink(),
+        Put::Refused(reason) => {
+            queue.count_dropped();
+            return Outcome::Drop(reason);
+        }
+        // Drained, and held again one tunnel further, both in this instant.
+        Put::Closed if !was_closed && around(&binding.egress).is_some() => {
+            return Outcome::Drop(Reason::Contended);
+        }
+        Put::Closed => {}
+    }
+    let mut reason = match outer_octets {
+        0 => Reason::MobileSent,
+        _ => Reason::MobileTunnelled,
+    };
+    if binding.egress.is_tunnel() {
+        if let Err(outcome) = into_tunnel(packet, &header, &binding.egress) {
+            return outcome;
+        }
+        reason = Reason::MobileTunnelled;
+    }
+    match forward::address_to(packet, &binding.egress.next_hop) {
+        Some(()) => Outcome::Pass(reason),
+        None => UNCHANGEABLE,
+    }
 }
 
-/// The headers of a held packet, in front of the inner one. The link-layer addresses are written
-/// when it is released.
+/// What is bound for the tunnel's own end: the tunnel around this one, and where its packets are held.
 #[inline(always)]
-fn write_headers(frame: *mut u8, inner: &Ipv6, binding: &Binding) {
-    const { assert!(TUNNEL_HEADER == IPV6_HEADER) };
-    // SAFETY: `frame` is a slot's frame, which starts on a multiple of 8 and has room for both
-    // headers; the IPv6 header is written unaligned.
-    unsafe {
-        frame.add(12).cast::<[u8; 2]>().write([0x86, 0xdd]);
-        frame
-            .add(IPV6)
-            .cast::<Ipv6>()
-            .write_unaligned(tunnel::outer_header(inner, binding));
+fn around(egress: &Egress) -> Option<(Binding, Queue)> {
+    if !egress.is_tunnel() {
+        return None;
     }
+    match lookup::binding(&egress.outer_source) {
+        Lookup::Found(binding) if binding.action == ACTION_MOBILE => {
+            Some((binding, Queue::new(binding.buffer)?))
+        }
+        _ => None,
+    }
+}
+
+/// Puts the packet into the tunnel; the header that leads it then.
+#[inline(always)]
+fn into_tunnel(packet: &mut TcPacket<'_>, header: &Ipv6, egress: &Egress) -> Result<Ipv6, Outcome> {
+    let outer = outer_header(packet, header, egress)?;
+    // This node is the packet's source: it takes no hop of it.
+    tunnel::push(packet, outer).ok_or(UNCHANGEABLE)?;
+    Ok(outer)
+}
+
+/// The header that it gets there, if it is not too big for the tunnel.
+#[inline(always)]
+fn outer_header(packet: &TcPacket<'_>, header: &Ipv6, egress: &Egress) -> Result<Ipv6, Outcome> {
+    let outer = tunnel::outer_header(header, egress);
+    if egress.is_tunnel() && outer.total_length() > egress.mtu && !packet.is_merged() {
+        return Err(Outcome::Drop(Reason::TooBig));
+    }
+    Ok(outer)
 }
 
 /// Where the original of a held packet goes: out of the parked interface, behind which nobody is.

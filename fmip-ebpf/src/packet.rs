@@ -112,14 +112,14 @@ impl XdpPacket {
         unsafe { bpf_xdp_adjust_tail(self.ctx, change as i32) == 0 }
     }
 
-    /// Writes `length` octets from `from` at the packet's start.
+    /// Writes `length` octets from `from` at `offset`.
     ///
     /// # Safety
     /// `from` is valid for `length` octets.
     #[inline(always)]
-    pub(crate) unsafe fn fill(&mut self, from: *mut u8, length: u32) -> bool {
+    pub(crate) unsafe fn fill(&mut self, offset: u32, from: *mut u8, length: u32) -> bool {
         // SAFETY: as the caller says.
-        unsafe { bpf_xdp_store_bytes(self.ctx, 0, from.cast(), length) == 0 }
+        unsafe { bpf_xdp_store_bytes(self.ctx, offset, from.cast(), length) == 0 }
     }
 }
 

@@ -2,19 +2,23 @@
 
 use aya_log_ebpf::debug;
 use fmip_common::{
-    binding::{ACTION_BUFFER, ACTION_TUNNEL, Address, Binding},
+    binding::{
+        ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_TUNNEL, Address, Binding, Egress, NextHop,
+    },
     reason::Reason,
 };
 
 use crate::{
     Outcome,
-    buffer::{Form, Put, Queue},
+    buffer::{Put, Queue},
+    count,
     forward::{self, Route},
     lookup::{self, Lookup},
-    maps::LOCAL,
+    maps::{HOSTS, LOCAL, PEERS},
     packet::{Packet, TUNNEL_HEADER, XdpPacket},
     parse::{self, HOP_LIMIT, Headers, INNER, IPV6, IPV6_IN_IPV6, Ipv6},
-    signal, too_big, tunnel,
+    signal::{self, Node},
+    too_big, tunnel,
 };
 
 const UNCHANGEABLE: Outcome = Outcome::Drop(Reason::Unchangeable);
@@ -27,31 +31,64 @@ pub(crate) fn handle(packet: &mut XdpPacket) -> Outcome {
         Headers::Other => return Outcome::Pass(Reason::NotIpv6),
         Headers::Malformed => return Outcome::Pass(Reason::Malformed),
     };
-    if let Some(outcome) = signal::intercept(packet, &header) {
+    if let Some(outcome) = signal::intercept(packet, &header, Node::Router) {
         return outcome;
     }
-    let (header, binding) = match lookup::binding(&header.destination) {
-        Lookup::Found(binding) => (header, binding),
-        Lookup::Expired => return Outcome::Pass(Reason::Expired),
-        Lookup::None if header.next_header == IPV6_IN_IPV6 && is_local(&header.destination) => {
-            let inner = match from_tunnel(packet, &header) {
-                Ok(inner) => inner,
-                Err(outcome) => return outcome,
-            };
-            // Two nodes that have both left this router: out of one's tunnel and into the other's.
-            match lookup::binding(&inner.destination) {
-                Lookup::Found(binding) => (inner, binding),
-                _ => return forward(packet, &inner),
-            }
-        }
-        Lookup::None => return Outcome::Pass(Reason::NoBinding),
+    let mut bound = Bound {
+        header,
+        origin: Origin::Elsewhere,
     };
-    to_bound(packet, &header, &binding)
+    let binding = match from_host(packet, &header) {
+        Some(Ok(binding)) => {
+            bound.origin = Origin::Host;
+            binding
+        }
+        Some(Err(outcome)) => return outcome,
+        None => match lookup::binding(&header.destination) {
+            Lookup::Found(binding) => binding,
+            Lookup::Expired => return Outcome::Pass(Reason::Expired),
+            Lookup::None if header.next_header == IPV6_IN_IPV6 && is_local(&header.destination) => {
+                bound = match from_tunnel(packet, &header) {
+                    Ok(header) => Bound {
+                        header,
+                        origin: Origin::Tunnel,
+                    },
+                    Err(outcome) => return outcome,
+                };
+                // To a node that is held here (HAck code 3), or that has left this router as well: out
+                // of one's tunnel and into the other's.
+                match lookup::binding(&bound.header.destination) {
+                    Lookup::Found(binding) => binding,
+                    _ => return forward(packet, &bound.header),
+                }
+            }
+            Lookup::None => return Outcome::Pass(Reason::NoBinding),
+        },
+    };
+    to_bound(packet, &bound, &binding)
 }
 
-/// To an address that is bound.
+/// A packet that is bound.
+struct Bound {
+    /// The header that leads it.
+    header: Ipv6,
+    origin: Origin,
+}
+
+/// Where a bound packet comes from.
+#[derive(Clone, Copy, PartialEq)]
+enum Origin {
+    /// From anywhere, to the bound address.
+    Elsewhere,
+    /// The same, out of a tunnel that ended here.
+    Tunnel,
+    /// From the bound address, which a mobile node keeps on a link that it does not belong to.
+    Host,
+}
+
 #[inline(always)]
-fn to_bound(packet: &mut XdpPacket, header: &Ipv6, binding: &Binding) -> Outcome {
+fn to_bound(packet: &mut XdpPacket, bound: &Bound, binding: &Binding) -> Outcome {
+    let Bound { header, origin } = bound;
     // A neighbor's probe of an address that this router defends (proxy neighbor discovery) is the kernel's
     // to answer, and nothing from a link-local address may leave its link.
     if !header.source.is_forwarded_from() || parse::is_neighbor_discovery(packet, header, IPV6) {
@@ -60,9 +97,44 @@ fn to_bound(packet: &mut XdpPacket, header: &Ipv6, binding: &Binding) -> Outcome
     if header.hop_limit <= 1 {
         return Outcome::Pass(Reason::HopLimit);
     }
+    let into_tunnel = binding.action == ACTION_TUNNEL || *origin == Origin::Host;
+    if into_tunnel
+        && tunnel::outer_header(header, &binding.egress).total_length() > binding.egress.mtu
+    {
+        return too_big::answer(
+            packet,
+            header,
+            &binding.egress.outer_source,
+            binding.egress.mtu,
+        );
+    }
+    if *origin != Origin::Host
+        && let Some(queue) = Queue::new(binding.buffer)
+    {
+        let put = queue.hold(packet, 0, |frame| {
+            // SAFETY: a slot's frame, which holds an IPv6 packet; its hop limit is not 0.
+            unsafe { *frame.add(HOP_LIMIT) -= 1 };
+        });
+        match put {
+            Put::Closed => {}
+            Put::Held if binding.action == ACTION_COPY => {
+                count::count(Reason::Copied, packet.length());
+            }
+            Put::Refused(_) if binding.action == ACTION_COPY => {
+                count::count(Reason::CopyRefused, packet.length());
+            }
+            Put::Held => return Outcome::Drop(Reason::Held),
+            Put::Refused(reason) => {
+                queue.count_dropped();
+                return Outcome::Drop(reason);
+            }
+        }
+    }
     match binding.action {
-        ACTION_TUNNEL => to_tunnel(packet, header, binding),
-        ACTION_BUFFER => to_mobile_node(packet, header, binding),
+        _ if into_tunnel => to_tunnel(packet, header, &binding.egress),
+        ACTION_BUFFER | ACTION_HOST => to_mobile_node(packet, header, &binding.egress.next_hop),
+        // As if nothing were bound.
+        _ if *origin == Origin::Tunnel => forward(packet, header),
         _ => Outcome::Pass(Reason::NoBinding),
     }
 }
@@ -72,17 +144,14 @@ fn is_local(address: &Address) -> bool {
     LOCAL.get_ptr(address).is_some()
 }
 
-/// PAR: PCoA to NCoA (TUN-01).
+/// Into a tunnel: at a PAR from PCoA to NCoA (TUN-01), at a NAR from the PCoA to the PAR (HAK-07).
 #[inline(always)]
-fn to_tunnel(packet: &mut XdpPacket, inner: &Ipv6, binding: &Binding) -> Outcome {
-    let outer = tunnel::outer_header(inner, binding);
+fn to_tunnel(packet: &mut XdpPacket, inner: &Ipv6, egress: &Egress) -> Outcome {
+    let outer = tunnel::outer_header(inner, egress);
     let length = outer.total_length();
-    if length > binding.mtu {
-        return too_big::answer(packet, inner, &binding.outer_source, binding.mtu);
-    }
     let route = forward::route(packet, &outer.source, &outer.destination, length);
     if let Route::TooBig(mtu) = route {
-        return too_big::answer(packet, inner, &binding.outer_source, mtu);
+        return too_big::answer(packet, inner, &egress.outer_source, mtu);
     }
     // RFC 2473 section 3.1: the entry point forwards the packet, and so takes one hop of it.
     if packet.write(HOP_LIMIT, inner.hop_limit - 1).is_none()
@@ -93,47 +162,67 @@ fn to_tunnel(packet: &mut XdpPacket, inner: &Ipv6, binding: &Binding) -> Outcome
     send(packet, route, Reason::Tunnelled, Reason::TunnelledByKernel)
 }
 
-/// NAR: hold while the radio is between two links, then deliver.
+/// To a mobile node on its link, its buffer being drained.
 #[inline(always)]
-fn to_mobile_node(packet: &mut XdpPacket, header: &Ipv6, binding: &Binding) -> Outcome {
-    let Some(queue) = Queue::new(binding.buffer) else {
-        return Outcome::Pass(Reason::NoBinding);
-    };
-    match queue.hold(packet, Form::Forwarded, |_| {}) {
-        Put::Ended(reason) => Outcome::Drop(reason),
-        Put::Closed(buffer) => {
-            // SAFETY: a map element; the controller sets the next hop before the buffer is bound.
-            let hop = unsafe { (*buffer).next_hop };
-            if packet.write(HOP_LIMIT, header.hop_limit - 1).is_none()
-                || forward::address_to(packet, &hop).is_none()
-            {
-                return UNCHANGEABLE;
-            }
-            Outcome::Redirect(Reason::Delivered, hop.interface)
-        }
+fn to_mobile_node(packet: &mut XdpPacket, header: &Ipv6, hop: &NextHop) -> Outcome {
+    if packet.write(HOP_LIMIT, header.hop_limit - 1).is_none()
+        || forward::address_to(packet, hop).is_none()
+    {
+        return UNCHANGEABLE;
     }
+    Outcome::Redirect(Reason::Delivered, hop.interface)
 }
 
-/// PAR: out of the mobile node's reverse tunnel, if it is that (TUN-04, TUN-05). The header that leads
-/// the packet then; or what becomes of it, if it stays in the tunnel.
+/// NAR that answered HAck code 3: from the mobile node that kept its PCoA (HAK-07, HI-16). What is bound
+/// for it then; or what becomes of the packet, if it is not for the tunnel.
+#[inline(always)]
+fn from_host(packet: &XdpPacket, header: &Ipv6) -> Option<Result<Binding, Outcome>> {
+    if !has_hosts() {
+        return None;
+    }
+    let binding = match lookup::binding(&header.source) {
+        Lookup::Found(binding) if binding.action == ACTION_HOST => binding,
+        _ => return None,
+    };
+    // What is said to this router, or on this link alone, is the kernel's.
+    let destination = &header.destination;
+    if destination.is_multicast() || destination.is_link_local() || is_local(destination) {
+        return Some(Err(Outcome::Pass(Reason::LinkScope)));
+    }
+    let hop = binding.egress.next_hop;
+    // TUN-04, from this side: nobody else speaks for it.
+    if packet.interface() != hop.interface || packet.read::<[u8; 6]>(6) != Some(hop.destination) {
+        return Some(Err(Outcome::Pass(Reason::Spoofed)));
+    }
+    Some(Ok(binding))
+}
+
+#[inline(always)]
+fn has_hosts() -> bool {
+    matches!(HOSTS.get(0), Some(&number) if number > 0)
+}
+
+/// Out of a tunnel that ends here, if it is that of a mobile node: at a PAR the reverse tunnel from a PCoA
+/// (TUN-04, TUN-05), at a NAR that answered HAck code 3 the tunnel to a PCoA (HAK-08). The header that
+/// leads the packet then; or what becomes of it, if it stays in the tunnel.
 #[inline(always)]
 fn from_tunnel(packet: &mut XdpPacket, outer: &Ipv6) -> Result<Ipv6, Outcome> {
     let Some(mut inner) = parse::ipv6_at(packet, INNER) else {
         return Err(Outcome::Pass(Reason::Malformed));
     };
-    let binding = match lookup::binding(&inner.source) {
-        Lookup::Found(binding) if binding.action == ACTION_TUNNEL => binding,
-        Lookup::Expired => return Err(Outcome::Pass(Reason::Expired)),
-        _ => return Err(Outcome::Pass(Reason::NoBinding)),
-    };
-    if outer.source != binding.outer_destination || outer.destination != binding.outer_source {
-        debug!(
-            packet,
-            "tunnelled packet from {:i}, claiming to be from {:i}: not the end of that tunnel",
-            outer.source.octets(),
-            inner.source.octets()
-        );
-        return Err(Outcome::Pass(Reason::Spoofed));
+    let mut refusal = Reason::NoBinding;
+    let ours = ends_here(outer, &inner.source, ACTION_TUNNEL, &mut refusal)
+        || has_hosts() && ends_here(outer, &inner.destination, ACTION_HOST, &mut refusal);
+    if !ours {
+        if let Reason::Spoofed = refusal {
+            debug!(
+                packet,
+                "tunnelled packet from {:i}, claiming to be from {:i}: not the end of that tunnel",
+                outer.source.octets(),
+                inner.source.octets()
+            );
+        }
+        return Err(Outcome::Pass(refusal));
     }
     // On this side of the tunnel, its hop limit of 255 would make it a neighbor's word (RFC 4861
     // section 11.2).
@@ -146,6 +235,35 @@ fn from_tunnel(packet: &mut XdpPacket, outer: &Ipv6) -> Result<Ipv6, Outcome> {
     Ok(inner)
 }
 
+/// Whether `outer` is the header of the tunnel that is bound for `address`; if not, why.
+#[inline(always)]
+fn ends_here(outer: &Ipv6, address: &Address, action: u32, refusal: &mut Reason) -> bool {
+    match lookup::binding(address) {
+        Lookup::Found(binding) if binding.action == action => {
+            let egress = &binding.egress;
+            let ours = outer.destination == egress.outer_source
+                && (outer.source == egress.outer_destination
+                    || is_peer(&outer.source, egress.group));
+            if !ours {
+                *refusal = Reason::Spoofed;
+            }
+            ours
+        }
+        Lookup::Expired => {
+            *refusal = Reason::Expired;
+            false
+        }
+        _ => false,
+    }
+}
+
+/// Whether the address is one of the router's with this number (AMB-20).
+#[inline(always)]
+fn is_peer(address: &Address, group: u32) -> bool {
+    // SAFETY: a map element: it may change, but it stays an integer.
+    group != 0 && matches!(unsafe { PEERS.get(address) }, Some(&found) if found == group)
+}
+
 /// On the kernel's routes, as any router would.
 #[inline(always)]
 fn forward(packet: &mut XdpPacket, header: &Ipv6) -> Outcome {
@@ -154,7 +272,7 @@ fn forward(packet: &mut XdpPacket, header: &Ipv6) -> Outcome {
     }
     let length = header.total_length();
     let route = forward::route(packet, &header.source, &header.destination, length);
-    if let Route::To(_) = route
+    if let Route::To(..) = route
         && packet.write(HOP_LIMIT, header.hop_limit - 1).is_none()
     {
         return UNCHANGEABLE;
@@ -172,11 +290,11 @@ fn forward(packet: &mut XdpPacket, header: &Ipv6) -> Outcome {
 #[inline(always)]
 fn send(packet: &mut XdpPacket, route: Route, sent: Reason, passed: Reason) -> Outcome {
     match route {
-        Route::To(hop) => match forward::address_to(packet, &hop) {
+        Route::To(hop, _) => match forward::address_to(packet, &hop) {
             Some(()) => Outcome::Redirect(sent, hop.interface),
             None => UNCHANGEABLE,
         },
-        Route::TooBig(_) | Route::Kernel => Outcome::Pass(passed),
+        Route::TooBig(_) | Route::Unresolved | Route::Kernel => Outcome::Pass(passed),
     }
 }
 

@@ -39,7 +39,7 @@ struct TooBig {
     mtu: u32,
 }
 
-/// Turns the packet around into an error to its source.
+/// Sends an error to the source of a packet that just came in.
 #[inline(always)]
 pub(crate) fn answer(
     packet: &mut XdpPacket,
@@ -47,18 +47,26 @@ pub(crate) fn answer(
     router: &Address,
     mtu: u32,
 ) -> Outcome {
-    const DROP: Outcome = Outcome::Drop(Reason::TooBig);
-    if original.total_length() < QUOTED as u32 || is_error(packet, original) || !permitted() {
-        return DROP;
-    }
     let length = packet.length();
-    match turn_around(packet, original, router, mtu) {
-        Some(()) => {
-            count::count(Reason::TooBig, length);
-            Outcome::Reply(Reason::TooBigSent)
-        }
-        None => DROP,
+    if !becomes_error(packet, original, router, mtu) {
+        return Outcome::Drop(Reason::TooBig);
     }
+    count::count(Reason::TooBig, length);
+    Outcome::Reply(Reason::TooBigSent)
+}
+
+/// Turns the packet around into an error to its source; `false` if there must be none, or cannot be.
+#[inline(always)]
+pub(crate) fn becomes_error(
+    packet: &mut XdpPacket,
+    original: &Ipv6,
+    router: &Address,
+    mtu: u32,
+) -> bool {
+    original.total_length() >= QUOTED as u32
+        && !is_error(packet, original)
+        && permitted()
+        && turn_around(packet, original, router, mtu).is_some()
 }
 
 /// RFC 4443 section 2.4 (e): what must not be answered by an error. (That packets from an address which

@@ -1,6 +1,6 @@
 //! Push and pop of the outer header (RFC 2473, 6040, 6438).
 
-use fmip_common::{binding::Binding, limits::TUNNEL_HOP_LIMIT};
+use fmip_common::{binding::Egress, limits::TUNNEL_HOP_LIMIT};
 
 use crate::{
     packet::{Packet, TUNNEL_HEADER},
@@ -19,7 +19,7 @@ const CONGESTION_EXPERIENCED: u32 = 0b11;
 /// the inner one too, or if there is none a number made of the addresses, so that a flow stays on
 /// one of several equal paths (RFC 6438 section 2).
 #[inline(always)]
-pub(crate) fn outer_header(inner: &Ipv6, binding: &Binding) -> Ipv6 {
+pub(crate) fn outer_header(inner: &Ipv6, egress: &Egress) -> Ipv6 {
     let mut version_class_flow = u32::from_be(inner.version_class_flow);
     if version_class_flow & 0xf_ffff == 0 {
         let [a, b] = inner.source.0;
@@ -33,8 +33,8 @@ pub(crate) fn outer_header(inner: &Ipv6, binding: &Binding) -> Ipv6 {
         payload_length: (inner.total_length() as u16).to_be(),
         next_header: IPV6_IN_IPV6,
         hop_limit: TUNNEL_HOP_LIMIT,
-        source: binding.outer_source,
-        destination: binding.outer_destination,
+        source: egress.outer_source,
+        destination: egress.outer_destination,
     }
 }
 

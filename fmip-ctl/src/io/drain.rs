@@ -17,7 +17,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions};
 use fmip_common::buffer::{
-    Buffer, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_RELEASE, DrainJob, OUTCOME_DONE, OUTCOME_EMPTY,
+    Buffer, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_OPEN, DRAIN_RELEASE, DRAIN_TRIM, DrainJob,
+    OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT,
 };
 use rustix::{
     process::setpriority_process,
@@ -27,7 +28,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     load::{DRAIN, Programs},
-    maps::DrainMaps,
+    maps::{DrainMaps, Release},
     monotonic_ns,
 };
 
@@ -47,6 +48,15 @@ const TIMER_SLACK_NS: u64 = 5_000;
 const NICENESS: i32 = -20;
 /// How long to wait before a run that failed, or that met a put under way, is tried again.
 const RETRY: Duration = Duration::from_micros(200);
+/// How long to wait before the next try while a next hop is being resolved, or the packets of the tunnel's
+/// own end are held.
+const WAIT: Duration = Duration::from_millis(2);
+/// How long the kernel may take to resolve a next hop before it is asked again, with another packet. Its
+/// own probes are a second apart (RFC 4861 section 10: RETRANS_TIMER).
+const RESOLUTION: Duration = Duration::from_secs(1);
+/// How often copies are taken out that left the window: as often as that, or ten times in a window that
+/// is longer.
+const TRIM_INTERVAL: Duration = Duration::from_millis(10);
 /// Failed runs in a row before a buffer is given up.
 const RETRIES: u32 = 50;
 /// Octets of the frame that a run starts with: an Ethernet header at least.
@@ -80,7 +90,7 @@ pub enum Report {
     Drained {
         /// Whose buffer.
         address: Ipv6Addr,
-        /// Packets that were put.
+        /// Packets that were put, without copies that went unused.
         held: u64,
         /// Packets that were sent.
         released: u64,
@@ -104,7 +114,9 @@ pub enum Report {
 }
 
 enum Order {
-    Release { address: Ipv6Addr, buffer: u32 },
+    Release(Release),
+    Hold { buffer: u32 },
+    Copy { buffer: u32, window: Duration },
     Discard { buffer: u32 },
 }
 
@@ -132,6 +144,7 @@ impl Drain {
             pace,
             reports,
             releases: BTreeMap::new(),
+            copies: BTreeMap::new(),
         };
         let thread = std::thread::Builder::new()
             .name("fmip-drain".to_owned())
@@ -143,9 +156,21 @@ impl Drain {
         })
     }
 
-    /// Releases what the buffer holds; [`Report::Drained`] follows.
-    pub fn release(&self, address: Ipv6Addr, buffer: u32) {
-        self.order(Order::Release { address, buffer });
+    /// Releases what the buffer holds; [`Report::Drained`] follows. If that is under way, it goes on
+    /// by the new way.
+    pub fn release(&self, release: Release) {
+        self.order(Order::Release(release));
+    }
+
+    /// Holds what the buffer holds, and what comes: ends a release or copying that is under way.
+    pub fn hold(&self, buffer: u32) {
+        self.order(Order::Hold { buffer });
+    }
+
+    /// Keeps the copies of the last `window` in the buffer, and drops older ones: the oldest is older
+    /// than that by a tenth at most, or by ten milliseconds.
+    pub fn copy(&self, buffer: u32, window: Duration) {
+        self.order(Order::Copy { buffer, window });
     }
 
     /// Drops what the buffer holds; [`Report::Discarded`] follows. It must not be bound any more.
@@ -179,45 +204,96 @@ struct Worker {
     maps: DrainMaps,
     pace: Pace,
     reports: UnboundedSender<Report>,
-    releases: BTreeMap<u32, Release>,
+    releases: BTreeMap<u32, Releasing>,
+    copies: BTreeMap<u32, Copying>,
 }
 
 /// A buffer that is being released.
-struct Release {
-    address: Ipv6Addr,
+struct Releasing {
+    release: Release,
     pacer: Pacer,
     started: bool,
     failures: u32,
+    /// Since when the kernel resolves the next hop.
+    resolving: Option<Instant>,
+}
+
+/// A buffer that copies are kept in.
+struct Copying {
+    window: Duration,
+    next: Instant,
+}
+
+impl Copying {
+    fn trimmed(&mut self, now: Instant) {
+        self.next = now + TRIM_INTERVAL.max(self.window / 10);
+    }
 }
 
 impl Worker {
     fn run(mut self, orders: &Receiver<Order>) {
         hurry();
         loop {
-            let order = match self
-                .releases
-                .values()
-                .map(|release| release.pacer.wake)
-                .min()
-            {
+            let order = match self.wake() {
                 None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(due) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
             };
             match order {
-                Ok(Order::Release { address, buffer }) => {
-                    let release = Release {
-                        address,
-                        pacer: Pacer::new(self.pace, Instant::now()),
-                        started: false,
-                        failures: 0,
-                    };
-                    self.releases.insert(buffer, release);
-                }
-                Ok(Order::Discard { buffer }) => self.discard(buffer),
+                Ok(order) => self.carry_out(order),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.release_due();
+            self.trim_due();
+        }
+    }
+
+    fn wake(&self) -> Option<Instant> {
+        let releases = self.releases.values().map(|release| release.pacer.wake);
+        let copies = self.copies.values().map(|copying| copying.next);
+        releases.chain(copies).min()
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Release(release) => {
+                self.copies.remove(&release.buffer);
+                match self.releases.get_mut(&release.buffer) {
+                    Some(releasing) => {
+                        releasing.release = release;
+                        releasing.resolving = None;
+                    }
+                    None => {
+                        let releasing = Releasing {
+                            release,
+                            pacer: Pacer::new(self.pace, Instant::now()),
+                            started: false,
+                            failures: 0,
+                            resolving: None,
+                        };
+                        self.releases.insert(release.buffer, releasing);
+                    }
+                }
+            }
+            Order::Hold { buffer } => {
+                self.copies.remove(&buffer);
+                self.releases.remove(&buffer);
+                // The release may have ended after the order to hold was given.
+                self.must(buffer, "hold", |worker| {
+                    let job = worker.run_job(job(buffer, DRAIN_OPEN), 1)?;
+                    Ok(job.outcome == OUTCOME_DONE)
+                });
+            }
+            Order::Copy { buffer, window } => {
+                self.releases.remove(&buffer);
+                let mut copying = Copying {
+                    window,
+                    next: Instant::now(),
+                };
+                copying.trimmed(Instant::now());
+                self.copies.insert(buffer, copying);
+            }
+            Order::Discard { buffer } => self.discard(buffer),
         }
     }
 
@@ -230,23 +306,24 @@ impl Worker {
             .map(|(&buffer, _)| buffer)
             .collect();
         for buffer in due {
-            let Some(mut release) = self.releases.remove(&buffer) else {
+            let Some(mut releasing) = self.releases.remove(&buffer) else {
                 continue;
             };
-            match self.release_some(buffer, &mut release) {
+            let address = releasing.release.address;
+            match self.release_some(&mut releasing) {
                 Ok(true) => {}
                 Ok(false) => {
-                    release.failures = 0;
-                    self.releases.insert(buffer, release);
+                    releasing.failures = 0;
+                    self.releases.insert(buffer, releasing);
                 }
-                Err(error) if release.failures < RETRIES => {
-                    tracing::debug!(address = %release.address, "run failed: {error:#}");
-                    release.failures += 1;
-                    release.pacer.wake = Instant::now() + RETRY;
-                    self.releases.insert(buffer, release);
+                Err(error) if releasing.failures < RETRIES => {
+                    tracing::debug!(%address, "run failed: {error:#}");
+                    releasing.failures += 1;
+                    releasing.pacer.wake = Instant::now() + RETRY;
+                    self.releases.insert(buffer, releasing);
                 }
                 Err(error) => self.report(Report::Failed {
-                    address: release.address,
+                    address,
                     error: format!("{error:#}"),
                 }),
             }
@@ -255,77 +332,139 @@ impl Worker {
 
     /// Releases the packets of a buffer that are due; `true` if that was the last one and the
     /// buffer is switched to direct delivery.
-    fn release_some(&mut self, buffer: u32, release: &mut Release) -> Result<bool> {
-        let packets = release.pacer.packets_due(Instant::now());
-        let job = self.run_job(buffer, DRAIN_RELEASE, packets)?;
-        if job.taken > 0 && !release.started {
-            release.started = true;
+    fn release_some(&mut self, releasing: &mut Releasing) -> Result<bool> {
+        let Release {
+            address,
+            buffer,
+            egress,
+        } = releasing.release;
+        let packets = releasing.pacer.packets_due(Instant::now());
+        releasing.resolving = releasing
+            .resolving
+            .filter(|since| since.elapsed() < RESOLUTION);
+        let result = self.run_job(
+            DrainJob {
+                egress,
+                resolving: releasing.resolving.is_some().into(),
+                ..job(buffer, DRAIN_RELEASE)
+            },
+            packets,
+        )?;
+        if result.taken > 0 && !releasing.started {
+            releasing.started = true;
             self.report(Report::FirstReleased {
-                address: release.address,
+                address,
                 time_ns: monotonic_ns(),
             });
         }
+        if result.resolving != 0 {
+            releasing.resolving.get_or_insert_with(Instant::now);
+        }
         let state = self.maps.buffers.get(&buffer, 0)?;
-        if job.outcome == OUTCOME_DONE {
-            release
-                .pacer
-                .released(job.taken, metered_interval(&state), Instant::now());
-            return Ok(false);
+        let now = Instant::now();
+        match result.outcome {
+            OUTCOME_DONE => {
+                let interval = metered_interval(&state);
+                releasing.pacer.released(result.taken, interval, now);
+                return Ok(false);
+            }
+            OUTCOME_WAIT => {
+                releasing.pacer.wake = now + WAIT;
+                return Ok(false);
+            }
+            _ => {}
         }
         // The switch is a run of its own: what the run before it released has left this processor
         // by now, so that a packet delivered directly cannot overtake it.
-        if job.outcome == OUTCOME_EMPTY
-            && self.run_job(buffer, DRAIN_CLOSE, 1)?.outcome == OUTCOME_DONE
+        if result.outcome == OUTCOME_EMPTY
+            && self.run_job(job(buffer, DRAIN_CLOSE), 1)?.outcome == OUTCOME_DONE
         {
             self.report(Report::Drained {
-                address: release.address,
-                held: state.held,
+                address,
+                held: state.held.saturating_sub(state.trimmed),
                 released: state.released,
                 dropped: state.dropped,
             });
             return Ok(true);
         }
-        release.pacer.wake = Instant::now() + RETRY;
+        releasing.pacer.wake = now + RETRY;
         Ok(false)
+    }
+
+    fn trim_due(&mut self) {
+        let now = Instant::now();
+        let due: Vec<(u32, Duration)> = self
+            .copies
+            .iter_mut()
+            .filter(|(_, copying)| copying.next <= now)
+            .map(|(&buffer, copying)| {
+                copying.trimmed(now);
+                (buffer, copying.window)
+            })
+            .collect();
+        for (buffer, window) in due {
+            if let Err(error) = self.trim(buffer, window) {
+                // The next time comes soon.
+                tracing::debug!(buffer, "cannot trim: {error:#}");
+            }
+        }
+    }
+
+    /// Takes out the copies that are older than the window.
+    fn trim(&mut self, buffer: u32, window: Duration) -> Result<()> {
+        // Most nodes are idle most of the time, and a look costs less than a run.
+        if self.maps.buffers.get(&buffer, 0)?.waiting == 0 {
+            return Ok(());
+        }
+        let window_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+        let trim = DrainJob {
+            window_ns,
+            ..job(buffer, DRAIN_TRIM)
+        };
+        // When a run ends in the middle, there may be more.
+        while self.run_job(trim, BATCH)?.outcome == OUTCOME_DONE {}
+        Ok(())
     }
 
     fn discard(&mut self, buffer: u32) {
         self.releases.remove(&buffer);
+        // Of copies nothing is lost.
+        let operation = match self.copies.remove(&buffer) {
+            Some(_) => DRAIN_TRIM,
+            None => DRAIN_DISCARD,
+        };
         let mut packets = 0;
+        self.must(buffer, "discard", |worker| {
+            let result = worker.run_job(job(buffer, operation), BATCH)?;
+            packets += result.taken;
+            // Shut behind the last one: what a processor that looked up the binding before it was
+            // removed puts now is refused, and not held for nobody.
+            Ok(result.outcome == OUTCOME_EMPTY
+                && worker.run_job(job(buffer, DRAIN_CLOSE), 1)?.outcome == OUTCOME_DONE)
+        });
+        self.report(Report::Discarded { buffer, packets });
+    }
+
+    /// Does a `step` until it says that it was the last one.
+    fn must(&mut self, buffer: u32, what: &str, mut step: impl FnMut(&mut Self) -> Result<bool>) {
         let mut failures = 0;
         loop {
-            match self.run_job(buffer, DRAIN_DISCARD, BATCH) {
-                Ok(job) => {
-                    packets += job.taken;
-                    // Shut behind the last one: what a processor that looked up the binding
-                    // before it was removed puts now is refused, and not held for nobody.
-                    if job.outcome == OUTCOME_EMPTY && self.is_closed(buffer) {
-                        break;
-                    }
-                }
+            match step(self) {
+                Ok(true) => return,
+                Ok(false) => {}
                 Err(error) => {
                     failures += 1;
                     if failures > RETRIES {
-                        tracing::error!(buffer, "cannot discard a buffer: {error:#}");
-                        break;
+                        tracing::error!(buffer, "cannot {what} a buffer: {error:#}");
+                        return;
                     }
                 }
             }
         }
-        self.report(Report::Discarded { buffer, packets });
     }
 
-    fn is_closed(&mut self, buffer: u32) -> bool {
-        self.run_job(buffer, DRAIN_CLOSE, 1)
-            .is_ok_and(|job| job.outcome == OUTCOME_DONE)
-    }
-
-    fn run_job(&mut self, buffer: u32, operation: u32, packets: u32) -> Result<DrainJob> {
-        let job = DrainJob {
-            buffer,
-            operation,
-            ..DrainJob::default()
-        };
+    /// Runs a job with as many frames; what the program made of it.
+    fn run_job(&mut self, job: DrainJob, frames: u32) -> Result<DrainJob> {
         self.maps
             .job
             .set(0, job, 0)
@@ -334,8 +473,8 @@ impl Worker {
             .xdp(DRAIN)?
             .test_run(TestRunOptions {
                 data_in: Some(&FRAME),
-                repeat: packets,
-                attrs: TestRunAttrs::new().xdp_live_frames(packets),
+                repeat: frames,
+                attrs: TestRunAttrs::new().xdp_live_frames(frames),
                 ..TestRunOptions::new()
             })
             .context("cannot run the drain program")?;
@@ -345,6 +484,15 @@ impl Worker {
     fn report(&self, report: Report) {
         // Nobody listens any more when the controller is about to end.
         let _ = self.reports.send(report);
+    }
+}
+
+/// A job that says nothing but what to do.
+fn job(buffer: u32, operation: u32) -> DrainJob {
+    DrainJob {
+        buffer,
+        operation,
+        ..DrainJob::default()
     }
 }
 
@@ -503,7 +651,7 @@ mod tests {
     // Rows: BUF-03, BUF-04
     #[test]
     fn the_rate_is_metered_over_all_that_entered() {
-        let mut buffer = Buffer::open(Default::default(), 1, 1, 1);
+        let mut buffer = Buffer::open(1, 1, 1);
         assert_eq!(metered_interval(&buffer), None);
         buffer.held = 1;
         assert_eq!(metered_interval(&buffer), None, "one packet has no rate");

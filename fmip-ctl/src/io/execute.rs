@@ -1,7 +1,7 @@
 //! Carries out the core's commands: in the data path and in the kernel.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     error::Error,
     fmt,
     net::Ipv6Addr,
@@ -12,13 +12,13 @@ use fmip_common::binding::NextHop;
 
 use super::{
     drain::{Drain, Report},
-    maps::Maps,
+    maps::{Maps, Release},
     netlink::Netlink,
     sequences::Sequences,
 };
 use crate::{
     config::{self, Interface},
-    proto::{Command, CommandError, InterfaceIndex, Tunnel},
+    proto::{Command, CommandError, InterfaceIndex},
     wire::MacAddr,
 };
 
@@ -30,9 +30,12 @@ pub struct Executor {
     /// Of a router.
     sequences: Option<Sequences>,
     interfaces: BTreeMap<InterfaceIndex, Interface>,
-    /// The end of a mobile node's reverse tunnel, by previous care-of address.
-    uplinks: BTreeMap<Ipv6Addr, Ipv6Addr>,
+    /// The addresses that a mobile node got on its way, oldest first.
+    visited: VecDeque<Ipv6Addr>,
 }
+
+/// How many care-of addresses of a mobile node signalling is taken at.
+const VISITED: usize = 64;
 
 /// An address is another node's.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ impl Executor {
             netlink,
             sequences,
             interfaces: by_index(interfaces),
-            uplinks: BTreeMap::new(),
+            visited: VecDeque::new(),
         }
     }
 
@@ -140,24 +143,44 @@ impl Executor {
                 ncoa,
                 local,
                 expires,
-            } => self
-                .maps
-                .install_tunnel(pcoa, ncoa, local, expires.as_nanos()),
+            } => {
+                let release = self
+                    .maps
+                    .install_tunnel(pcoa, ncoa, local, expires.as_nanos())?;
+                self.release(release);
+                Ok(())
+            }
             Command::RemoveTunnel { pcoa } => self.unbind(pcoa),
             Command::StartBuffering {
                 address,
                 interface,
                 link_address,
-                tunnel: None,
+                tunnel,
                 expires,
             } => {
                 let hop = self.next_hop(interface, link_address)?;
                 self.refuse_own(address)?;
                 self.refuse_others(interface, address, link_address).await?;
-                self.maps.hold(address, hop, expires.as_nanos())
+                let buffer = self.maps.hold(address, hop, tunnel, expires.as_nanos())?;
+                self.drain.hold(buffer);
+                Ok(())
+            }
+            Command::StartCopying {
+                address,
+                interface,
+                link_address,
+                window,
+            } => {
+                let hop = self.next_hop(interface, link_address)?;
+                self.refuse_own(address)?;
+                let buffer = self.maps.copy(address, hop)?;
+                self.drain.copy(buffer, window);
+                Ok(())
             }
             Command::ReleaseBuffer { address, expires } => {
-                self.release(address, expires.as_nanos())
+                let release = self.maps.release(address, expires.as_nanos())?;
+                self.release(release);
+                Ok(())
             }
             Command::RemoveBuffer { address } => self.unbind(address),
             Command::AddProxyNd {
@@ -187,35 +210,39 @@ impl Executor {
             }
             Command::HoldUplink {
                 pcoa,
+                tunnel,
+                expires,
+                ..
+            } => {
+                let buffer = self.maps.hold_uplink(pcoa, tunnel, expires.as_nanos())?;
+                self.drain.hold(buffer);
+                Ok(())
+            }
+            Command::ReleaseUplink {
+                pcoa,
                 interface,
-                tunnel:
-                    Some(Tunnel {
-                        local: ncoa,
-                        remote: par,
-                    }),
-                router_lla: Some(router_lla),
+                tunnel,
+                router_lla,
                 expires,
             } => {
                 let hop = self.next_hop(interface, router_lla)?;
-                self.maps
-                    .hold_uplink(pcoa, ncoa, par, hop, expires.as_nanos())?;
-                if let Err(error) = self.maps.add_local(ncoa) {
-                    self.unbind(pcoa)?;
-                    return Err(error);
-                }
-                self.uplinks.insert(pcoa, ncoa);
+                let release = self
+                    .maps
+                    .release_uplink(pcoa, tunnel, hop, expires.as_nanos())?;
+                self.release(release);
                 Ok(())
             }
-            Command::ReleaseUplink { pcoa, expires, .. } => self.release(pcoa, expires.as_nanos()),
-            Command::RemoveUplink { pcoa } => self.remove_uplink(pcoa),
+            Command::RemoveUplink { pcoa } => self.unbind(pcoa),
             Command::ConfigureAddress {
                 interface,
                 address,
                 prefix_length,
-            } => Ok(self
-                .netlink
-                .add_address(interface, address, prefix_length)
-                .await?),
+            } => {
+                self.netlink
+                    .add_address(interface, address, prefix_length)
+                    .await?;
+                self.take_signalling(address)
+            }
             Command::SetDefaultRouter {
                 interface,
                 router,
@@ -246,7 +273,6 @@ impl Executor {
                 Some(sequences) => Ok(sequences.store(pcoa, sequence)?),
                 None => bail!("only an access router keeps sequence numbers"),
             },
-            ref other => bail!("{} is not supported by this data path", other.name()),
         }
     }
 
@@ -259,12 +285,6 @@ impl Executor {
 
     /// Ends: what the commands changed in the kernel is undone, the programs are unloaded.
     pub async fn end(mut self) {
-        let uplinks: Vec<Ipv6Addr> = self.uplinks.keys().copied().collect();
-        for pcoa in uplinks {
-            if let Err(error) = self.remove_uplink(pcoa) {
-                tracing::warn!(%pcoa, "{error:#}");
-            }
-        }
         drop(self.drain);
         self.netlink.clean_up().await;
     }
@@ -317,14 +337,10 @@ impl Executor {
         })
     }
 
-    fn release(&mut self, address: Ipv6Addr, expires_ns: u64) -> Result<()> {
-        let buffer = self
-            .maps
-            .buffer_of(address)
-            .with_context(|| format!("{address} has no handover buffer"))?;
-        self.maps.set_expiry(address, expires_ns)?;
-        self.drain.release(address, buffer);
-        Ok(())
+    fn release(&self, release: Option<Release>) {
+        if let Some(release) = release {
+            self.drain.release(release);
+        }
     }
 
     fn unbind(&mut self, address: Ipv6Addr) -> Result<()> {
@@ -334,10 +350,18 @@ impl Executor {
         Ok(())
     }
 
-    fn remove_uplink(&mut self, pcoa: Ipv6Addr) -> Result<()> {
-        self.unbind(pcoa)?;
-        if let Some(ncoa) = self.uplinks.remove(&pcoa) {
-            self.maps.remove_local(ncoa)?;
+    /// Takes signalling to a new care-of address. It is the previous one of the next handover, and of the
+    /// one after that: so long its tunnel may live.
+    fn take_signalling(&mut self, address: Ipv6Addr) -> Result<()> {
+        if self.visited.contains(&address) || self.refuse_own(address).is_err() {
+            return Ok(());
+        }
+        self.maps.add_local(address)?;
+        self.visited.push_back(address);
+        if self.visited.len() > VISITED
+            && let Some(oldest) = self.visited.pop_front()
+        {
+            self.maps.remove_local(oldest)?;
         }
         Ok(())
     }

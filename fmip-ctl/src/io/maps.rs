@@ -1,7 +1,7 @@
 //! The BPF maps, as the controller writes and reads them.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::Ipv6Addr,
     time::{Duration, Instant},
 };
@@ -12,11 +12,16 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
 };
 use fmip_common::{
-    binding::{ACTION_BUFFER, ACTION_MOBILE, ACTION_TUNNEL, Address, Binding, NO_BUFFER, NextHop},
-    buffer::{Buffer, DrainJob, EMPTY, Pool, Slot},
+    binding::{
+        ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_MOBILE, ACTION_TUNNEL, Address, Binding,
+        Egress, NO_BUFFER, NextHop,
+    },
+    buffer::{Buffer, CLOSED, DrainJob, EMPTY, Pool, Slot},
     limits::{BUFFERS, FRAME_BYTES},
     reason::{Count, Reason},
 };
+
+use crate::proto::Tunnel;
 
 /// Bounds of one mobile node's handover buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +55,32 @@ pub struct Maps {
     counts: PerCpuArray<MapData, Count>,
     limits: BufferLimits,
     tunnel_mtu: u32,
+    peers: HashMap<MapData, Address, u32>,
+    /// What `peers` holds.
+    groups: BTreeMap<Ipv6Addr, u32>,
+    /// The highest number that a router was ever given.
+    last_group: u32,
+    hosts: Array<MapData, u32>,
     free: FreeBuffers,
-    in_use: BTreeMap<Ipv6Addr, u32>,
+    bound: BTreeMap<Ipv6Addr, Bound>,
+}
+
+/// What is bound for an address.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    action: u32,
+    buffer: Option<u32>,
+}
+
+/// A buffer that is to be released, and how its packets leave: for [`super::drain::Drain::release`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Whose buffer.
+    pub address: Ipv6Addr,
+    /// Its index.
+    pub buffer: u32,
+    /// How its packets leave.
+    pub egress: Egress,
 }
 
 /// Indexes of buffers that nobody uses.
@@ -95,9 +124,10 @@ pub struct DrainMaps {
 /// One handover buffer, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferStatus {
-    /// Whose packets it holds: NCoA at a NAR, PCoA at a mobile node.
+    /// Whose packets it holds: the NCoA at a NAR (the PCoA after HAck code 3), the PCoA at a PAR and at
+    /// a mobile node.
     pub address: Ipv6Addr,
-    /// Packets that were ever put.
+    /// Packets that were ever put, without copies that went unused.
     pub held: u64,
     /// Packets that were sent on.
     pub released: u64,
@@ -145,8 +175,12 @@ impl Maps {
             counts: take(ebpf, "COUNTS")?.try_into()?,
             limits,
             tunnel_mtu: u32::MAX,
+            peers: take(ebpf, "PEERS")?.try_into()?,
+            groups: BTreeMap::new(),
+            last_group: 0,
+            hosts: take(ebpf, "HOSTS")?.try_into()?,
             free: FreeBuffers::new(),
-            in_use: BTreeMap::new(),
+            bound: BTreeMap::new(),
         })
     }
 
@@ -197,7 +231,38 @@ impl Maps {
             .context("cannot name the parked interface")
     }
 
-    /// PAR: packets to `pcoa` go into the tunnel, and those from it are accepted from the tunnel.
+    /// Names the routers that this one hands over to and from, each by all of its addresses: what comes
+    /// in a tunnel from one of them may come from any of these (AMB-20). Replaces those named before;
+    /// tunnels that are bound already go on with the router that they were bound to, as long as it keeps
+    /// one address.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn set_peers(&mut self, peers: &[Vec<Ipv6Addr>]) -> Result<()> {
+        let groups = number_peers(&self.groups, &mut self.last_group, peers);
+        for (address, group) in &groups {
+            if self.groups.get(address) != Some(group) {
+                self.peers
+                    .insert(Address::from(*address), group, 0)
+                    .with_context(|| format!("cannot name the peer's address {address}"))?;
+            }
+        }
+        for address in self.groups.keys() {
+            if !groups.contains_key(address) {
+                gone(self.peers.remove(&Address::from(*address)))
+                    .with_context(|| format!("cannot forget the peer's address {address}"))?;
+            }
+        }
+        self.groups = groups;
+        Ok(())
+    }
+
+    /// PAR: packets to `pcoa` go into the tunnel from `local` to `ncoa` (to the NAR's own address after
+    /// HAck code 3), and those from it are accepted from that tunnel.
+    ///
+    /// If `pcoa` is held or copied, its buffer is taken over: packets wait in it behind those that do
+    /// already, until [`super::drain::Drain::release`] has sent the given [`Release`] into the tunnel.
+    /// `None` if there is nothing to release.
     ///
     /// # Errors
     /// When the map is full.
@@ -207,73 +272,157 @@ impl Maps {
         ncoa: Ipv6Addr,
         local: Ipv6Addr,
         expires_ns: u64,
-    ) -> Result<()> {
+    ) -> Result<Option<Release>> {
+        let tunnel = Tunnel {
+            local,
+            remote: ncoa,
+        };
+        let egress = self.egress(Some(tunnel), NextHop::default());
+        let buffer = self.buffer_of(pcoa);
         let binding = Binding {
             action: ACTION_TUNNEL,
-            buffer: NO_BUFFER,
+            buffer: buffer.unwrap_or(NO_BUFFER),
             expires_ns,
-            outer_source: local.into(),
-            outer_destination: ncoa.into(),
-            mtu: self.tunnel_mtu,
-            reserved: 0,
+            egress,
         };
-        self.bind(pcoa, binding)
+        self.bind(pcoa, binding)?;
+        self.to_release(pcoa, egress)
     }
 
-    /// NAR: packets to `address` are held. If they are already, only the expiry changes.
+    /// Packets to `address` are held, to be sent to `next_hop` when [`Maps::release`] says so. At a NAR
+    /// that is the NCoA, at a PAR the PCoA of a node that left without a word.
+    ///
+    /// With a `tunnel` it is a PCoA at a NAR that answered HAck code 3: packets to it are held that come
+    /// in the tunnel, too, and packets from it that come from that neighbor go into the tunnel.
+    ///
+    /// What is held or copied already stays in front. The index of the buffer:
+    /// [`super::drain::Drain::hold`] must be told, so that it ends a release, or copying, that is
+    /// under way.
     ///
     /// # Errors
     /// When no buffer is free or the map is full.
-    pub fn hold(&mut self, address: Ipv6Addr, next_hop: NextHop, expires_ns: u64) -> Result<()> {
+    pub fn hold(
+        &mut self,
+        address: Ipv6Addr,
+        next_hop: NextHop,
+        tunnel: Option<Tunnel>,
+        expires_ns: u64,
+    ) -> Result<u32> {
         let binding = Binding {
-            action: ACTION_BUFFER,
+            action: match tunnel {
+                Some(_) => ACTION_HOST,
+                None => ACTION_BUFFER,
+            },
+            buffer: NO_BUFFER,
             expires_ns,
-            ..Binding::default()
+            egress: self.egress(tunnel, next_hop),
         };
-        self.bind_buffer(address, next_hop, binding)
+        self.bind_buffer(address, binding)
     }
 
-    /// Mobile node: packets from `pcoa` are held, encapsulated from `ncoa` to `par`; packets to it
-    /// are accepted from that tunnel. If that is so already, only the tunnel and the expiry change.
+    /// PAR: packets to `address` go on as if nothing were bound, and a copy of each is kept. The index
+    /// of the buffer: [`super::drain::Drain::copy`] must be told, so that it takes out again what is
+    /// older than the window. `next_hop` is where the copies would go if the node were held next, and
+    /// came back.
+    ///
+    /// # Errors
+    /// When no buffer is free or the map is full.
+    pub fn copy(&mut self, address: Ipv6Addr, next_hop: NextHop) -> Result<u32> {
+        let binding = Binding {
+            action: ACTION_COPY,
+            buffer: NO_BUFFER,
+            // Nothing is redirected, so nothing must end by itself.
+            expires_ns: u64::MAX,
+            egress: Egress::plain(next_hop),
+        };
+        self.bind_buffer(address, binding)
+    }
+
+    /// What is held for `address` goes to the next hop that it was held for, and what comes then
+    /// straight there: the [`Release`] is for [`super::drain::Drain::release`]. `None` if that is so
+    /// already; only the expiry changes then.
+    ///
+    /// # Errors
+    /// When nothing is bound for `address`, or it has no buffer.
+    pub fn release(&mut self, address: Ipv6Addr, expires_ns: u64) -> Result<Option<Release>> {
+        self.buffer_of(address)
+            .with_context(|| format!("{address} has no handover buffer"))?;
+        let binding = self.set_expiry(address, expires_ns)?;
+        self.to_release(address, Egress::plain(binding.egress.next_hop))
+    }
+
+    /// Mobile node: packets from `pcoa` are held. If the `tunnel` is known that they will leave in,
+    /// those that are too big for it are not, and what comes for `pcoa` in it is accepted; if not, what
+    /// comes in the one that `pcoa` has already. The index of the buffer: [`super::drain::Drain::hold`]
+    /// must be told.
     ///
     /// # Errors
     /// When no buffer is free or the map is full.
     pub fn hold_uplink(
         &mut self,
         pcoa: Ipv6Addr,
-        ncoa: Ipv6Addr,
-        par: Ipv6Addr,
-        next_hop: NextHop,
+        tunnel: Option<Tunnel>,
         expires_ns: u64,
-    ) -> Result<()> {
+    ) -> Result<u32> {
+        let before = match self.bound.get(&pcoa) {
+            Some(_) => self.binding(pcoa)?.egress,
+            None => Egress::default(),
+        };
+        let egress = match tunnel {
+            Some(_) => self.egress(tunnel, before.next_hop),
+            None => before,
+        };
         let binding = Binding {
             action: ACTION_MOBILE,
             buffer: NO_BUFFER,
             expires_ns,
-            outer_source: ncoa.into(),
-            outer_destination: par.into(),
-            mtu: self.tunnel_mtu,
-            reserved: 0,
+            egress,
         };
-        self.bind_buffer(pcoa, next_hop, binding)
+        self.bind_buffer(pcoa, binding)
     }
 
-    /// Changes when a binding ends.
+    /// Mobile node: packets from `pcoa` go to `next_hop`, through the `tunnel` if there is one, and what
+    /// comes for it in that tunnel is accepted. What is held goes first: the [`Release`] is for
+    /// [`super::drain::Drain::release`]. `None` if nothing is held any more; the new way is in force
+    /// at once then.
+    ///
+    /// # Errors
+    /// When `pcoa` has no buffer, or the kernel refuses.
+    pub fn release_uplink(
+        &mut self,
+        pcoa: Ipv6Addr,
+        tunnel: Option<Tunnel>,
+        next_hop: NextHop,
+        expires_ns: u64,
+    ) -> Result<Option<Release>> {
+        let buffer = self
+            .buffer_of(pcoa)
+            .with_context(|| format!("{pcoa} has no handover buffer"))?;
+        let egress = self.egress(tunnel, next_hop);
+        let binding = Binding {
+            action: ACTION_MOBILE,
+            buffer,
+            expires_ns,
+            egress,
+        };
+        self.bind(pcoa, binding)?;
+        self.to_release(pcoa, egress)
+    }
+
+    /// Changes when a binding ends; the binding.
     ///
     /// # Errors
     /// When there is none for `address`.
-    pub fn set_expiry(&mut self, address: Ipv6Addr, expires_ns: u64) -> Result<()> {
-        let mut binding = self
-            .bindings
-            .get(&address.into(), 0)
-            .with_context(|| format!("nothing is bound for {address}"))?;
+    pub fn set_expiry(&mut self, address: Ipv6Addr, expires_ns: u64) -> Result<Binding> {
+        let mut binding = self.binding(address)?;
         binding.expires_ns = expires_ns;
-        self.bind(address, binding)
+        self.bind(address, binding)?;
+        Ok(binding)
     }
 
     /// The buffer of an address, if it has one.
     pub fn buffer_of(&self, address: Ipv6Addr) -> Option<u32> {
-        self.in_use.get(&address).copied()
+        self.bound.get(&address)?.buffer
     }
 
     /// Removes what is bound for `address`. If it had a buffer, gives its index: the drain thread
@@ -284,7 +433,9 @@ impl Maps {
     pub fn unbind(&mut self, address: Ipv6Addr) -> Result<Option<u32>> {
         gone(self.bindings.remove(&address.into()))
             .with_context(|| format!("cannot remove what is bound for {address}"))?;
-        Ok(self.in_use.remove(&address))
+        let bound = self.bound.remove(&address);
+        self.count_hosts()?;
+        Ok(bound.and_then(|bound| bound.buffer))
     }
 
     /// Makes a buffer that was unbound and discarded available again.
@@ -319,16 +470,14 @@ impl Maps {
     /// # Errors
     /// When the kernel refuses.
     pub fn buffers(&self) -> Result<Vec<BufferStatus>> {
-        self.in_use
+        self.bound
             .iter()
-            .map(|(&address, index)| {
-                let buffer = self
-                    .buffers
-                    .get(index, 0)
-                    .with_context(|| format!("cannot read the buffer of {address}"))?;
+            .filter_map(|(&address, bound)| Some((address, bound.buffer?)))
+            .map(|(address, index)| {
+                let buffer = self.buffer(address, index)?;
                 Ok(BufferStatus {
                     address,
-                    held: buffer.held,
+                    held: buffer.held - buffer.trimmed.min(buffer.held),
                     released: buffer.released,
                     dropped: buffer.dropped,
                     waiting: buffer.waiting,
@@ -349,28 +498,86 @@ impl Maps {
             .used)
     }
 
+    fn egress(&self, tunnel: Option<Tunnel>, next_hop: NextHop) -> Egress {
+        match tunnel {
+            Some(Tunnel { local, remote }) => Egress {
+                outer_source: local.into(),
+                outer_destination: remote.into(),
+                mtu: self.tunnel_mtu,
+                group: self.groups.get(&remote).copied().unwrap_or(0),
+                next_hop,
+            },
+            None => Egress::plain(next_hop),
+        }
+    }
+
+    fn binding(&self, address: Ipv6Addr) -> Result<Binding> {
+        self.bindings
+            .get(&address.into(), 0)
+            .with_context(|| format!("nothing is bound for {address}"))
+    }
+
+    fn buffer(&self, address: Ipv6Addr, index: u32) -> Result<Buffer> {
+        self.buffers
+            .get(&index, 0)
+            .with_context(|| format!("cannot read the buffer of {address}"))
+    }
+
+    /// The buffer of an address, unless it is drained already.
+    fn to_release(&self, address: Ipv6Addr, egress: Egress) -> Result<Option<Release>> {
+        let Some(buffer) = self.buffer_of(address) else {
+            return Ok(None);
+        };
+        Ok(
+            (self.buffer(address, buffer)?.tail != CLOSED).then_some(Release {
+                address,
+                buffer,
+                egress,
+            }),
+        )
+    }
+
     fn bind(&mut self, address: Ipv6Addr, binding: Binding) -> Result<()> {
         self.bindings
             .insert(Address::from(address), binding, 0)
-            .with_context(|| format!("cannot bind {address}"))
+            .with_context(|| format!("cannot bind {address}"))?;
+        let bound = Bound {
+            action: binding.action,
+            buffer: (binding.buffer != NO_BUFFER).then_some(binding.buffer),
+        };
+        self.bound.insert(address, bound);
+        self.count_hosts()
     }
 
-    fn bind_buffer(
-        &mut self,
-        address: Ipv6Addr,
-        next_hop: NextHop,
-        mut binding: Binding,
-    ) -> Result<()> {
-        if let Some(&index) = self.in_use.get(&address) {
+    /// Tells the data path whether there is an address by which sources must be looked up.
+    fn count_hosts(&mut self) -> Result<()> {
+        let number = self
+            .bound
+            .values()
+            .filter(|bound| bound.action == ACTION_HOST)
+            .count();
+        self.hosts
+            .set(0, u32::try_from(number).unwrap_or(u32::MAX), 0)
+            .context("cannot say how many addresses are kept away from home")
+    }
+
+    /// Binds an address to its buffer, or to a new one if it has none that holds.
+    fn bind_buffer(&mut self, address: Ipv6Addr, mut binding: Binding) -> Result<u32> {
+        let previous = self.buffer_of(address);
+        if let Some(index) = previous
+            && self.buffer(address, index)?.tail != CLOSED
+        {
             binding.buffer = index;
-            return self.bind(address, binding);
+            self.bind(address, binding)?;
+            return Ok(index);
         }
+        let now = Instant::now();
         let index = self
             .free
-            .take(Instant::now())
+            .take(now)
             .with_context(|| format!("no handover buffer is free for {address}"))?;
         let age_ns = u64::try_from(self.limits.age.as_nanos()).unwrap_or(u64::MAX);
-        let buffer = Buffer::open(next_hop, self.limits.packets, self.limits.bytes, age_ns);
+        let buffer = Buffer::open(self.limits.packets, self.limits.bytes, age_ns);
         binding.buffer = index;
         // The buffer before the binding: a program must never see it half made.
         let bound = self
@@ -378,17 +585,40 @@ impl Maps {
             .set(index, buffer, 0)
             .with_context(|| format!("cannot open a handover buffer for {address}"))
             .and_then(|()| self.bind(address, binding));
-        match bound {
-            Ok(()) => {
-                self.in_use.insert(address, index);
-                Ok(())
-            }
-            Err(error) => {
-                self.free.give_back(Instant::now(), index);
-                Err(error)
-            }
+        if let Err(error) = bound {
+            self.free.give_back(now, index);
+            return Err(error);
         }
+        // It was drained and is shut: it holds nothing, and nothing can be put into it. (Opened again it
+        // would have the account, and the metered rate, of two handovers.)
+        if let Some(previous) = previous {
+            self.free.give_back(now, previous);
+        }
+        Ok(index)
     }
+}
+
+/// Numbers the routers: one that shares an address with one before keeps its number.
+fn number_peers(
+    before: &BTreeMap<Ipv6Addr, u32>,
+    last: &mut u32,
+    peers: &[Vec<Ipv6Addr>],
+) -> BTreeMap<Ipv6Addr, u32> {
+    let mut groups = BTreeMap::new();
+    let mut given = BTreeSet::new();
+    for addresses in peers {
+        let kept = addresses
+            .iter()
+            .filter_map(|address| before.get(address).copied())
+            .find(|group| !given.contains(group));
+        let group = kept.unwrap_or_else(|| {
+            *last += 1;
+            *last
+        });
+        given.insert(group);
+        groups.extend(addresses.iter().map(|&address| (address, group)));
+    }
+    groups
 }
 
 impl DrainMaps {
@@ -454,5 +684,30 @@ mod tests {
         free.give_back(start, 7);
         assert_eq!(free.take(start), None);
         assert_eq!(free.take(start + FreeBuffers::REST), Some(7));
+    }
+
+    /// A tunnel that is bound to a router goes on when the configuration is read again.
+    // Rows: AMB-20
+    #[test]
+    fn a_router_keeps_its_number_as_long_as_it_keeps_an_address() {
+        let address = |host: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host);
+        let mut last = 0;
+        let peers = [vec![address(1), address(2)], vec![address(3)]];
+        let first = number_peers(&BTreeMap::new(), &mut last, &peers);
+        assert_eq!(first[&address(1)], first[&address(2)]);
+        assert_ne!(first[&address(1)], first[&address(3)]);
+        assert!(first.values().all(|&group| group != 0));
+
+        let peers = [vec![address(4)], vec![address(2), address(5)]];
+        let second = number_peers(&first, &mut last, &peers);
+        assert_eq!(second[&address(2)], first[&address(2)]);
+        assert_eq!(second[&address(5)], first[&address(2)]);
+        assert!(!first.values().any(|&group| group == second[&address(4)]));
+        assert_eq!(second.len(), 3);
+
+        // One that was split keeps its number once only.
+        let peers = [vec![address(2)], vec![address(5)]];
+        let third = number_peers(&second, &mut last, &peers);
+        assert_ne!(third[&address(2)], third[&address(5)]);
     }
 }

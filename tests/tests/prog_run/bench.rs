@@ -1,27 +1,29 @@
 //! The bench that a program is tested on: the loaded object, its maps, and one packet in, one out.
 
 use std::{
+    collections::BTreeMap,
     io::Write as _,
     net::Ipv6Addr,
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use aya::{
     maps::{Array, Map, MapData, RingBuf},
     programs::{TestRun, TestRunAttrs, TestRunOptions},
 };
 use fmip_common::{
-    binding::NextHop,
-    buffer::{Buffer, DrainJob, Slot},
+    binding::{Egress, NextHop},
+    buffer::{Buffer, DRAIN_CLOSE, DrainJob, OUTCOME_DONE, Slot},
     event::Signal,
     reason::Reason,
 };
 use fmip_ctl::io::{
     load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER},
-    maps::{BufferLimits, DrainMaps, Maps, signal_ring},
+    maps::{BufferLimits, DrainMaps, Maps, Release, signal_ring},
     monotonic_ns,
 };
+use fmip_ctl::proto::Tunnel;
 use fmip_tests::NetNs;
 
 use crate::packets::Packet;
@@ -104,6 +106,8 @@ pub(crate) struct Bench {
     pub(crate) drain: DrainMaps,
     pub(crate) slots: Array<MapData, Slot>,
     pub(crate) signals: RingBuf<MapData>,
+    /// How what a buffer holds is to leave.
+    releases: BTreeMap<u32, Egress>,
 }
 
 /// Slots of the pool, unless a test says otherwise.
@@ -146,6 +150,7 @@ impl Bench {
             drain,
             slots,
             signals,
+            releases: BTreeMap::new(),
         })
     }
 
@@ -225,9 +230,24 @@ impl Bench {
         buffer: u32,
         frames: u32,
     ) -> Result<(DrainJob, Vec<(Reason, u64)>)> {
+        let job = DrainJob {
+            buffer,
+            operation,
+            egress: self.releases.get(&buffer).copied().unwrap_or_default(),
+            ..DrainJob::default()
+        };
+        self.drain_job(job, frames)
+    }
+
+    /// As [`Bench::drain`], with a job of all its fields.
+    pub(crate) fn drain_job(
+        &mut self,
+        job: DrainJob,
+        frames: u32,
+    ) -> Result<(DrainJob, Vec<(Reason, u64)>)> {
         let before = counts(&self.maps)?;
         let program = self.programs.xdp(DRAIN)?;
-        let job = run_drain(program, &mut self.drain, operation, buffer, frames)?;
+        let job = run_drain(program, &mut self.drain, job, frames)?;
         let moved = moved(&before, &counts(&self.maps)?)
             .into_iter()
             .map(|(reason, packets, _)| (reason, packets))
@@ -237,16 +257,39 @@ impl Bench {
 
     /// Holds packets to `address`, to be released out of `router`; the buffer's index.
     pub(crate) fn hold(&mut self, address: Ipv6Addr, router: &Router) -> Result<u32> {
-        self.maps.hold(address, router.next_hop(), later())?;
-        self.maps.buffer_of(address).context("it has no buffer")
+        let buffer = self.maps.hold(address, router.next_hop(), None, later())?;
+        let release = self.maps.release(address, later())?;
+        self.releases(release)?;
+        Ok(buffer)
     }
 
-    /// Holds packets from the PCoA, to be released out of `router`; the buffer's index.
+    /// Holds packets from the PCoA, to be released into the reverse tunnel to the PAR by way of `router`;
+    /// the buffer's index.
     pub(crate) fn hold_uplink(&mut self, router: &Router) -> Result<u32> {
         use address::{NCOA, PAR, PCOA};
-        self.maps
-            .hold_uplink(PCOA, NCOA, PAR, router.next_hop(), later())?;
-        self.maps.buffer_of(PCOA).context("it has no buffer")
+        let tunnel = Tunnel {
+            local: NCOA,
+            remote: PAR,
+        };
+        self.maps.hold_uplink(PCOA, None, later())?;
+        let release = self
+            .maps
+            .release_uplink(PCOA, Some(tunnel), router.next_hop(), later())?;
+        self.releases(release)
+    }
+
+    /// Takes note of how a buffer is to be released; its index.
+    pub(crate) fn releases(&mut self, release: Option<Release>) -> Result<u32> {
+        let release = release.context("there is nothing to release")?;
+        self.releases.insert(release.buffer, release.egress);
+        Ok(release.buffer)
+    }
+
+    /// Switches a buffer that holds nothing to direct delivery.
+    pub(crate) fn close(&mut self, buffer: u32) -> Result<()> {
+        let (job, _) = self.drain(DRAIN_CLOSE, buffer, 1)?;
+        ensure!(job.outcome == OUTCOME_DONE, "buffer {buffer} is not empty");
+        Ok(())
     }
 
     pub(crate) fn buffer(&self, index: u32) -> Result<Buffer> {
@@ -273,15 +316,9 @@ impl Bench {
 pub(crate) fn run_drain(
     program: &aya::programs::Xdp,
     maps: &mut DrainMaps,
-    operation: u32,
-    buffer: u32,
+    job: DrainJob,
     frames: u32,
 ) -> Result<DrainJob> {
-    let job = DrainJob {
-        buffer,
-        operation,
-        ..DrainJob::default()
-    };
     maps.job.set(0, job, 0)?;
     program.test_run(TestRunOptions {
         data_in: Some(&[0; 64]),

@@ -116,7 +116,7 @@ fn a_job_that_makes_no_sense_is_not_done() {
     on_router(|bench, router| {
         let buffer = bench.hold(NCOA, router)?;
         hold(bench, router, 0..1)?;
-        for (operation, buffer) in [(0, buffer), (4, buffer), (DRAIN_RELEASE, u32::MAX)] {
+        for (operation, buffer) in [(0, buffer), (6, buffer), (DRAIN_RELEASE, u32::MAX)] {
             let (job, moved) = bench.drain(operation, buffer, 1)?;
             assert_eq!((job.outcome, job.taken), (0, 0));
             assert_eq!(moved, []);

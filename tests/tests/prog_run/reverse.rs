@@ -10,7 +10,8 @@ use crate::{
 
 fn bind(bench: &mut Bench) -> anyhow::Result<()> {
     bench.maps.add_local(PAR)?;
-    bench.maps.install_tunnel(PCOA, NCOA, PAR, later())
+    bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+    Ok(())
 }
 
 // Rows: TUN-05

@@ -10,7 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use fmip_common::{
-    buffer::{DRAIN_CLOSE, DRAIN_RELEASE, OUTCOME_DONE},
+    binding::Egress,
+    buffer::{DRAIN_CLOSE, DRAIN_RELEASE, DrainJob, OUTCOME_DONE},
     reason::Reason,
 };
 use fmip_ctl::io::{
@@ -48,8 +49,14 @@ fn no_packet_is_stranded_or_overtaken_while_the_buffer_is_closed() {
         let mut held = 0;
         for round in 0..ROUNDS {
             let buffer = bench.hold(NCOA, &router)?;
+            let release = DrainJob {
+                buffer,
+                operation: DRAIN_RELEASE,
+                egress: Egress::plain(router.next_hop()),
+                ..DrainJob::default()
+            };
             held +=
-                race(&mut bench, &receiver, buffer).with_context(|| format!("round {round}"))?;
+                race(&mut bench, &receiver, release).with_context(|| format!("round {round}"))?;
             bench.maps.unbind(NCOA)?;
         }
         assert_eq!(bench.maps.slots_in_use()?, 0);
@@ -73,7 +80,7 @@ fn no_packet_is_stranded_or_overtaken_while_the_buffer_is_closed() {
 /// One handover: feeds numbered packets on one processor while another drains and closes. Every
 /// packet up to one number must be held, and leave in order; all from there on must go straight. How many
 /// were held.
-fn race(bench: &mut Bench, receiver: &Receiver, buffer: u32) -> Result<u32> {
+fn race(bench: &mut Bench, receiver: &Receiver, release: DrainJob) -> Result<u32> {
     let drain_maps = &mut bench.drain;
     let ebpf = &*bench.programs.ebpf();
     let router: &Xdp = ebpf.program(ROUTER).context("no router")?.try_into()?;
@@ -91,7 +98,7 @@ fn race(bench: &mut Bench, receiver: &Receiver, buffer: u32) -> Result<u32> {
         while fed.load(Ordering::Relaxed) < HEAD_START && !failed.load(Ordering::Relaxed) {
             thread::yield_now();
         }
-        let released = release_and_close(drain, drain_maps, receiver, buffer, &drained, &failed);
+        let released = release_and_close(drain, drain_maps, receiver, release, &drained, &failed);
         failed.fetch_or(released.is_err(), Ordering::Relaxed);
         (feeder.join().expect("no panic inside"), released)
     });
@@ -100,7 +107,7 @@ fn race(bench: &mut Bench, receiver: &Receiver, buffer: u32) -> Result<u32> {
         held == released,
         "{held} packets were held, {released} came out"
     );
-    let state = bench.buffer(buffer)?;
+    let state = bench.buffer(release.buffer)?;
     ensure!(
         (state.held, state.released, state.dropped) == (u64::from(held), u64::from(held), 0),
         "the buffer's own account is {state:?}"
@@ -146,14 +153,14 @@ fn release_and_close(
     drain: &Xdp,
     maps: &mut DrainMaps,
     receiver: &Receiver,
-    buffer: u32,
+    release: DrainJob,
     drained: &AtomicU32,
     failed: &AtomicBool,
 ) -> Result<u32> {
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut received = 0;
     loop {
-        let job = run_drain(drain, maps, DRAIN_RELEASE, buffer, BATCH)?;
+        let job = run_drain(drain, maps, release, BATCH)?;
         for packet in receiver.packets(job.taken as usize)? {
             ensure!(
                 packet.number() == received,
@@ -163,7 +170,11 @@ fn release_and_close(
             received += 1;
         }
         drained.store(received, Ordering::Relaxed);
-        let job = run_drain(drain, maps, DRAIN_CLOSE, buffer, 1)?;
+        let close = DrainJob {
+            operation: DRAIN_CLOSE,
+            ..release
+        };
+        let job = run_drain(drain, maps, close, 1)?;
         if job.outcome == OUTCOME_DONE {
             return Ok(received);
         }

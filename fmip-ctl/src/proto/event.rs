@@ -47,6 +47,20 @@ pub enum Event {
         /// The router.
         router: Ipv6Addr,
     },
+    /// PAR: a mobile node was told to move.
+    HandoverOrdered {
+        /// Its address.
+        pcoa: Ipv6Addr,
+        /// Where to.
+        access_point: MacAddr,
+    },
+    /// PAR: a mobile node was not told what it was to be told.
+    OrderRefused {
+        /// Its address.
+        pcoa: Ipv6Addr,
+        /// Why.
+        reason: Reason,
+    },
     /// PAR: an FBU was authentic and asks for something we can do.
     FbuAccepted {
         /// Previous care-of address.

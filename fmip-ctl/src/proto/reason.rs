@@ -111,6 +111,8 @@ reasons! {
         Revoked => revoked,
         /// Its sender sends more than one may (SEC-07).
         RateLimited => rate_limited,
+        /// An order to move a mobile node to an access point that is no neighbor's.
+        UnknownAccessPoint => unknown_access_point,
         /// The link layer saw a mobile node leave that it had not seen come.
         UnknownStation => unknown_station,
         /// From a router that is not a configured neighbor (SEC-06).

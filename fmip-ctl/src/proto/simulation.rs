@@ -94,6 +94,8 @@ pub(super) struct Simulation {
     unreported: Vec<(Node, Command)>,
     /// Packets that are held: where, for which address.
     held: BTreeMap<(Node, Ipv6Addr), Vec<Bytes>>,
+    /// Buffers that are being released, or were.
+    released: BTreeSet<(Node, Ipv6Addr)>,
 }
 
 pub(super) fn router_config(nar: bool) -> RouterConfig {
@@ -186,6 +188,7 @@ impl Simulation {
             installed: BTreeSet::new(),
             unreported: Vec::new(),
             held: BTreeMap::new(),
+            released: BTreeSet::new(),
         };
         // The mobile node's first word, before anything happened.
         simulation.carry_out(Node::Mn);
@@ -372,9 +375,17 @@ impl Simulation {
 
     /// Keeps the books of what is installed: nothing may be removed that does not stand, and one
     /// address cannot be tunnelled and held at once, for the data path has one binding for it.
+    /// A tunnel takes over what is held, unless that is on its way to the link already.
     fn execute(&mut self, node: Node, command: Command) {
         let rival = match command {
-            Command::InstallTunnel { pcoa, .. } => Some((node, "buffer", pcoa)),
+            Command::InstallTunnel { pcoa, .. } => {
+                if !self.released.contains(&(node, pcoa))
+                    && self.installed.remove(&(node, "buffer", pcoa))
+                {
+                    self.after(Duration::from_millis(1), Pending::Drained(node, pcoa));
+                }
+                Some((node, "buffer", pcoa))
+            }
             Command::StartBuffering { address, .. } => Some((node, "tunnel", address)),
             _ => None,
         };
@@ -392,12 +403,14 @@ impl Simulation {
             Command::RemoveTunnel { pcoa } => self.remove(node, "tunnel", pcoa),
             Command::RemoveBuffer { address } => {
                 self.held.remove(&(node, address));
+                self.released.remove(&(node, address));
                 self.remove(node, "buffer", address);
             }
             Command::RemoveProxyNd { address, .. } => self.remove(node, "proxy", address),
             Command::RemoveUplink { pcoa } => self.remove(node, "uplink", pcoa),
             Command::ReleaseBuffer { address, .. } => {
                 assert!(self.installed.contains(&(node, "buffer", address)));
+                self.released.insert((node, address));
                 for bytes in self.held.remove(&(node, address)).unwrap_or_default() {
                     self.after(ACCESS_DELAY, Pending::Packet(Node::Mn, ACCESS, bytes));
                 }
@@ -435,7 +448,9 @@ impl Simulation {
         let doubtful = |(of, command): &(Node, Command)| {
             let subject = match *command {
                 Command::InstallTunnel { pcoa, .. } => ("tunnel", pcoa),
-                Command::StartBuffering { address, .. } => ("buffer", address),
+                Command::StartBuffering { address, .. } | Command::StartCopying { address, .. } => {
+                    ("buffer", address)
+                }
                 Command::AddProxyNd { address, .. } => ("proxy", address),
                 Command::HoldUplink { pcoa, .. } => ("uplink", pcoa),
                 _ => return false,

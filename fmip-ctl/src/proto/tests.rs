@@ -3,6 +3,8 @@
 mod arrival;
 mod assigned;
 mod commands;
+mod departure;
+mod ending;
 mod failed;
 mod fback;
 mod fbu;
@@ -10,12 +12,16 @@ mod figure_2;
 mod fna;
 mod hack;
 mod hi;
+mod incapable;
 mod kept;
+mod limits;
 mod loss;
 mod naack;
+mod neighborhood;
 mod newcomer;
 mod probe;
 mod reactive;
+mod reload;
 mod returning;
 mod shutdown;
 mod solicitation;
@@ -157,6 +163,12 @@ impl Fbu {
     }
 }
 
+/// The FBU of a mobile node that is on the NAR's link already.
+const FBU_MOVED: Fbu = Fbu {
+    source: NCOA,
+    ..FBU
+};
+
 /// The FBU of the way back, from what was the NAR.
 const FBU_BACK: Fbu = Fbu {
     source: NCOA,
@@ -262,6 +274,21 @@ fn fbacks(simulation: &Simulation) -> Vec<(Ipv6Addr, FastBindingAck)> {
         other => unreachable!("only FBacks were asked for, not {other:?}"),
     };
     simulation.messages(Node::Par, "FBack").map(fback).collect()
+}
+
+/// The HIs that the PAR sent, and to whom.
+fn his(simulation: &Simulation) -> Vec<(Ipv6Addr, HandoverInitiate)> {
+    let hi = |(_, packet): (_, Packet)| match packet.message {
+        Message::HandoverInitiate(hi) => (packet.destination, hi),
+        other => unreachable!("only HIs were asked for, not {other:?}"),
+    };
+    simulation.messages(Node::Par, "HI").map(hi).collect()
+}
+
+/// The NAR's answer to the last HI, whether it heard that or not.
+fn answer(simulation: &mut Simulation, code: HackCode, ncoa: Option<Ipv6Addr>) {
+    let (_, hi) = his(simulation).pop().expect("an HI was sent");
+    simulation.inject(Node::Par, CORE, hack(NAR, hi.sequence, code, ncoa));
 }
 
 fn statuses(simulation: &Simulation) -> Vec<FastBindingStatus> {

@@ -6,7 +6,7 @@ use crate::wire::{FastBindingStatus, HackCode};
 
 use super::{
     super::{
-        Command, Event, Instant, Reason, Removal,
+        Command, Event, Instant, InterfaceIndex, Reason, Removal,
         nar::{Announcement, Next},
         neighborhood::Neighborhood,
         router::{Context, HandoverId},
@@ -337,7 +337,7 @@ impl Binding {
     fn send_fback(
         &self,
         destination: Ipv6Addr,
-        interface: Option<u32>,
+        interface: Option<InterfaceIndex>,
         answer: Answer,
         context: &mut Context<'_>,
     ) {

@@ -2,9 +2,11 @@
 
 use std::net::Ipv6Addr;
 
-use crate::wire::{MacAddr, Message, Packet, RtSolPr};
+use crate::wire::{MacAddr, Message, Packet, PrRtAdv, RtSolPr};
 
-use super::super::{LINK_MTU, Reason};
+use super::super::{
+    AccessLink, Event, Instant, InterfaceIndex, LINK_MTU, Reason, neighborhood::Advertisement,
+};
 use super::{AccessRouter, Arrival};
 
 const IPV6_HEADER_LEN: usize = 40;
@@ -21,37 +23,89 @@ impl AccessRouter {
         if source.is_unspecified() || source.is_multicast() {
             return self.counters.count(Reason::Unexpected);
         }
-        let advertisement = self.neighborhood.advertise(
-            link.interface,
-            &message.access_points,
-            message.identifier, // PRA-02
-            link.lla,
-            LINK_MTU - IPV6_HEADER_LEN,
-        );
-        let packet = Packet {
-            source: link.link_local, // PRA-01
-            destination: source,
-            hop_limit: 255,
-            home_address: None,
-            message: Message::PrRtAdv(advertisement),
-        };
-        let interface = Some(link.interface);
-        self.counters.sent_prrtadv += 1;
-        self.outbox.transmit(None, interface, packet.encode());
+        let (interface, room) = (link.interface, room(link));
+        let access_points = &message.access_points;
+        let answers = self
+            .neighborhood
+            .advertise(arrival.now, interface, access_points, room);
+        for answer in answers {
+            let identifier = message.identifier; // PRA-02
+            self.send_prrtadv(interface, source, identifier, answer);
+        }
     }
 
-    /// Makes a mobile node move (RFC 5568 section 3.3).
+    /// Makes a mobile node move (RFC 5568 section 3.3). PRA-20: until its FBU comes nothing else
+    /// changes.
     pub(super) fn order_handover(
         &mut self,
-        _pcoa: Ipv6Addr,
-        _access_point: MacAddr,
-        _ncoa: Option<Ipv6Addr>,
+        now: Instant,
+        pcoa: Ipv6Addr,
+        access_point: MacAddr,
+        ncoa: Option<Ipv6Addr>,
     ) {
-        self.counters.count(Reason::Unsupported);
+        let Some(interface) = self.interface_of(pcoa) else {
+            return self.refuse_order(pcoa, Reason::PcoaNotOurs);
+        };
+        match self.neighborhood.order(now, interface, access_point, ncoa) {
+            Ok(order) => {
+                self.send_prrtadv(interface, pcoa, 0, order);
+                let ordered = Event::HandoverOrdered { pcoa, access_point };
+                self.outbox.event(None, ordered);
+            }
+            Err(reason) => self.refuse_order(pcoa, reason),
+        }
     }
 
     /// Tells a mobile node about the access points around (PRA-17).
-    pub(super) fn advertise_neighborhood(&mut self, _pcoa: Ipv6Addr) {
-        self.counters.count(Reason::Unsupported);
+    pub(super) fn advertise_neighborhood(&mut self, now: Instant, pcoa: Ipv6Addr) {
+        let Some(link) = self.link_of(pcoa) else {
+            return self.refuse_order(pcoa, Reason::PcoaNotOurs);
+        };
+        let (interface, room) = (link.interface, room(link));
+        let announcement = self.neighborhood.announce(now, interface, room);
+        self.send_prrtadv(interface, pcoa, 0, announcement);
     }
+
+    fn interface_of(&self, address: Ipv6Addr) -> Option<InterfaceIndex> {
+        self.link_of(address).map(|link| link.interface)
+    }
+
+    fn refuse_order(&mut self, pcoa: Ipv6Addr, reason: Reason) {
+        self.counters.count(reason);
+        let refused = Event::OrderRefused { pcoa, reason };
+        self.outbox.event(None, refused);
+    }
+
+    fn send_prrtadv(
+        &mut self,
+        interface: InterfaceIndex,
+        destination: Ipv6Addr,
+        identifier: u16,
+        advertisement: Advertisement,
+    ) {
+        let Some(link) = self.access_link(interface) else {
+            return;
+        };
+        let Advertisement { code, tuples } = advertisement;
+        let packet = Packet {
+            source: link.link_local, // PRA-01
+            destination,
+            hop_limit: 255,
+            home_address: None,
+            message: Message::PrRtAdv(PrRtAdv {
+                code,
+                identifier,
+                source_lla: Some(link.lla), // PRA-04
+                tuples,
+                unknown: Vec::new(),
+            }),
+        };
+        self.counters.sent_prrtadv += 1;
+        self.outbox.transmit(None, Some(interface), packet.encode());
+    }
+}
+
+/// Octets of a PrRtAdv on this link (PRA-15).
+fn room(link: &AccessLink) -> usize {
+    link.mtu.max(LINK_MTU) - IPV6_HEADER_LEN
 }

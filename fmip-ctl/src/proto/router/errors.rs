@@ -62,6 +62,13 @@ impl AccessRouter {
         self.not_understood(arrival, &asked);
     }
 
+    /// A neighbor that sends an HI or a HAck knows what they are.
+    pub(super) fn note_capable(&mut self, arrival: &Arrival<'_>) {
+        if self.is_from_peer(arrival) {
+            self.neighborhood.heard(arrival.source);
+        }
+    }
+
     fn is_from_peer(&self, arrival: &Arrival<'_>) -> bool {
         self.access_link(arrival.interface).is_none() && self.neighborhood.is_peer(arrival.source)
     }

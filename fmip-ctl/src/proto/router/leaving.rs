@@ -318,7 +318,7 @@ impl AccessRouter {
         {
             return self.counters.count(Reason::UnknownPeer);
         }
-        self.neighborhood.heard(arrival.source);
+        self.note_capable(arrival);
         if message.code == HackCode::Unsolicited {
             return self.handle_invitation(arrival, message);
         }

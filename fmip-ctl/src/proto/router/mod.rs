@@ -169,8 +169,8 @@ impl AccessRouter {
                 pcoa,
                 access_point,
                 ncoa,
-            }) => self.order_handover(pcoa, access_point, ncoa),
-            Input::Admin(Admin::Advertise { pcoa }) => self.advertise_neighborhood(pcoa),
+            }) => self.order_handover(now, pcoa, access_point, ncoa),
+            Input::Admin(Admin::Advertise { pcoa }) => self.advertise_neighborhood(now, pcoa),
             Input::Link(_) => {}
         }
     }
@@ -249,7 +249,10 @@ impl AccessRouter {
             Message::NeighborSolicitation(message) => self.handle_ns(&arrival, &message),
             Message::FastNeighborAdvertisement(message) => self.handle_fna(&arrival, &message),
             Message::FastBindingUpdate(message) => self.handle_fbu(&arrival, &message),
-            Message::HandoverInitiate(message) => self.handle_hi(&arrival, &message),
+            Message::HandoverInitiate(message) => {
+                self.note_capable(&arrival);
+                self.handle_hi(&arrival, &message);
+            }
             Message::HandoverAck(message) => self.handle_hack(&arrival, &message),
             Message::BindingError(message) => self.handle_binding_error(&arrival, &message),
             Message::ParameterProblem(message) => {

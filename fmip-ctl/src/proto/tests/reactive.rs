@@ -2,20 +2,6 @@
 
 use super::*;
 
-/// The FBU of a mobile node that is on the NAR's link.
-const FBU_MOVED: Fbu = Fbu {
-    source: NCOA,
-    ..FBU
-};
-
-fn his(simulation: &Simulation) -> Vec<(Ipv6Addr, HandoverInitiate)> {
-    let hi = |(_, packet): (_, Packet)| match packet.message {
-        Message::HandoverInitiate(hi) => (packet.destination, hi),
-        other => unreachable!("only HIs were asked for, not {other:?}"),
-    };
-    simulation.messages(Node::Par, "HI").map(hi).collect()
-}
-
 /// A PAR that heard these FBUs over the core; the NAR hears nothing.
 fn asked_by(fbus: &[Fbu]) -> Simulation {
     let mut simulation = Simulation::new();
@@ -24,11 +10,6 @@ fn asked_by(fbus: &[Fbu]) -> Simulation {
         simulation.inject(Node::Par, CORE, fbu.bytes());
     }
     simulation
-}
-
-fn answer(simulation: &mut Simulation, code: HackCode, ncoa: Option<Ipv6Addr>) {
-    let (_, hi) = his(simulation).pop().expect("an HI was sent");
-    simulation.inject(Node::Par, CORE, hack(NAR, hi.sequence, code, ncoa));
 }
 
 fn tunnels(simulation: &Simulation) -> Vec<(Ipv6Addr, Ipv6Addr)> {

@@ -255,3 +255,23 @@ fn a_mobile_node_without_a_key_for_its_router_cannot_be_handed_over_from_there()
     // The uplink of the first is not its business.
     assert_eq!(simulation.count("mn: remove-uplink"), 0);
 }
+
+// Rows: UNA-10
+#[test]
+fn an_address_that_is_confirmed_is_announced_to_override_what_others_believe() {
+    let mut simulation = Simulation::new();
+    run_from_impend(&mut simulation);
+    let advertisements: Vec<_> = simulation
+        .messages(Node::Mn, "NA")
+        .map(|(_, packet)| match packet.message {
+            Message::NeighborAdvertisement(advertisement) => {
+                assert_eq!(packet.source, NCOA);
+                assert_eq!(packet.destination.to_string(), "ff02::1");
+                assert_eq!(advertisement.target, NCOA);
+                advertisement.override_
+            }
+            other => unreachable!("only advertisements were asked for, not {other:?}"),
+        })
+        .collect();
+    assert_eq!(advertisements, [false, false, false, true]);
+}

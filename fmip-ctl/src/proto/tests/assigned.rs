@@ -91,7 +91,7 @@ fn a_proposal_from_the_pool_is_granted_and_none_is_needed() {
     assert_ne!(assigned(&mut simulation, message), LAST);
 }
 
-// Rows: AMB-02, HAK-03
+// Rows: AMB-02, HAK-03, HAK-04
 #[test]
 fn a_par_that_asks_for_an_address_is_told_one_where_nodes_make_their_own() {
     let mut simulation = Simulation::new();

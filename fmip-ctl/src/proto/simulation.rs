@@ -94,6 +94,8 @@ pub(super) struct Simulation {
     unreported: Vec<(Node, Command)>,
     /// Packets that are held: where, for which address.
     held: BTreeMap<(Node, Ipv6Addr), Vec<Bytes>>,
+    /// How long it takes until nothing is held any more.
+    pub(super) drain: Duration,
     /// Buffers that are being released, or were.
     released: BTreeSet<(Node, Ipv6Addr)>,
 }
@@ -188,6 +190,7 @@ impl Simulation {
             installed: BTreeSet::new(),
             unreported: Vec::new(),
             held: BTreeMap::new(),
+            drain: Duration::from_millis(1),
             released: BTreeSet::new(),
         };
         // The mobile node's first word, before anything happened.
@@ -375,16 +378,15 @@ impl Simulation {
 
     /// Keeps the books of what is installed: nothing may be removed that does not stand, and one
     /// address cannot be tunnelled and held at once, for the data path has one binding for it.
-    /// A tunnel takes over what is held, unless that is on its way to the link already.
+    /// A tunnel takes over what is held.
     fn execute(&mut self, node: Node, command: Command) {
         let rival = match command {
             Command::InstallTunnel { pcoa, .. } => {
-                if !self.released.contains(&(node, pcoa))
-                    && self.installed.remove(&(node, "buffer", pcoa))
-                {
-                    self.after(Duration::from_millis(1), Pending::Drained(node, pcoa));
+                if self.installed.remove(&(node, "buffer", pcoa)) {
+                    self.released.remove(&(node, pcoa));
+                    self.after(self.drain, Pending::Drained(node, pcoa));
                 }
-                Some((node, "buffer", pcoa))
+                None
             }
             Command::StartBuffering { address, .. } => Some((node, "tunnel", address)),
             _ => None,
@@ -414,7 +416,7 @@ impl Simulation {
                 for bytes in self.held.remove(&(node, address)).unwrap_or_default() {
                     self.after(ACCESS_DELAY, Pending::Packet(Node::Mn, ACCESS, bytes));
                 }
-                self.after(Duration::from_millis(1), Pending::Drained(node, address));
+                self.after(self.drain, Pending::Drained(node, address));
             }
             Command::ReleaseUplink { pcoa, .. } => {
                 assert!(self.installed.contains(&(node, "uplink", pcoa)));

@@ -27,8 +27,6 @@ pub(super) enum Input<'a> {
     Drained,
     /// Its address turned out to be another node's, or its mobile node goes elsewhere.
     Withdrawn,
-    /// The mobile node moves on, to where its packets are tunnelled.
-    Left,
     /// The deadline was reached.
     Deadline,
     /// A command was not carried out.
@@ -54,6 +52,15 @@ enum State {
     Draining,
     /// Here: packets go straight through.
     Arrived,
+}
+
+/// A buffer that a mobile node that moves on leaves behind.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Leftover {
+    /// How long it was to stand.
+    pub(super) until: Instant,
+    /// Whether its packets are on their way to the link.
+    pub(super) released: bool,
 }
 
 /// One handover.
@@ -234,7 +241,7 @@ impl Handover {
                 self.undo(context);
                 Next::Ends
             }
-            (State::Arrived, Input::Deadline) | (_, Input::Left | Input::Shutdown) => {
+            (State::Arrived, Input::Deadline) | (_, Input::Shutdown) => {
                 self.undo(context);
                 Next::Ends
             }
@@ -415,6 +422,19 @@ impl Handover {
             let address = self.announcement.address();
             context.command(self.id(), Command::RemoveBuffer { address });
         }
+    }
+
+    /// Ends, for the mobile node moves on to where its packets are tunnelled. What has not reached
+    /// it yet stays in the buffer, for the tunnel; `None` if there is nothing, and no buffer.
+    pub(super) fn give_away(mut self, context: &mut Context<'_>) -> Option<Leftover> {
+        if self.state == State::Arrived {
+            self.undo(context);
+        }
+        self.clear_the_link(context);
+        self.buffer.then_some(Leftover {
+            until: self.deadline,
+            released: self.state == State::Draining,
+        })
     }
 
     fn clear_the_link(&mut self, context: &mut Context<'_>) {

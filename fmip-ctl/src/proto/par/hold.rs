@@ -7,6 +7,7 @@ use crate::wire::MacAddr;
 
 use super::super::{
     Command, Event, Instant, InterfaceIndex,
+    nar::Leftover,
     router::{Context, HandoverId},
 };
 
@@ -54,6 +55,16 @@ impl Hold {
     pub(super) fn adopt_copies(&mut self, link_address: MacAddr) {
         self.link_address = link_address;
         self.kept = Kept::Copies;
+    }
+
+    /// Takes over what is held from the mobile node's way here.
+    pub(super) fn adopt_leftover(&mut self, leftover: Leftover) {
+        let until = leftover.until;
+        let copies = false;
+        self.kept = match leftover.released {
+            true => Kept::Released(until),
+            false => Kept::Held { until, copies },
+        };
     }
 
     /// Hands over the copies that are being made, as long as nothing else is kept.

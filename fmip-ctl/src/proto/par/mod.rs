@@ -11,7 +11,7 @@ use crate::wire::{HackCode, MacAddr};
 
 use super::{
     Command, HandoverStatus, Instant, InterfaceIndex, Role,
-    nar::{Announcement, Next},
+    nar::{Announcement, Leftover, Next},
     neighborhood::Neighborhood,
     router::Context,
 };
@@ -87,6 +87,11 @@ impl Handover {
     /// Takes over the copies that are being made of the mobile node's packets.
     pub(super) fn adopt_copies(&mut self, link_address: MacAddr) {
         self.hold.adopt_copies(link_address);
+    }
+
+    /// Takes over what is held for the mobile node from its way here.
+    pub(super) fn adopt_leftover(&mut self, leftover: Leftover) {
+        self.hold.adopt_leftover(leftover);
     }
 
     /// Gives them back, if the handover made nothing else of them.

@@ -25,10 +25,7 @@ impl AccessRouter {
         self.counters.received_hi += 1;
         let to = (arrival.destination, arrival.source, message.sequence);
         match self.examine_hi(arrival, message) {
-            Ok(announcement) => {
-                self.neighborhood.heard(arrival.source);
-                self.settle(arrival.now, announcement, None);
-            }
+            Ok(announcement) => self.settle(arrival.now, announcement, None),
             Err(refusal) => self.refuse_hi(to, refusal),
         }
     }
@@ -156,7 +153,7 @@ impl AccessRouter {
             return self.refuse_hi(to, (HackCode::Resources, Reason::Resources));
         }
         self.drive_par(now, address, par::Input::Returning);
-        self.make_room(now, 1);
+        self.make_room(1);
         let own = announcement.ncoa.is_some_and(|ncoa| self.is_own(ncoa));
         let here = announcement.moved || own;
         let (mut context, ..) = self.context(now);
@@ -229,9 +226,11 @@ impl AccessRouter {
             && before.announcement().same_node(announcement)
         {
             let grant = before.announcement().grant;
-            let is_named = ncoa == Some(grant.address());
-            let is_kept = own && grant == Grant::Kept(pcoa);
-            if is_named || is_kept || !moved && before.announcement().ncoa == ncoa {
+            let keeps = grant == Grant::Kept(pcoa);
+            let is_named = ncoa == Some(grant.address()) || keeps && own;
+            // HAK-05: to Code 1 another address cannot be given, but the kept one can.
+            let is_asked_again = before.announcement().ncoa == ncoa && (!moved || keeps);
+            if is_named || is_asked_again {
                 return Ok(grant);
             }
         }

@@ -249,7 +249,7 @@ impl AccessRouter {
             self.counters.count(Reason::Duplicate); // UNA-04
             return true;
         }
-        if !self.make_room(now, 1) {
+        if !self.make_room_on(now, interface) {
             self.counters.count(Reason::Resources);
             return false;
         }
@@ -257,7 +257,8 @@ impl AccessRouter {
         // only when its PAR says so.
         debug!(%address, %lla, "a mobile node that was not announced");
         let lifetime = self.config.timers.proxy_nd_lifetime;
-        self.newcomers.insert(now, lifetime, address, lla);
+        self.newcomers
+            .insert(now, lifetime, address, interface, lla);
         let neighbor = Command::AddNeighbor {
             interface,
             address,
@@ -377,12 +378,24 @@ impl AccessRouter {
             || leased.is_some_and(|owner| owner != Some(lla))
     }
 
+    /// SEC-07: makes room for one more newcomer, at the cost of the oldest. Returns whether there is
+    /// room.
+    fn make_room_on(&mut self, now: Instant, interface: InterfaceIndex) -> bool {
+        self.newcomers.expire(now);
+        let limits = &self.config.limits;
+        while self.newcomers.on_link(interface) >= limits.max_per_link {
+            if !self.newcomers.remove_oldest_on(interface) {
+                return false;
+            }
+        }
+        self.make_room(1)
+    }
+
     /// SEC-07: makes room for so many more handovers and newcomers, at the cost of the oldest
     /// newcomers. Returns whether there is room.
-    pub(super) fn make_room(&mut self, now: Instant, more: usize) -> bool {
+    pub(super) fn make_room(&mut self, more: usize) -> bool {
         let handovers = self.departing.len() + self.arriving.len() + more;
-        let limit = self.config.limits.max_handovers;
-        while self.newcomers.len(now) + handovers > limit {
+        while self.newcomers.len() + handovers > self.config.limits.max_handovers {
             if !self.newcomers.remove_oldest() {
                 return false;
             }

@@ -10,7 +10,6 @@ use super::super::{
     Command, Departure, Event, HandoverKey, Instant, PeerAddressing, Reason,
     SEQUENCE_OUT_OF_WINDOW,
     auth::{self, Addresses},
-    nar,
     par::{self, Acknowledgment, Answer, Handover, Request},
 };
 use super::{AccessRouter, Arrival, HandoverId};
@@ -329,9 +328,9 @@ impl AccessRouter {
             return self.counters.count(Reason::Unmatched); // HAK-10
         };
         if handover.is_consent(message.code, message.ncoa, &self.neighborhood) {
-            // One address has one binding: that of its way here makes room for the tunnel. Not
-            // sooner, for until now the mobile node took what was held for it.
-            self.drive_nar(arrival.now, pcoa, nar::Input::Left);
+            // One address has one binding: the tunnel takes that of its way here over, with what is
+            // still held. Not sooner, for until now the mobile node took it.
+            self.take_leftover(arrival.now, pcoa);
         }
         let input = par::Input::Answered {
             code: message.code,

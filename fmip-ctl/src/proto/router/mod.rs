@@ -433,15 +433,33 @@ impl AccessRouter {
         }
     }
 
+    /// Ends the handover by which the mobile node that leaves now with `pcoa` came here, and gives
+    /// what is still held for it to the handover that it leaves with.
+    fn take_leftover(&mut self, now: Instant, pcoa: Ipv6Addr) {
+        let Some(handover) = self.release_nar(pcoa) else {
+            return;
+        };
+        let (mut context, departing, _) = self.context(now);
+        if let Some(leftover) = handover.give_away(&mut context)
+            && let Some(handover) = departing.get_mut(pcoa)
+        {
+            handover.adopt_leftover(leftover);
+        }
+    }
+
     /// Forgets a handover that has ended.
     fn forget_nar(&mut self, address: Ipv6Addr) {
-        if let Some(handover) = self.arriving.remove(address) {
-            let announcement = handover.announcement();
-            self.tally
-                .remove(Some(announcement.peer), Some(announcement.interface));
-        }
-        self.deadlines.set(HandoverId::Nar(address), None);
+        self.release_nar(address);
         self.start_copying(address);
+    }
+
+    fn release_nar(&mut self, address: Ipv6Addr) -> Option<nar::Handover> {
+        self.deadlines.set(HandoverId::Nar(address), None);
+        let handover = self.arriving.remove(address)?;
+        let announcement = handover.announcement();
+        self.tally
+            .remove(Some(announcement.peer), Some(announcement.interface));
+        Some(handover)
     }
 
     fn context(&mut self, now: Instant) -> (Context<'_>, &mut Departing, &mut Arrivals) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 use crate::wire::MacAddr;
 
 use super::super::{
-    Instant,
+    Instant, InterfaceIndex,
     hash::{Seeded, Table},
 };
 
@@ -14,15 +14,20 @@ use super::super::{
 #[derive(Debug)]
 pub(super) struct Newcomers {
     by_address: Table<Ipv6Addr, Newcomer>,
-    by_age: BTreeMap<(Instant, u64), Ipv6Addr>,
+    by_age: BTreeMap<Age, Ipv6Addr>,
+    by_link: BTreeMap<(InterfaceIndex, Age), Ipv6Addr>,
+    links: BTreeMap<InterfaceIndex, usize>,
     number: u64,
 }
 
+/// When one is forgotten, and its number.
+type Age = (Instant, u64);
+
 #[derive(Debug)]
 struct Newcomer {
+    interface: InterfaceIndex,
     lla: MacAddr,
-    /// Its place in `by_age`: when it is forgotten.
-    age: (Instant, u64),
+    age: Age,
 }
 
 impl Newcomers {
@@ -30,19 +35,28 @@ impl Newcomers {
         Self {
             by_address: Table::with_hasher(Seeded(seed)),
             by_age: BTreeMap::new(),
+            by_link: BTreeMap::new(),
+            links: BTreeMap::new(),
             number: 0,
         }
     }
 
-    /// How many are not forgotten at `now`.
-    pub(super) fn len(&mut self, now: Instant) -> usize {
-        while let Some(oldest) = self.by_age.first_entry() {
-            if oldest.key().0 > now {
-                break;
-            }
-            self.by_address.remove(&oldest.remove());
+    /// Forgets those whose time is over.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some((&(at, _), &address)) = self.by_age.first_key_value()
+            && at <= now
+        {
+            self.remove(address);
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
         self.by_address.len()
+    }
+
+    /// How many there are on one link.
+    pub(super) fn on_link(&self, interface: InterfaceIndex) -> usize {
+        self.links.get(&interface).copied().unwrap_or(0)
     }
 
     /// Whose `address` is.
@@ -57,29 +71,54 @@ impl Newcomers {
         now: Instant,
         lifetime: Duration,
         address: Ipv6Addr,
+        interface: InterfaceIndex,
         lla: MacAddr,
     ) {
         self.remove(address);
         self.number += 1;
         let age = (now + lifetime, self.number);
         self.by_age.insert(age, address);
-        self.by_address.insert(address, Newcomer { lla, age });
+        self.by_link.insert((interface, age), address);
+        *self.links.entry(interface).or_default() += 1;
+        let newcomer = Newcomer {
+            interface,
+            lla,
+            age,
+        };
+        self.by_address.insert(address, newcomer);
     }
 
     /// Forgets one.
     pub(super) fn remove(&mut self, address: Ipv6Addr) {
-        if let Some(newcomer) = self.by_address.remove(&address) {
-            self.by_age.remove(&newcomer.age);
+        let Some(newcomer) = self.by_address.remove(&address) else {
+            return;
+        };
+        let Newcomer { interface, age, .. } = newcomer;
+        self.by_age.remove(&age);
+        self.by_link.remove(&(interface, age));
+        match self.links.get_mut(&interface) {
+            Some(number) if *number > 1 => *number -= 1,
+            _ => {
+                self.links.remove(&interface);
+            }
         }
     }
 
     /// Forgets the oldest, if there is one.
     pub(super) fn remove_oldest(&mut self) -> bool {
-        let Some((_, address)) = self.by_age.pop_first() else {
-            return false;
-        };
-        self.by_address.remove(&address);
-        true
+        let oldest = self.by_age.first_key_value();
+        let oldest = oldest.map(|(_, &address)| address);
+        oldest.inspect(|&address| self.remove(address)).is_some()
+    }
+
+    /// Forgets the oldest on one link, if there is one.
+    pub(super) fn remove_oldest_on(&mut self, interface: InterfaceIndex) -> bool {
+        let mut of_link = self.by_link.range((interface, (Instant::default(), 0))..);
+        let oldest = of_link
+            .next()
+            .filter(|((of, _), _)| *of == interface)
+            .map(|(_, &address)| address);
+        oldest.inspect(|&address| self.remove(address)).is_some()
     }
 }
 
@@ -100,17 +139,38 @@ mod tests {
         let mut newcomers = Newcomers::new(1);
         let start = Instant::from_nanos(0);
         for n in 1..=3 {
-            newcomers.insert(start, SECOND, address(n), LLA);
+            newcomers.insert(start, SECOND, address(n), 1, LLA);
         }
         // Seen again: it is the youngest now.
-        newcomers.insert(start, SECOND * 2, address(1), LLA);
-        assert_eq!(newcomers.len(start), 3);
+        newcomers.insert(start, SECOND * 2, address(1), 1, LLA);
+        assert_eq!(newcomers.len(), 3);
         assert!(newcomers.remove_oldest());
         assert_eq!(newcomers.owner(start, address(2)), None);
         assert_eq!(newcomers.owner(start, address(3)), Some(LLA));
         assert_eq!(newcomers.owner(start + SECOND, address(3)), None);
-        assert_eq!(newcomers.len(start + SECOND), 1);
-        assert_eq!(newcomers.len(start + SECOND * 2), 0);
+        newcomers.expire(start + SECOND);
+        assert_eq!(newcomers.len(), 1);
+        newcomers.expire(start + SECOND * 2);
+        assert_eq!(newcomers.len(), 0);
         assert!(!newcomers.remove_oldest());
+    }
+
+    // Rows: SEC-07
+    #[test]
+    fn newcomers_are_counted_and_forgotten_by_link() {
+        let mut newcomers = Newcomers::new(1);
+        let start = Instant::from_nanos(0);
+        for n in 1..=6 {
+            let link = u32::from(n % 2 + 1);
+            newcomers.insert(start, SECOND, address(n), link, LLA);
+        }
+        assert!(newcomers.remove_oldest_on(1));
+        assert_eq!(newcomers.owner(start, address(1)), Some(LLA));
+        assert_eq!(newcomers.owner(start, address(2)), None);
+        assert_eq!((newcomers.on_link(1), newcomers.on_link(2)), (2, 3));
+        while newcomers.remove_oldest_on(1) {}
+        assert_eq!((newcomers.on_link(1), newcomers.on_link(2)), (0, 3));
+        assert_eq!(newcomers.len(), 3);
+        assert!(!newcomers.remove_oldest_on(0) && !newcomers.remove_oldest_on(3));
     }
 }

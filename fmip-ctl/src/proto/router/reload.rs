@@ -20,9 +20,12 @@ impl AccessRouter {
             }
         }
         for address in self.arriving.addresses() {
-            let handover = self.arriving.get(address);
-            let peer = handover.map(|handover| handover.announcement().peer);
-            if peer.is_some_and(|peer| !self.neighborhood.is_peer(peer)) {
+            let Some(handover) = self.arriving.get(address) else {
+                continue;
+            };
+            let announcement = handover.announcement();
+            let link = self.access_link(announcement.interface);
+            if link.is_none() || !self.neighborhood.is_peer(announcement.peer) {
                 self.drive_nar(now, address, nar::Input::Shutdown);
             }
         }

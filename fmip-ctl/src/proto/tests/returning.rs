@@ -104,3 +104,51 @@ fn a_mobile_node_that_wants_to_move_on_and_is_refused_keeps_its_buffer() {
     simulation.run(FOREVER);
     simulation.assert_clean();
 }
+
+// Rows: BUF-08
+#[test]
+fn a_mobile_node_that_moves_on_before_it_has_all_takes_the_rest_along() {
+    for fails in [false, true] {
+        let mut simulation = Simulation::new();
+        simulation.drain = SECOND * 5;
+        simulation.impend();
+        simulation.run(SECOND);
+        assert_eq!(simulation.nar.handovers()[0].state, "draining");
+        simulation.log.clear();
+        if fails {
+            simulation.fail(Node::Nar, "install-tunnel");
+        }
+        simulation.inject(Node::Nar, ACCESS, FBU_BACK.bytes());
+        simulation.run(Duration::from_millis(100));
+        // The tunnel takes over what is held: nothing removes it before.
+        assert_eq!(simulation.count("nar: install-tunnel"), 1);
+        assert_eq!(simulation.count("nar: remove-buffer"), 0);
+        let handovers = simulation.nar.handovers();
+        assert_eq!(handovers.len(), 1);
+        let state = if fails { "returned" } else { "forwarding" };
+        assert_eq!(handovers[0].state, state);
+        simulation.run(FOREVER);
+        assert_eq!(
+            simulation.count("nar: remove-buffer"),
+            usize::from(fails),
+            "what no tunnel took over"
+        );
+        simulation.assert_clean();
+    }
+}
+
+// Rows: BUF-06
+#[test]
+fn a_mobile_node_that_never_came_and_is_asked_for_elsewhere_takes_what_is_held_along() {
+    let mut simulation = nar_hears(hi(PAR, HI));
+    assert_eq!(simulation.nar.handovers()[0].state, "expected");
+    simulation.log.clear();
+    // Its FBU got here before its UNA did.
+    simulation.inject(Node::Nar, ACCESS, FBU_BACK.bytes());
+    simulation.run(Duration::from_millis(100));
+    assert_eq!(simulation.count("nar: remove-proxy-nd"), 1);
+    assert_eq!(simulation.count("nar: install-tunnel"), 1);
+    assert_eq!(simulation.count("nar: remove-buffer"), 0);
+    simulation.run(FOREVER);
+    simulation.assert_clean();
+}

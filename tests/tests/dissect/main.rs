@@ -64,7 +64,7 @@ fn joined<T: ToString>(values: impl IntoIterator<Item = T>) -> String {
     texts.join(",")
 }
 
-// Rows: AMB-04, AMB-14, FBA-01, FBU-01, HAK-02, HI-01, KRN-05, LEG-02, OPT-02, OPT-04, OPT-05, OPT-10
+// Rows: AMB-04, AMB-14, FBA-01, FBU-01, HAK-02, HI-01, KRN-05, OPT-02, OPT-04, OPT-05, OPT-10
 #[test]
 fn tshark_reads_what_we_mean() {
     let cases = [fast_handovers::cases(), companions::cases()].concat();

@@ -118,7 +118,7 @@ fn duplicate_address_probe_is_that_of_rfc_4862_section_5_4_2() {
 }
 
 /// The FNA's checksum covers its Mobility Header alone; the FBU behind has its own.
-// Rows: AMB-14, LEG-02, LEG-03
+// Rows: AMB-14, LEG-03
 #[test]
 fn fna_brings_a_whole_fbu_along() {
     let packet = mobility(

@@ -33,6 +33,7 @@
 
 pub mod capture;
 pub mod controller;
+pub mod fuzzing;
 pub mod handover;
 pub mod netns;
 pub mod process;

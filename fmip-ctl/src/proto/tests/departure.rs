@@ -233,6 +233,26 @@ fn a_mobile_node_that_leaves_before_the_answer_is_held_for_behind_the_copies() {
     simulation.assert_clean();
 }
 
+// Rows: HI-10
+#[test]
+fn a_router_that_asks_its_neighbor_to_hold_packets_holds_them_itself() {
+    for departure in [HOLD, COPY] {
+        let mut simulation = par_with(departure);
+        simulation.inject(Node::Par, ACCESS, FBU.bytes());
+        let (_, packet) = simulation.messages(Node::Par, "HI").next().unwrap();
+        let Message::HandoverInitiate(asked) = packet.message else {
+            panic!("an HI was asked for");
+        };
+        assert!(asked.buffer);
+        simulation.input(Node::Par, DEPARTED);
+        assert!(
+            commands(&simulation).contains(&buffering(&simulation)),
+            "{departure:?}: {:?}",
+            simulation.steps()
+        );
+    }
+}
+
 #[test]
 fn copies_go_on_when_the_mobile_node_stays_after_all() {
     let end = Fbu {

@@ -2,6 +2,7 @@
 
 mod announcement;
 pub(super) mod message;
+mod removal;
 
 use std::{net::Ipv6Addr, time::Duration};
 
@@ -13,6 +14,7 @@ use super::{
 };
 
 pub(super) use announcement::{Announcement, Grant};
+pub(super) use removal::Leftover;
 
 /// What can happen to a handover at the NAR.
 #[derive(Debug)]
@@ -52,15 +54,6 @@ enum State {
     Draining,
     /// Here: packets go straight through.
     Arrived,
-}
-
-/// A buffer that a mobile node that moves on leaves behind.
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Leftover {
-    /// How long it was to stand.
-    pub(super) until: Instant,
-    /// Whether its packets are on their way to the link.
-    pub(super) released: bool,
 }
 
 /// One handover.
@@ -360,102 +353,6 @@ impl Handover {
             state,
         };
         context.command(self.id(), command);
-    }
-
-    /// Gives up what a command was needed for that was not carried out. Whoever drives this
-    /// machine sees to the address being another node's.
-    fn fail(&mut self, command: &Command, error: &CommandError, context: &mut Context<'_>) -> Next {
-        let in_use = matches!(error, CommandError::InUse(_));
-        let code = match command {
-            // UNA-11: the mobile node is not the one with this address.
-            Command::AddNeighbor { .. } if in_use => HackCode::Unspecified,
-            Command::StartBuffering { .. } => HackCode::Resources,
-            Command::AddProxyNd { .. } => HackCode::Unspecified,
-            // What is held can never go out; what comes now must not be held too.
-            Command::ReleaseBuffer { .. } => {
-                self.take_back(context);
-                self.undo(context);
-                return Next::Ends;
-            }
-            Command::AddHostRoute { .. } => {
-                // What comes through the tunnel is delivered all the same.
-                self.route = false;
-                return Next::Stays;
-            }
-            // Without the entry, neighbor discovery finds the mobile node.
-            _ => return Next::Stays,
-        };
-        self.take_back(context);
-        match command {
-            Command::StartBuffering { .. } => self.buffer = self.buffer_prolonged,
-            Command::AddProxyNd { .. } => self.proxy = false,
-            _ => {}
-        }
-        let answers = self.is_awaited() || self.announcement.moved;
-        self.undo(context);
-        // Once the mobile node is here, the answer to the HI is history.
-        if answers && !in_use {
-            self.refuse(code, Reason::CommandFailed, context);
-        }
-        Next::Ends
-    }
-
-    /// Unsays what was not yet heard.
-    fn take_back(&mut self, context: &mut Context<'_>) {
-        for command in context.outbox.withdraw(self.id()) {
-            match command {
-                Command::StartBuffering { .. } => self.buffer = self.buffer_prolonged,
-                Command::RemoveBuffer { .. } => self.buffer = true,
-                Command::AddProxyNd { .. } => self.proxy = false,
-                Command::RemoveProxyNd { .. } => self.proxy = true,
-                Command::AddHostRoute { .. } => self.route = false,
-                Command::RemoveHostRoute { .. } => self.route = true,
-                _ => {}
-            }
-        }
-    }
-
-    /// Removes what was installed.
-    fn undo(&mut self, context: &mut Context<'_>) {
-        self.clear_the_link(context);
-        if std::mem::take(&mut self.buffer) {
-            let address = self.announcement.address();
-            context.command(self.id(), Command::RemoveBuffer { address });
-        }
-    }
-
-    /// Ends, for the mobile node moves on to where its packets are tunnelled. What has not reached
-    /// it yet stays in the buffer, for the tunnel; `None` if there is nothing, and no buffer.
-    pub(super) fn give_away(mut self, context: &mut Context<'_>) -> Option<Leftover> {
-        if self.state == State::Arrived {
-            self.undo(context);
-        }
-        self.clear_the_link(context);
-        self.buffer.then_some(Leftover {
-            until: self.deadline,
-            released: self.state == State::Draining,
-        })
-    }
-
-    fn clear_the_link(&mut self, context: &mut Context<'_>) {
-        self.remove_proxy(context);
-        if std::mem::take(&mut self.route) {
-            let command = Command::RemoveHostRoute {
-                interface: self.announcement.interface,
-                address: self.announcement.address(),
-            };
-            context.command(self.id(), command);
-        }
-    }
-
-    fn remove_proxy(&mut self, context: &mut Context<'_>) {
-        if std::mem::take(&mut self.proxy) {
-            let command = Command::RemoveProxyNd {
-                interface: self.announcement.interface,
-                address: self.announcement.address(),
-            };
-            context.command(self.id(), command);
-        }
     }
 
     /// Says that the mobile node is taken.

@@ -148,7 +148,7 @@ impl AccessRouter {
                 link_source,
                 bytes,
             } => self.handle_packet(now, interface, link_source, &bytes),
-            Input::Drained { address } if self.departing.contains(address) => {
+            Input::Drained { address } if self.is_par_s(address) => {
                 self.drive_par(now, address, par::Input::Drained);
             }
             Input::Drained { address } => self.drive_nar(now, address, nar::Input::Drained),
@@ -156,7 +156,7 @@ impl AccessRouter {
                 let expires = now;
                 let command = Command::ReleaseBuffer { address, expires };
                 self.note_failure(&command, &error);
-                if self.departing.contains(address) {
+                if self.is_par_s(address) {
                     self.drive_par(now, address, par::Input::DrainFailed);
                 } else {
                     self.drive_nar(now, address, nar::Input::Failed(&command, &error));
@@ -325,7 +325,7 @@ impl AccessRouter {
             | Command::StartCopying { address, .. }
             | Command::ReleaseBuffer { address, .. }
             | Command::RemoveBuffer { address }
-                if self.departing.contains(address) =>
+                if self.is_par_s(address) =>
             {
                 self.drive_par(now, address, par::Input::Failed(command));
             }
@@ -351,6 +351,12 @@ impl AccessRouter {
             | Command::ForgetRouter { .. }
             | Command::SwitchLink { .. } => {}
         }
+    }
+
+    /// Whether what is held for `address` is of the handover that it leaves with. Until that has a
+    /// tunnel it may still be of the one that it came by.
+    fn is_par_s(&self, address: Ipv6Addr) -> bool {
+        self.departing.contains(address) && !self.arriving.contains(address)
     }
 
     fn shut_down(&mut self, now: Instant) {

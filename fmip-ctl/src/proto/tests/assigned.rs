@@ -201,7 +201,7 @@ fn a_node_that_missed_its_address_is_told_and_gets_what_was_held_when_it_has_it(
     }
 }
 
-// Rows: HI-17, HAK-05, NAK-01, NAK-04
+// Rows: HI-17, HAK-05, NAK-01, NAK-04, W16-22
 #[test]
 fn a_node_that_comes_unannounced_is_given_an_address_that_its_par_then_confirms() {
     let mut simulation = assigning();

@@ -82,7 +82,7 @@ fn an_fna_is_one_only_with_its_node_s_link_layer_address_and_from_its_link() {
     assert_eq!(simulation.nar.counters().not_relayed, 1);
 }
 
-// Rows: LEG-03, AMB-14
+// Rows: LEG-03, AMB-14, W16-21
 #[test]
 fn the_fbu_in_an_fna_goes_to_the_par_as_it_is() {
     let mut simulation = Simulation::new();

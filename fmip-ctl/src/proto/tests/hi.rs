@@ -48,7 +48,7 @@ fn an_hi_for_an_ncoa_that_is_not_ours_to_give_is_refused() {
     }
 }
 
-// Rows: EXT-02
+// Rows: EXT-02, HAK-06
 #[test]
 fn an_hi_that_asks_for_what_we_do_not_do_is_refused() {
     let code = |code| HandoverInitiate { code, ..HI };

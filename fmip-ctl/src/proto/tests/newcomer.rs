@@ -172,7 +172,7 @@ fn a_kernel_that_learns_too_late_whose_the_address_is_takes_the_consent_back() {
     simulation.assert_clean();
 }
 
-// Rows: HI-17, HAK-05
+// Rows: HI-17, HAK-05, W11-10
 #[test]
 fn a_mobile_node_that_missed_its_fback_keeps_what_was_prepared() {
     // Its FBU comes again from here, before the UNA was heard or after.
@@ -283,7 +283,7 @@ fn an_address_in_use_is_found_out_without_a_buffer_too() {
     simulation.assert_clean();
 }
 
-// Rows: AMB-10, BUF-06
+// Rows: AMB-10, BUF-06, W11-13
 #[test]
 fn a_link_that_takes_long_to_enter_is_waited_for_as_long_as_it_is_told() {
     let mut simulation = nar_with(|config| {

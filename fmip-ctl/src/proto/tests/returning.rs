@@ -152,3 +152,41 @@ fn a_mobile_node_that_never_came_and_is_asked_for_elsewhere_takes_what_is_held_a
     simulation.run(FOREVER);
     simulation.assert_clean();
 }
+
+/// A simulation in which the mobile node asks to move on from the NAR, and has no answer yet.
+fn asking_to_move_on() -> Simulation {
+    let mut simulation = Simulation::new();
+    simulation.drain = Duration::from_millis(400);
+    simulation.impend();
+    simulation.run(Duration::from_millis(500));
+    assert_eq!(simulation.nar.handovers()[0].state, "draining");
+    simulation.lose(Node::Nar, "HI", ALWAYS);
+    simulation.inject(Node::Nar, ACCESS, FBU_BACK.bytes());
+    simulation
+}
+
+fn states_at_nar(simulation: &Simulation) -> Vec<&'static str> {
+    let handovers = simulation.nar.handovers();
+    handovers.iter().map(|handover| handover.state).collect()
+}
+
+#[test]
+fn what_becomes_of_a_buffer_is_told_to_the_handover_that_has_it() {
+    let mut simulation = asking_to_move_on();
+    assert_eq!(states_at_nar(&simulation), ["awaiting-hack", "draining"]);
+    simulation.run(Duration::from_millis(300));
+    assert_eq!(states_at_nar(&simulation), ["awaiting-hack", "arrived"]);
+    simulation.run(FOREVER);
+    simulation.assert_clean();
+
+    let mut simulation = asking_to_move_on();
+    let failed = Input::DrainFailed {
+        address: NCOA,
+        error: CommandError::Other("no".to_owned()),
+    };
+    simulation.input(Node::Nar, failed);
+    assert_eq!(states_at_nar(&simulation), ["awaiting-hack"]);
+    assert_eq!(simulation.count("nar: remove-buffer"), 1);
+    simulation.run(FOREVER);
+    simulation.assert_clean();
+}

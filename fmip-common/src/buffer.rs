@@ -597,6 +597,73 @@ mod tests {
 
     // Rows: BUF-08
     #[test]
+    fn a_shut_queue_is_opened_again_and_an_open_one_is_left_alone() {
+        let words = &Words::new(2);
+        assert!(close(&words));
+        open(&words);
+        let slot = allocate(&words).expect("a free slot");
+        put(&words, slot).expect("an open queue");
+        open(&words);
+        assert_eq!(oldest(&words), Some(slot));
+        assert_eq!(take(&words), Take::Slot(slot), "what was held is lost");
+        assert_eq!(oldest(&words), None);
+    }
+
+    /// Copies are put on two processors, all the time; the taker looks at the oldest and takes it only if
+    /// its time is over. What it looked at is what it takes, and no put is lost.
+    #[test]
+    fn what_is_trimmed_while_others_put_is_what_was_looked_at() {
+        const EACH: u64 = 50_000;
+        // So many the window keeps.
+        const KEPT: u64 = 8;
+        let words = &Words::new(64);
+        let trimmed = std::thread::scope(|scope| {
+            for producer in 0..2_u64 {
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        let slot = loop {
+                            match allocate(&words) {
+                                Ok(slot) => break slot,
+                                Err(_) => std::thread::yield_now(),
+                            }
+                        };
+                        words.content[slot as usize].store(producer << 32 | number, SeqCst);
+                        while put(&words, slot) != Ok(()) {}
+                    }
+                });
+            }
+            let mut next = [0_u64; 2];
+            while next.iter().sum::<u64>() < 2 * EACH - KEPT {
+                let Some(seen) = oldest(&words) else {
+                    std::thread::yield_now();
+                    continue;
+                };
+                let content = words.content[seen as usize].load(SeqCst);
+                match take(&words) {
+                    Take::Slot(slot) => {
+                        assert_eq!(slot, seen);
+                        let producer = (content >> 32) as usize;
+                        assert_eq!(content & 0xffff_ffff, next[producer], "out of order");
+                        next[producer] += 1;
+                        while !free(&words, slot) {}
+                    }
+                    Take::Busy => std::thread::yield_now(),
+                    Take::Empty => panic!("the oldest vanished"),
+                }
+            }
+            next.iter().sum::<u64>()
+        });
+        assert_eq!(trimmed, 2 * EACH - KEPT);
+        let mut kept = 0;
+        while let Take::Slot(slot) = take(&words) {
+            kept += 1;
+            assert!(free(&words, slot));
+        }
+        assert_eq!(kept, KEPT);
+        assert_eq!(words.free_slots(), 64, "every slot came back");
+    }
+
+    #[test]
     fn two_processors_putting_while_one_drains_lose_nothing_and_keep_each_ones_order() {
         const EACH: u64 = 100_000;
         let words = &Words::new(64);

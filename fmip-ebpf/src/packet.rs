@@ -227,14 +227,24 @@ impl Packet for TcPacket<'_> {
     }
     #[inline(always)]
     fn grow(&mut self) -> bool {
-        // SAFETY: the context is the kernel's. The flag keeps the offsets of merged packets true.
-        unsafe {
-            bpf_skb_adjust_room(
-                self.ctx.skb.skb,
-                TUNNEL_HEADER as i32,
-                BPF_ADJ_ROOM_MAC,
-                GSO_KEPT | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 as u64,
-            ) == 0
+        // The kernel notes the inner header's offsets once: for a packet that is in a tunnel already, whoever
+        // put it there, they are the innermost ones, as merged packets need them.
+        const NOTED_ALREADY: i64 = -114; // EALREADY
+        const NOTE: u64 = BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 as u64;
+        let add = |flags| {
+            // SAFETY: the context is the kernel's.
+            unsafe {
+                bpf_skb_adjust_room(
+                    self.ctx.skb.skb,
+                    TUNNEL_HEADER as i32,
+                    BPF_ADJ_ROOM_MAC,
+                    flags,
+                )
+            }
+        };
+        match add(GSO_KEPT | NOTE) {
+            NOTED_ALREADY => add(GSO_KEPT) == 0,
+            result => result == 0,
         }
     }
     #[inline(always)]

@@ -1,9 +1,13 @@
 //! Every program, one packet at a time: packet in; packet, verdict and counter out (BPF_PROG_RUN).
 
 mod bench;
+mod copy;
+mod departed;
 mod drain;
 mod hold;
+mod host;
 mod mobile;
+mod nested;
 mod packets;
 mod pass;
 mod rebinding;

@@ -6,10 +6,12 @@ use fmip_common::{
     limits::FRAME_BYTES,
     reason::Reason,
 };
-use fmip_ctl::io::monotonic_ns;
+use fmip_ctl::{io::monotonic_ns, proto::Tunnel};
 
 use crate::{
-    bench::{Bench, NEXT_HOP_MAC, OUT_MAC, Ran, Router, Verdict, address::*, on_bench, on_router},
+    bench::{
+        Bench, NEXT_HOP_MAC, OUT_MAC, Ran, Router, Verdict, address::*, later, on_bench, on_router,
+    },
     packets::{ETHERNET, ICMPV6, IPV6, Packet, UDP},
     receiver::Receiver,
 };
@@ -210,6 +212,94 @@ fn once_the_buffer_is_closed_a_packet_goes_into_the_reverse_tunnel() {
             };
             assert_eq!(inner, sent);
         }
+        Ok(())
+    });
+}
+
+/// Before anybody knows where the node will be; and where it keeps its address, or is back.
+#[test]
+fn without_a_tunnel_what_was_held_goes_plain_to_the_router() {
+    on_router(|bench, router| {
+        let receiver = Receiver::new()?;
+        let buffer = bench.maps.hold_uplink(PCOA, None, later())?;
+        let sent = Packet::numbered(PCOA, CN, 1);
+        let ran = bench.mobile_out(&sent.octets())?;
+        ran.is_frame(Verdict::Drop, Reason::Held, &sent.octets());
+        // No tunnel is open to it.
+        let inward = Packet::udp(CN, PCOA, 100).tunnelled(PAR, NCOA).octets();
+        let ran = bench.mobile_in(&inward)?;
+        ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &inward);
+
+        let release = bench
+            .maps
+            .release_uplink(PCOA, None, router.next_hop(), later())?;
+        assert_eq!(bench.releases(release)?, buffer);
+        bench.drain(DRAIN_RELEASE, buffer, 1)?;
+        bench.close(buffer)?;
+        let expected = Packet {
+            link_destination: NEXT_HOP_MAC,
+            link_source: OUT_MAC,
+            ..sent.clone()
+        };
+        assert_eq!(receiver.packets(1)?, [expected.clone()]);
+        let ran = bench.mobile_out(&sent.octets())?;
+        let packet = ran.is(Verdict::Pass, Reason::MobileSent, &sent.octets());
+        assert_eq!(packet, expected);
+
+        // It moves on and is released into a tunnel: the new way is in force at once.
+        let tunnel = Tunnel {
+            local: NCOA,
+            remote: PAR,
+        };
+        let release = bench
+            .maps
+            .release_uplink(PCOA, Some(tunnel), router.next_hop(), later())?;
+        assert_eq!(release, None, "there was nothing to release");
+        let ran = bench.mobile_out(&sent.octets())?;
+        ran.is(Verdict::Pass, Reason::MobileTunnelled, &sent.octets());
+        let ran = bench.mobile_in(&inward)?;
+        ran.is(Verdict::Pass, Reason::MobileUntunnelled, &inward);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_node_that_moves_again_is_held_again_and_keeps_its_tunnel_open() {
+    on_router(|bench, router| {
+        let buffer = bench.hold_uplink(router)?;
+        bench.close(buffer)?;
+        let again = bench.maps.hold_uplink(PCOA, None, later())?;
+        assert_ne!(again, buffer, "its account is of two handovers");
+        let sent = Packet::udp(PCOA, CN, 100).octets();
+        let ran = bench.mobile_out(&sent)?;
+        ran.is_frame(Verdict::Drop, Reason::Held, &sent);
+        let inward = Packet::udp(CN, PCOA, 100).tunnelled(PAR, NCOA).octets();
+        let ran = bench.mobile_in(&inward)?;
+        ran.is(Verdict::Pass, Reason::MobileUntunnelled, &inward);
+        // It was being released, and is held all the same.
+        assert_eq!(bench.maps.hold_uplink(PCOA, None, later())?, again);
+        Ok(())
+    });
+}
+
+// Rows: TUN-08
+#[test]
+fn what_is_too_big_for_the_tunnel_is_neither_held_nor_sent() {
+    on_router(|bench, router| {
+        bench.maps.add_interface(router.parked, 1400)?;
+        let buffer = bench.hold_uplink(router)?;
+        let fits = Packet::udp(PCOA, CN, 1400 - 2 * IPV6).octets();
+        let too_big = Packet::udp(PCOA, CN, 1400 - 2 * IPV6 + 1).octets();
+        let ran = bench.mobile_out(&fits)?;
+        ran.is_frame(Verdict::Drop, Reason::Held, &fits);
+        let ran = bench.mobile_out(&too_big)?;
+        ran.is_unchanged(Verdict::Drop, Reason::TooBig, &too_big);
+        bench.drain(DRAIN_DISCARD, buffer, 1)?;
+        bench.close(buffer)?;
+        let ran = bench.mobile_out(&fits)?;
+        ran.is(Verdict::Pass, Reason::MobileTunnelled, &fits);
+        let ran = bench.mobile_out(&too_big)?;
+        ran.is_unchanged(Verdict::Drop, Reason::TooBig, &too_big);
         Ok(())
     });
 }

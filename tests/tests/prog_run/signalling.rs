@@ -11,7 +11,7 @@ use fmip_ctl::wire::{
 
 use crate::{
     bench::{Bench, Verdict, address::*, later, on_bench, on_router},
-    packets::{ETHERNET, ICMPV6, Packet, ROUTER_MAC, SENDER_MAC},
+    packets::{ETHERNET, ICMPV6, IPV6, IPV6_IN_IPV6, Packet, ROUTER_MAC, SENDER_MAC},
 };
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x99]);
@@ -187,6 +187,129 @@ fn a_neighbor_advertisement_is_copied_and_passed() {
             let ran = bench.router(&sent)?;
             ran.is_unchanged(Verdict::Pass, Reason::SignalCopied, &sent);
             reported(bench, LOOPBACK, &sent);
+        }
+        Ok(())
+    });
+}
+
+/// Every other one is the answer to a solicitation of the kernel's.
+#[test]
+fn a_solicited_advertisement_is_the_kernels_alone() {
+    on_bench(|bench| {
+        bench.maps.add_local(PAR)?;
+        let mut sent = frame(PAR, None, advertisement());
+        for (flags, copied) in [
+            (0x00, true),
+            (0x20, true),
+            (0xa0, true),
+            (0x40, false),
+            (0xe0, false),
+        ] {
+            sent[ETHERNET + IPV6 + 4] = flags;
+            let ran = bench.router(&sent)?;
+            let reason = match copied {
+                true => Reason::SignalCopied,
+                false => Reason::NoBinding,
+            };
+            ran.is_unchanged(Verdict::Pass, reason, &sent);
+            assert_eq!(bench.signal().is_some(), copied, "flags {flags:02x}");
+        }
+        Ok(())
+    });
+}
+
+/// An FNA, with and without the FBU that it carries (RFC 4068 section 6.3.3), and what nobody knows: the
+/// kernel would answer each with a Parameter Problem of its own.
+// Rows: KRN-01
+#[test]
+fn an_fna_and_an_unknown_mobility_header_are_the_controllers_alone() {
+    on_bench(|bench| {
+        bench.maps.add_local(PAR)?;
+        let kinds = (8..=255).map(|kind| (59, kind)).chain([(IPV6_IN_IPV6, 10)]);
+        for (payload_proto, kind) in kinds {
+            let mut payload = vec![payload_proto, 0, kind, 0, 0, 0, 0, 0];
+            if payload_proto == IPV6_IN_IPV6 {
+                payload.extend(&frame(PAR, Some(PCOA), fbu())[ETHERNET..]);
+            }
+            let sent = Packet::of(NCOA, PAR, MOBILITY, &payload).octets();
+            let ran = bench.router(&sent)?;
+            ran.is_unchanged(Verdict::Drop, Reason::Signal, &sent);
+            reported(bench, LOOPBACK, &sent);
+        }
+        // To another node.
+        let sent = Packet::of(NCOA, OTHER, MOBILITY, &[59, 0, 10, 0, 0, 0, 0, 0]).octets();
+        let ran = bench.router(&sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+        Ok(())
+    });
+}
+
+/// "No fast handover there" comes in one of two forms; a home agent or mobile node beside this one wants to
+/// hear them, too.
+#[test]
+fn a_binding_error_and_a_problem_with_a_mobility_header_are_copied() {
+    // A Parameter Problem that quotes a packet with this next header and payload.
+    let problem = |next_header, payload: &[u8]| {
+        let quoted = Packet::of(PAR, NCOA, next_header, payload).octets();
+        let mut octets = vec![4, 1, 0, 0, 0, 0, 0, 6];
+        octets.extend(&quoted[ETHERNET..]);
+        (ICMPV6, octets)
+    };
+    const DESTINATION_OPTIONS: u8 = 60;
+    let header = [59, 1, 14, 0, 0, 0, 0, 0];
+    let mut behind_options = vec![MOBILITY, 0, 1, 4, 0, 0, 0, 0];
+    behind_options.extend(header);
+    let copied = [
+        (MOBILITY, vec![59, 2, 7, 0, 0, 0, 2, 0]),
+        problem(MOBILITY, &header),
+        problem(DESTINATION_OPTIONS, &behind_options),
+    ];
+    let let_alone = [
+        problem(17, &header),
+        problem(DESTINATION_OPTIONS, &[17, 0, 1, 4, 0, 0, 0, 0]),
+        // Another error: the way is too narrow.
+        (ICMPV6, {
+            let mut too_big = problem(MOBILITY, &header).1;
+            too_big[0] = 2;
+            too_big
+        }),
+    ];
+    on_bench(|bench| {
+        bench.maps.add_local(PAR)?;
+        for (next_header, payload) in copied {
+            let sent = Packet::of(NCOA, PAR, next_header, &payload).octets();
+            for ran in [bench.router(&sent)?, bench.mobile_in(&sent)?] {
+                ran.is_unchanged(Verdict::Pass, Reason::SignalCopied, &sent);
+                assert_eq!(bench.signal(), Some((LOOPBACK, sent.clone())));
+            }
+        }
+        for (next_header, payload) in let_alone {
+            let sent = Packet::of(NCOA, PAR, next_header, &payload).octets();
+            let ran = bench.router(&sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+            assert_eq!(bench.signal(), None);
+        }
+        Ok(())
+    });
+}
+
+/// Also one to an address that the controller knows nothing of yet (NAK-03: to the UNA's source).
+#[test]
+fn a_router_advertisement_is_copied_at_a_mobile_node_and_let_alone_at_a_router() {
+    on_bench(|bench| {
+        let advertisement = [134, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for destination in [NCOA, "ff02::1".parse()?] {
+            let sent = Packet {
+                hop_limit: 255,
+                ..Packet::of("fe80::1".parse()?, destination, ICMPV6, &advertisement)
+            }
+            .octets();
+            let ran = bench.mobile_in(&sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::SignalCopied, &sent);
+            reported(bench, LOOPBACK, &sent);
+            let ran = bench.router(&sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+            assert_eq!(bench.signal(), None);
         }
         Ok(())
     });

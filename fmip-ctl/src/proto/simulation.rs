@@ -252,9 +252,20 @@ impl Simulation {
 
     /// A packet arrives, whoever sent it.
     pub(super) fn inject(&mut self, node: Node, interface: InterfaceIndex, bytes: Bytes) {
+        self.inject_from(node, interface, MN_LLA, bytes);
+    }
+
+    /// A packet arrives in a frame from this address.
+    pub(super) fn inject_from(
+        &mut self,
+        node: Node,
+        interface: InterfaceIndex,
+        link_source: MacAddr,
+        bytes: Bytes,
+    ) {
         let packet = Input::Packet {
             interface,
-            link_source: MN_LLA,
+            link_source,
             bytes,
         };
         self.input(node, packet);
@@ -419,7 +430,9 @@ impl Simulation {
                 self.after(self.drain, Pending::Drained(node, address));
             }
             Command::ReleaseUplink { pcoa, .. } => {
-                assert!(self.installed.contains(&(node, "uplink", pcoa)));
+                let doubtful = |(_, command): &(Node, Command)| matches!(*command, Command::HoldUplink { pcoa: held, .. } if held == pcoa);
+                let stands = self.installed.contains(&(node, "uplink", pcoa));
+                assert!(stands || self.unreported.iter().any(doubtful));
                 self.after(Duration::from_millis(1), Pending::Drained(node, pcoa));
             }
             Command::StartCopying { address, .. } => install("buffer", address, true),
@@ -480,6 +493,10 @@ impl Simulation {
         let to = packet.destination;
         let on_link = |of: Node| if of == Node::Par { 1 } else { 2 };
         let delivery = match (from, transmit.interface) {
+            // Through the NAR: it forwards what is for the other.
+            (Node::Mn, None) if self.attached == Some(Node::Nar) && to == PAR => {
+                Some((Node::Par, CORE, ACCESS_DELAY + CORE_DELAY))
+            }
             (Node::Mn, _) => self.attached.map(|router| (router, ACCESS, ACCESS_DELAY)),
             (router, Some(ACCESS)) => {
                 (self.attached == Some(router)).then_some((Node::Mn, ACCESS, ACCESS_DELAY))
@@ -495,10 +512,14 @@ impl Simulation {
         };
         match delivery {
             // The data path's part: it is held, or passed on to the link.
-            Some((node, CORE, _)) if ![PAR, NAR].contains(&to) => {
-                let is_held = self.installed.contains(&(node, "buffer", to));
-                let held = self.held.entry((node, to)).or_default();
-                held.extend(is_held.then_some(bytes));
+            Some((node, CORE, delay)) if ![PAR, NAR].contains(&to) => {
+                let is_bound = self.installed.contains(&(node, "buffer", to));
+                if is_bound && !self.released.contains(&(node, to)) {
+                    self.held.entry((node, to)).or_default().push(bytes);
+                } else if self.attached == Some(node) {
+                    let delivered = Pending::Packet(Node::Mn, ACCESS, bytes);
+                    self.after(delay + ACCESS_DELAY, delivered);
+                }
             }
             Some((node, interface, delay)) => {
                 self.after(delay, Pending::Packet(node, interface, bytes));

@@ -4,6 +4,7 @@ mod arrival;
 mod assigned;
 mod commands;
 mod departure;
+mod discovery;
 mod ending;
 mod failed;
 mod fback;
@@ -21,12 +22,15 @@ mod neighborhood;
 mod newcomer;
 mod probe;
 mod reactive;
+mod refused;
 mod reload;
 mod returning;
 mod shutdown;
 mod solicitation;
 mod stories;
+mod told;
 mod travel;
+mod unprepared;
 mod unreadable;
 
 use std::{net::Ipv6Addr, time::Duration};
@@ -80,6 +84,99 @@ const ENDING: &[&str] = &[
     "par: remove-tunnel",
     "mn: remove-uplink",
 ];
+
+/// An FBack to the mobile node, as the PAR signs it for this care-of address.
+fn fback_to(destination: Ipv6Addr, message: FastBindingAck, care_of: Ipv6Addr) -> Bytes {
+    let packet = Packet {
+        source: PAR,
+        destination,
+        hop_limit: 64,
+        home_address: None,
+        message: Message::FastBindingAck(message),
+    };
+    sign(packet, SPI, KEY, Addresses { care_of, par: PAR })
+}
+
+/// An FBack that grants what was asked for.
+fn accepted(sequence: u16) -> FastBindingAck {
+    FastBindingAck {
+        status: FastBindingStatus::Accepted,
+        key_management: false,
+        sequence,
+        lifetime: 30,
+        alternate_coa: None,
+        unknown: Vec::new(),
+        authorization: None,
+    }
+}
+
+/// A PrRtAdv with Code 4 from the PAR: what is behind this access point of link `n`.
+fn neighborhood(access_point: MacAddr, n: u16, new_coa: Option<Ipv6Addr>) -> Bytes {
+    told(PrRtAdvCode::Neighborhood, access_point, n, new_coa)
+}
+
+/// A PrRtAdv from the PAR that nobody asked for.
+fn told(code: PrRtAdvCode, access_point: MacAddr, n: u16, new_coa: Option<Ipv6Addr>) -> Bytes {
+    let tuple = crate::wire::ApTuple {
+        access_point,
+        outcome: ApOutcome::Known,
+        router: Some(crate::wire::RouterInfo {
+            lla: link_address(n),
+            address: Ipv6Addr::new(0x2001, 0xdb8, n, 0, 0, 0, 0, 1),
+            prefix: format!("2001:db8:{n}::/64").parse().unwrap(),
+        }),
+        new_coa,
+    };
+    let packet = Packet {
+        source: "fe80::1".parse().unwrap(),
+        destination: PCOA,
+        hop_limit: 255,
+        home_address: None,
+        message: Message::PrRtAdv(PrRtAdv {
+            code,
+            identifier: 0,
+            source_lla: Some(PAR_LLA),
+            tuples: vec![tuple],
+            unknown: Vec::new(),
+        }),
+    };
+    packet.encode()
+}
+
+/// That of the router of link `n`.
+fn link_address(n: u16) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, (n * 0x11) as u8])
+}
+
+/// The Router Advertisement of link `n`.
+fn advertisement(source: &str, n: u16) -> Bytes {
+    let prefix = crate::wire::PrefixInformation {
+        prefix: format!("2001:db8:{n}::/64").parse().unwrap(),
+        on_link: true,
+        autonomous: true,
+        valid: 86_400,
+        preferred: 14_400,
+    };
+    let packet = Packet {
+        source: source.parse().unwrap(),
+        destination: "ff02::1".parse().unwrap(),
+        hop_limit: 255,
+        home_address: None,
+        message: Message::RouterAdvertisement(crate::wire::RouterAdvertisement {
+            hop_limit: 64,
+            managed: false,
+            other: false,
+            router_lifetime: 1800,
+            reachable_ms: 0,
+            retrans_ms: 0,
+            source_lla: Some(link_address(n)),
+            prefixes: vec![prefix],
+            naack: None,
+            unknown: Vec::new(),
+        }),
+    };
+    packet.encode()
+}
 
 /// Reads one counter.
 type Counter = fn(&Counters) -> u64;

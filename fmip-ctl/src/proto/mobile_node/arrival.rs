@@ -184,7 +184,7 @@ impl MobileNode {
 
     /// The kernel found that another node has this address.
     pub(super) fn handle_duplicate(&mut self, now: Instant, address: Ipv6Addr) {
-        let announced = self.announced.take_if(|of| of.ncoa == address);
+        let announced = self.announced.clone().filter(|of| of.ncoa == address);
         if let Some(announced) = announced {
             self.refuse(now, &announced);
         }

@@ -7,7 +7,10 @@ use crate::wire::{
     MacAddr, Message, Packet, Prefix, RouterAdvertisement, RouterInfo, RouterSolicitation,
 };
 
-use super::{ALL_ROUTERS, Failure, Instant, MobileNode, Phase, Reason, place::Destination};
+use super::{
+    ALL_ROUTERS, Failure, Instant, MobileNode, Phase, Reason, naack::MAX_REFUSALS,
+    place::Destination,
+};
 
 /// RFC 4861 section 10.
 const MAX_RTR_SOLICITATIONS: u32 = 3;
@@ -91,7 +94,7 @@ impl MobileNode {
         let plain = match self.handover.as_ref().map(|handover| &handover.phase) {
             Some(Phase::Discovering(discovery)) => discovery.plain,
             // Nobody answered in time; now somebody is there.
-            None if !self.is_settled() => false,
+            None if !self.is_settled() && self.refused.len() <= MAX_REFUSALS => false,
             _ => return,
         };
         // W16-15: the link of an address that it has.

@@ -195,7 +195,9 @@ impl MobileNode {
 
     /// The next output.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outbox.pop()
+        let output = self.outbox.pop()?;
+        self.note_polled(&output);
+        Some(output)
     }
 
     /// How often what happened.
@@ -254,7 +256,7 @@ impl MobileNode {
         };
         self.outbox.event(None, failed);
         match *command {
-            Command::HoldUplink { pcoa, .. } => self.handle_hold_failure(now, command, pcoa),
+            Command::HoldUplink { pcoa, .. } => self.handle_hold_failure(now, pcoa),
             Command::ReleaseUplink { pcoa, .. } => self.lose_uplink(pcoa),
             Command::SwitchLink { .. } => {
                 let phase = self.handover.as_ref().map(|handover| &handover.phase);

@@ -7,7 +7,7 @@ use super::{
 };
 
 /// How often a router can refuse an address: one that refuses more has none.
-const MAX_REFUSALS: usize = 3;
+pub(super) const MAX_REFUSALS: usize = 3;
 
 impl MobileNode {
     pub(super) fn handle_naack(
@@ -18,12 +18,12 @@ impl MobileNode {
         naack: &Naack,
     ) {
         // Only the router just announced to may answer, and only the address announced (NAK-03).
-        let answers = |announced: &mut Announced| {
+        let answers = |announced: &Announced| {
             now <= announced.until
                 && packet.destination == announced.ncoa
                 && link_source == announced.destination.router.lla
         };
-        let Some(announced) = self.announced.take_if(answers) else {
+        let Some(announced) = self.announced.clone().filter(answers) else {
             return self.counters.count(Reason::Unexpected);
         };
         let pcoa = match self.origin.pcoa == announced.ncoa {
@@ -85,6 +85,7 @@ impl MobileNode {
     /// again that matters, and what is sent from it waits.
     fn go_back(&mut self, now: Instant, announced: &Announced) {
         self.announcing = None;
+        self.announced = None;
         self.handover = None;
         if self.elsewhere.is_none()
             && self.origin.pcoa == announced.ncoa

@@ -5,7 +5,8 @@ use std::net::Ipv6Addr;
 use crate::wire::MacAddr;
 
 use super::{
-    super::Tunnel, Command, Event, Failure, HandoverStatus, Instant, MobileNode, Owner, Phase, Role,
+    super::Tunnel, Command, Event, Failure, HandoverStatus, Instant, MobileNode, Output, Owner,
+    Phase, Role,
 };
 
 /// What was ordered for packets from one address.
@@ -20,8 +21,8 @@ pub(super) struct Uplink {
     held: bool,
     /// Whether they ever left since the uplink was ordered.
     was_released: bool,
-    /// The command that made it.
-    first: Option<Command>,
+    /// How many commands to hold them were polled.
+    holds: u32,
 }
 
 /// How packets leave.
@@ -107,7 +108,7 @@ impl MobileNode {
             expires,
             held: false,
             was_released: false,
-            first: None,
+            holds: 0,
         });
     }
 
@@ -124,7 +125,6 @@ impl MobileNode {
             expires: uplink.expires,
         };
         uplink.held = true;
-        uplink.first.get_or_insert_with(|| hold.clone());
         self.outbox.command(Owner::Uplink(pcoa), hold);
     }
 
@@ -234,13 +234,23 @@ impl MobileNode {
         }
     }
 
+    /// Notes a command that is being carried out.
+    pub(super) fn note_polled(&mut self, output: &Output) {
+        if let Output::Command(Command::HoldUplink { pcoa, .. }) = output {
+            let uplink = self.uplinks.iter_mut().find(|uplink| uplink.pcoa == *pcoa);
+            if let Some(uplink) = uplink {
+                uplink.holds = uplink.holds.saturating_add(1);
+            }
+        }
+    }
+
     /// Packets could not be held.
-    pub(super) fn handle_hold_failure(&mut self, now: Instant, command: &Command, pcoa: Ipv6Addr) {
+    pub(super) fn handle_hold_failure(&mut self, now: Instant, pcoa: Ipv6Addr) {
         let uplink = self.uplinks.iter_mut().find(|uplink| uplink.pcoa == pcoa);
         if let Some(uplink) = uplink {
             uplink.held = false;
             // One that stood before goes on as it did.
-            if uplink.first.as_ref() == Some(command) {
+            if uplink.holds == 1 {
                 self.outbox.withdraw(Owner::Uplink(pcoa));
                 self.uplinks.retain(|uplink| uplink.pcoa != pcoa);
             }
@@ -276,11 +286,10 @@ impl MobileNode {
         let Some(index) = self.uplinks.iter().position(|of| of.pcoa == pcoa) else {
             return;
         };
-        let first = self.uplinks.remove(index).first;
-        // What nobody heard of yet needs no undoing.
+        let holds = self.uplinks.remove(index).holds;
+        // What nobody heard of yet needs no undoing, but for what it took the place of.
         let unsaid = self.outbox.withdraw(Owner::Uplink(pcoa));
-        let stood = unsaid.contains(&Command::RemoveUplink { pcoa });
-        if stood || first.is_some_and(|first| !unsaid.contains(&first)) {
+        if holds > 0 || unsaid.contains(&Command::RemoveUplink { pcoa }) {
             self.outbox
                 .command(Owner::Uplink(pcoa), Command::RemoveUplink { pcoa });
         }

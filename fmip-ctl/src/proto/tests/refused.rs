@@ -1,0 +1,254 @@
+//! NAACK, as the mobile node sees it (RFC 5568 section 6.4.6).
+
+use super::*;
+use crate::wire::{Naack, NaackStatus, RouterAdvertisement};
+
+const OTHER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x77);
+
+/// What a NAACK finds at the mobile node that announced itself at the NAR.
+fn announced(predictive: bool) -> Simulation {
+    let mut simulation = Simulation::new();
+    if predictive {
+        simulation.impend();
+        simulation.run(Duration::from_millis(219));
+        assert_eq!(simulation.mn.handovers()[0].state, "arrived");
+    } else {
+        simulation.link(LinkEvent::NewLinkDetected { access_point: AP2 });
+        simulation.run(SECOND);
+        simulation.come_up(AP2);
+        assert_eq!(simulation.mn.handovers()[0].state, "awaiting-fback");
+    }
+    simulation.lose(Node::Mn, "FBU", ALWAYS);
+    simulation.log.clear();
+    simulation
+}
+
+fn naack(status: NaackStatus, ncoa: Option<Ipv6Addr>) -> Packet {
+    Packet {
+        source: "fe80::2".parse().unwrap(),
+        destination: NCOA,
+        hop_limit: 255,
+        home_address: None,
+        message: Message::RouterAdvertisement(RouterAdvertisement {
+            hop_limit: 64,
+            managed: false,
+            other: false,
+            router_lifetime: 1800,
+            reachable_ms: 0,
+            retrans_ms: 0,
+            source_lla: Some(NAR_LLA),
+            prefixes: Vec::new(),
+            naack: Some(Naack { status, ncoa }),
+            unknown: Vec::new(),
+        }),
+    }
+}
+
+fn hear(simulation: &mut Simulation, packet: &Packet) {
+    simulation.inject_from(Node::Mn, ACCESS, NAR_LLA, packet.encode());
+}
+
+fn last_fbu(simulation: &Simulation) -> (Packet, FastBindingUpdate) {
+    let (_, packet) = simulation
+        .messages(Node::Mn, "FBU")
+        .last()
+        .expect("one was sent");
+    let Message::FastBindingUpdate(fbu) = packet.message.clone() else {
+        panic!("an FBU was asked for");
+    };
+    (packet, fbu)
+}
+
+/// Grants the last FBU.
+fn grant(simulation: &mut Simulation) {
+    let (_, fbu) = last_fbu(simulation);
+    let care_of = fbu.alternate_coa.unwrap();
+    let bytes = fback_to(care_of, accepted(fbu.sequence), care_of);
+    simulation.inject(Node::Mn, ACCESS, bytes);
+}
+
+fn last_release(simulation: &Simulation) -> Option<(Ipv6Addr, Option<Tunnel>)> {
+    let release = |command| match command {
+        Command::ReleaseUplink { pcoa, tunnel, .. } => Some((pcoa, tunnel)),
+        _ => None,
+    };
+    commands(simulation).into_iter().filter_map(release).next_back()
+}
+
+// Rows: NAK-05
+#[test]
+fn a_supplied_address_is_used_and_registered() {
+    for predictive in [false, true] {
+        let mut simulation = announced(predictive);
+        hear(
+            &mut simulation,
+            &naack(NaackStatus::UseSupplied, Some(OTHER)),
+        );
+        let (_, una) = simulation.messages(Node::Mn, "NA").last().unwrap();
+        assert_eq!(una.source, OTHER);
+        let (packet, fbu) = last_fbu(&simulation);
+        assert_eq!((packet.source, packet.home_address), (OTHER, Some(PCOA)));
+        assert_eq!((packet.destination, fbu.alternate_coa), (PAR, Some(OTHER)));
+        let configured =
+            |command: &Command| matches!(command, Command::ConfigureAddress { address: OTHER, .. });
+        assert!(commands(&simulation).iter().any(configured));
+        grant(&mut simulation);
+        let tunnel = Tunnel {
+            local: OTHER,
+            remote: PAR,
+        };
+        assert_eq!(last_release(&simulation), Some((PCOA, Some(tunnel))));
+        simulation.run(FOREVER);
+        assert_eq!(simulation.mn.handovers(), []);
+        assert_eq!(simulation.mn.poll_timeout(), None);
+    }
+}
+
+// Rows: NAK-06
+#[test]
+fn told_to_keep_its_previous_address_it_sends_no_fbu_any_more() {
+    for predictive in [false, true] {
+        for (status, ncoa) in [
+            (NaackStatus::UsePcoa, None),
+            (NaackStatus::UseSupplied, Some(PCOA)),
+        ] {
+            let mut simulation = announced(predictive);
+            hear(&mut simulation, &naack(status, ncoa));
+            let (_, una) = simulation.messages(Node::Mn, "NA").last().unwrap();
+            assert_eq!(una.source, PCOA);
+            assert_eq!(last_release(&simulation), Some((PCOA, None)));
+            simulation.run(FOREVER);
+            assert_eq!(simulation.count("mn: -> FBU"), 0);
+            assert_eq!(simulation.mn.handovers(), []);
+        }
+    }
+}
+
+// Rows: NAK-07
+#[test]
+fn told_to_use_the_routers_address_it_names_that_to_the_previous_router() {
+    for predictive in [false, true] {
+        let mut simulation = announced(predictive);
+        hear(&mut simulation, &naack(NaackStatus::UseRouterAddress, None));
+        let (packet, fbu) = last_fbu(&simulation);
+        assert_eq!(fbu.alternate_coa, Some(NAR));
+        assert_eq!(packet.home_address, Some(PCOA));
+        grant(&mut simulation);
+        // What comes from its own address needs no tunnel of its own.
+        assert_eq!(last_release(&simulation), Some((PCOA, None)));
+    }
+}
+
+// Rows: NAK-07, NAK-08
+#[test]
+fn told_to_look_for_another_address_it_uses_neither_of_those_it_has() {
+    for predictive in [false, true] {
+        for status in [
+            NaackStatus::ConfigureAddress,
+            NaackStatus::LinkAddressUnrecognized,
+        ] {
+            let mut simulation = announced(predictive);
+            hear(&mut simulation, &naack(status, None));
+            assert_eq!(simulation.count("mn: -> RS"), 1);
+            assert_eq!(simulation.count("mn: -> NA"), 0);
+            assert_eq!(last_release(&simulation), None);
+            assert!(simulation.installed.contains(&(Node::Mn, "uplink", PCOA)));
+            simulation.inject(Node::Mn, ACCESS, advertisement("fe80::2", 2));
+            let (packet, fbu) = last_fbu(&simulation);
+            let formed = packet.source;
+            assert_ne!(formed, NCOA);
+            assert_eq!(formed.segments()[..3], NCOA.segments()[..3]);
+            assert_eq!(fbu.alternate_coa, Some(formed));
+            grant(&mut simulation);
+            let tunnel = Tunnel {
+                local: formed,
+                remote: PAR,
+            };
+            assert_eq!(last_release(&simulation), Some((PCOA, Some(tunnel))));
+        }
+    }
+}
+
+// Rows: NAK-03
+#[test]
+fn only_the_router_just_announced_to_refuses_an_address() {
+    let good = naack(NaackStatus::UseSupplied, Some(OTHER));
+    let elsewhere = "2001:db8:3::77".parse().unwrap();
+    let foreign = naack(NaackStatus::UseSupplied, Some(elsewhere));
+    let changed = |change: fn(&mut Packet)| {
+        let mut packet = good.clone();
+        change(&mut packet);
+        packet
+    };
+    let cases = [
+        (PAR_LLA, good.clone()),
+        (NAR_LLA, foreign),
+        (NAR_LLA, naack(NaackStatus::Other(9), None)),
+        (NAR_LLA, changed(|of| of.source = NAR)),
+        (NAR_LLA, changed(|of| of.destination = OTHER)),
+        (NAR_LLA, changed(|of| of.hop_limit = 64)),
+    ];
+    for (link_source, packet) in cases {
+        let mut simulation = announced(false);
+        simulation.inject_from(Node::Mn, ACCESS, link_source, packet.encode());
+        assert_eq!(simulation.log, [], "{packet:?} from {link_source}");
+        let counters = simulation.mn.counters();
+        let counted = counters.unexpected + counters.hop_limit + counters.malformed;
+        assert_eq!(counted, 1);
+    }
+    // Too late.
+    let mut simulation = announced(false);
+    simulation.run(Duration::from_secs(2));
+    simulation.log.clear();
+    hear(&mut simulation, &good);
+    assert_eq!(simulation.steps(), Vec::<String>::new());
+    // A second time.
+    let mut simulation = announced(false);
+    hear(&mut simulation, &good);
+    simulation.log.clear();
+    hear(&mut simulation, &good);
+    assert_eq!(simulation.log, []);
+}
+
+// Rows: W16-22
+#[test]
+fn a_router_that_refuses_every_address_is_left_alone() {
+    let mut simulation = announced(false);
+    let mut address = NCOA;
+    for _ in 0..4 {
+        let mut refusal = naack(NaackStatus::ConfigureAddress, None);
+        refusal.destination = address;
+        hear(&mut simulation, &refusal);
+        simulation.inject(Node::Mn, ACCESS, advertisement("fe80::2", 2));
+        if let Some((_, packet)) = simulation.messages(Node::Mn, "FBU").last() {
+            address = packet.source;
+        }
+        simulation.run(Duration::from_millis(10));
+    }
+    assert_eq!(
+        last_failure(&simulation),
+        r#"{"event":"handover-failed","reason":"refused"}"#
+    );
+    assert_eq!(simulation.count("mn: -> FBU"), 3);
+    assert_eq!(simulation.count("mn: remove-uplink"), 1);
+    simulation.run(FOREVER);
+    assert_eq!(simulation.mn.poll_timeout(), None);
+}
+
+// Rows: UNA-05
+#[test]
+fn an_address_that_the_kernel_finds_in_use_is_replaced() {
+    let mut simulation = announced(true);
+    simulation.run(Duration::from_millis(500));
+    let command = Command::ConfigureAddress {
+        interface: ACCESS,
+        address: NCOA,
+        prefix_length: 64,
+    };
+    let error = CommandError::InUse("another node answered".to_owned());
+    simulation.input(Node::Mn, Input::CommandFailed { command, error });
+    simulation.log.clear();
+    simulation.inject(Node::Mn, ACCESS, advertisement("fe80::2", 2));
+    let (packet, _) = last_fbu(&simulation);
+    assert_ne!(packet.source, NCOA);
+}

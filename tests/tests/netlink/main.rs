@@ -201,7 +201,7 @@ fn a_proxy_entry_comes_and_goes_and_the_switch_is_put_back() {
     assert_eq!(setup.switch("acc0/proxy_ndp"), "0");
 }
 
-// Rows: UNA-06, UNA-07, LEG-02
+// Rows: UNA-06, LEG-02
 #[test]
 fn a_mobile_node_becomes_a_neighbor_in_the_state_that_is_asked_for() {
     let Some(setup) = Setup::new() else { return };
@@ -248,6 +248,29 @@ fn a_mobile_node_becomes_a_neighbor_in_the_state_that_is_asked_for() {
             )
             .await?;
         assert_eq!(entry(), (json!(other), json!(["REACHABLE"])));
+        Ok(())
+    });
+}
+
+/// A packet came before its mobile node did, and the kernel looks for the node.
+// Rows: UNA-07
+#[test]
+fn a_neighbor_that_is_looked_for_is_found_and_gets_what_waited_for_it() {
+    let Some(setup) = Setup::new() else { return };
+    let setup = &setup;
+    let ncoa = address("2001:db8:1::ff:fe00:1");
+    let mac = "02:00:00:00:00:01";
+    let state =
+        || setup.list("-6 neigh show dev acc0 to 2001:db8:1::ff:fe00:1")[0]["state"].clone();
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        std::net::UdpSocket::bind("[::]:0")?.send_to(&[0; 8], (ncoa, 9))?;
+        assert_eq!(state(), json!(["INCOMPLETE"]));
+        netlink
+            .add_neighbor(acc0.index, ncoa, link_address(mac), NeighborState::Stale)
+            .await?;
+        // It was STALE: the packet that was then sent to it has made it DELAY (RFC 4861 7.3.3).
+        assert_eq!(state(), json!(["DELAY"]));
         Ok(())
     });
 }

@@ -46,6 +46,7 @@ fn every_altered_octet_of_an_fbu_is_noticed() {
     }
 }
 
+// Rows: FBU-13, OPT-08
 #[test]
 fn an_altered_fbu_with_a_repaired_checksum_is_noticed() {
     // The checksum is not signed, so whoever alters a message can make it right again.
@@ -327,6 +328,7 @@ fn an_fbu_from_the_pcoa_must_say_which_ncoa() {
     assert_nothing_changed(&simulation);
 }
 
+// Rows: FBA-11
 #[test]
 fn the_granted_lifetime_is_bounded() {
     let fbu = Fbu {

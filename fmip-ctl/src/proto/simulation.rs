@@ -342,7 +342,8 @@ impl Simulation {
             .insert((self.now + delay, self.number), pending);
     }
 
-    fn carry_out(&mut self, node: Node) {
+    /// Carries out what a node wants.
+    pub(super) fn carry_out(&mut self, node: Node) {
         loop {
             let output = match node {
                 Node::Mn => self.mn.poll_output(),

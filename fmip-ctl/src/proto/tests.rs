@@ -252,7 +252,7 @@ impl Fbu {
             return packet.encode();
         }
         let care_of = match self.lifetime {
-            0 => self.source,
+            0 => self.home_address.unwrap_or(self.source),
             _ => self.ncoa.unwrap_or(self.source),
         };
         let par = self.par;

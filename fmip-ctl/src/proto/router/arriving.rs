@@ -153,6 +153,7 @@ impl AccessRouter {
             return self.refuse_hi(to, (HackCode::Resources, Reason::Resources));
         }
         self.drive_par(now, address, par::Input::Returning);
+        self.stop_copying(address); // one address has one binding
         self.make_room(1);
         let own = announcement.ncoa.is_some_and(|ncoa| self.is_own(ncoa));
         let here = announcement.moved || own;
@@ -314,6 +315,12 @@ impl AccessRouter {
         // neighbor than the one that has that mobile node can say that it comes back.
         if let Some(handover) = self.departing.get(address)
             && !handover.is_of(announcement)
+        {
+            return false;
+        }
+        // Or of one that is on its link.
+        if let Some(station) = self.stations.get(&address)
+            && station.link_address() != announcement.lla
         {
             return false;
         }

@@ -122,7 +122,9 @@ impl AccessRouter {
                 .stations
                 .remove(&pcoa)
                 .map_or(lla, |station| station.link_address());
-            if let Some(lifetime) = self.hold_lifetime(interface) {
+            if let Some(lifetime) = self.hold_lifetime(interface)
+                && self.clear_arrival(now, pcoa)
+            {
                 let departed = par::Input::Departed {
                     link_address,
                     lifetime,

@@ -8,7 +8,7 @@ use tracing::debug;
 use crate::wire::MacAddr;
 
 use super::super::{
-    Command, Departure, Instant, InterfaceIndex, Reason, StationEvent,
+    Command, Departure, Instant, InterfaceIndex, Reason, StationEvent, nar,
     par::{self, Handover},
 };
 use super::{AccessRouter, HandoverId};
@@ -88,9 +88,8 @@ impl AccessRouter {
             return;
         };
         let station = self.stations.remove(&address);
-        if self.arriving.contains(address) {
-            // It is held for already, or was not here yet.
-            return;
+        if !self.clear_arrival(now, address) {
+            return; // It was here before: what comes for it is held already.
         }
         let requested = || Some(self.departing.get(address)?.request()?.lla);
         let link_address = station.map(|station| station.link_address);
@@ -120,6 +119,17 @@ impl AccessRouter {
             lifetime,
         };
         self.drive_par(now, address, departed);
+    }
+
+    /// Ends the handover that brought `address` here, so that its packets can be held; not while
+    /// its mobile node is still expected.
+    pub(super) fn clear_arrival(&mut self, now: Instant, address: Ipv6Addr) -> bool {
+        match self.arriving.get(address) {
+            Some(handover) if handover.is_awaited() => return false,
+            Some(_) => self.drive_nar(now, address, nar::Input::Withdrawn),
+            None => {}
+        }
+        true
     }
 
     /// How long packets are held for a mobile node that left this link without a word.

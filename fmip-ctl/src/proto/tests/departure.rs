@@ -174,7 +174,7 @@ fn a_replayed_end_does_not_release_what_is_held() {
     assert_eq!(simulation.par.handovers()[0].state, "departed");
 }
 
-// Rows: BUF-01, BUF-02
+// Rows: BUF-01, BUF-02, HI-10
 #[test]
 fn copies_are_made_beside_the_delivery_until_the_tunnel_takes_over() {
     let copying = Command::StartCopying {
@@ -371,6 +371,58 @@ fn a_mobile_node_that_arrived_by_handover_is_copied_for_once_that_is_over() {
     );
     simulation.input(Node::Par, Input::Admin(Admin::Shutdown));
     simulation.assert_clean();
+}
+
+#[test]
+fn a_mobile_node_that_leaves_soon_after_it_came_is_held_for_too() {
+    let mut simulation = par_with(HOLD);
+    simulation.inject(Node::Par, CORE, hi(NAR, HI_BACK));
+    // Of an earlier visit: it has not come yet.
+    simulation.input(Node::Par, DEPARTED);
+    assert_eq!(simulation.par.handovers()[0].state, "expected");
+    simulation.input(Node::Par, ATTACHED);
+    simulation.inject(Node::Par, ACCESS, una(PCOA, MN_LLA).encode());
+    simulation.run(Duration::from_millis(100));
+    assert_eq!(simulation.par.handovers()[0].state, "arrived");
+    simulation.log.clear();
+    simulation.input(Node::Par, DEPARTED);
+    assert_eq!(
+        simulation.steps(),
+        ["par: remove-buffer", "par: start-buffering"]
+    );
+    assert_eq!(simulation.par.handovers()[0].state, "departed");
+    simulation.run(FOREVER);
+    simulation.assert_clean();
+}
+
+// Rows: HI-12
+#[test]
+fn the_address_of_a_mobile_node_on_its_link_is_nobody_elses() {
+    let other = MacAddr([2, 0, 0, 0, 0, 9]);
+    for departure in [HOLD, COPY] {
+        let mut simulation = par_with(departure);
+        simulation.input(Node::Par, ATTACHED);
+        simulation.log.clear();
+        let claim = HandoverInitiate {
+            mn_lla: Some(other),
+            ..HI_BACK
+        };
+        simulation.inject(Node::Par, CORE, hi(NAR, claim));
+        assert_eq!(simulation.steps(), ["par: -> hack"]);
+        assert_eq!(simulation.par.counters().ncoa_in_use, 1);
+        // The same one may come back, though nobody noticed that it left.
+        simulation.log.clear();
+        let back = HandoverInitiate {
+            sequence: 8,
+            ..HI_BACK
+        };
+        simulation.inject(Node::Par, CORE, hi(NAR, back));
+        let copied = usize::from(departure == COPY);
+        assert_eq!(simulation.count("par: remove-buffer"), copied);
+        assert_eq!(simulation.count("par: start-buffering"), 1);
+        simulation.input(Node::Par, Input::Admin(Admin::Shutdown));
+        simulation.assert_clean();
+    }
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn a_refused_mobile_node_is_told_where_it_is() {
     assert_nothing_changed(&simulation);
 }
 
-// Rows: AMB-11, HI-03, FBU-16
+// Rows: AMB-11, HI-03, FBU-16, W11-10
 #[test]
 fn a_mobile_node_that_missed_the_fback_is_announced_anew_and_its_tunnel_stays() {
     // The predictive FBU is still with the NAR, or its tunnel stands.
@@ -280,4 +280,21 @@ fn an_fbu_that_the_network_doubled_gets_the_same_answer_twice() {
     assert_eq!(answers.len(), 2);
     assert_eq!(answers[0].1, answers[1].1);
     assert_eq!(tunnels(&simulation).len(), 1);
+}
+
+// Rows: PRA-13
+#[test]
+fn a_neighbor_without_fast_handovers_is_asked_nothing() {
+    let mut par = router_config(false);
+    par.peers[0].fast_handover = false;
+    for (interface, fbu) in [(ACCESS, FBU), (CORE, FBU_MOVED)] {
+        let mut simulation =
+            Simulation::with(mobile_node_config(), par.clone(), router_config(true));
+        let source = fbu.source;
+        simulation.inject(Node::Par, interface, fbu.bytes());
+        let (to, fback) = fbacks(&simulation).pop().unwrap();
+        assert_eq!((to, fback.status), (source, FastBindingStatus::Unspecified));
+        assert_eq!(simulation.par.counters().peer_incapable, 1);
+        assert_nothing_changed(&simulation);
+    }
 }

@@ -14,13 +14,9 @@ fn forwarding() -> Simulation {
 impl Simulation {
     fn reload(&mut self, config: RouterConfig) {
         self.par.reload(self.now, config);
-        // Carries out what follows.
-        self.input(Node::Par, Input::Drained { address: AWAY });
+        self.carry_out(Node::Par);
     }
 }
-
-/// An address of nobody.
-const AWAY: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 9);
 
 #[test]
 fn what_is_under_way_goes_on_and_the_numbers_go_on_counting() {

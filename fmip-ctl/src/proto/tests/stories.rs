@@ -44,6 +44,8 @@ enum Happening {
     Repair,
     Fbu {
         back: bool,
+        /// From the link that it goes to.
+        moved: bool,
         sequence: u16,
         lifetime: u16,
         host: u16,
@@ -60,6 +62,15 @@ enum Happening {
     },
     Una(bool, u8),
     Drained(bool),
+    DrainFailed(bool),
+    /// The link layer of the PAR, or of the NAR, sees the mobile node come or leave.
+    Station {
+        back: bool,
+        attached: bool,
+        lla: u8,
+    },
+    /// The routers take another policy for departures.
+    Reload(Departure),
     Noise(Node, Vec<u8>),
 }
 
@@ -72,6 +83,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     let command = proptest::sample::select(vec![
         "install-tunnel",
         "start-buffering",
+        "start-copying",
         "release-buffer",
         "add-proxy-nd",
         "add-neighbor",
@@ -94,9 +106,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (node(), command, any::<bool>())
             .prop_map(|(of, command, late)| Happening::Fail(of, command, late)),
         1 => Just(Happening::Repair),
-        4 => (any::<bool>(), 1..40_u16, 0..3_u16, 0..3_u16).prop_map(
-            |(back, sequence, lifetime, host)| {
-                Happening::Fbu { back, sequence, lifetime: lifetime * 15, host }
+        6 => (any::<bool>(), any::<bool>(), 1..40_u16, 0..3_u16, 0..3_u16).prop_map(
+            |(back, moved, sequence, lifetime, host)| {
+                Happening::Fbu { back, moved, sequence, lifetime: lifetime * 15, host }
             },
         ),
         4 => (any::<bool>(), 1..5_u16, 0..3_u16, 1..3_u8)
@@ -105,13 +117,49 @@ fn happening() -> impl Strategy<Value = Happening> {
             .prop_map(|(sequence, code)| Happening::Hack { sequence, code }),
         2 => (any::<bool>(), 1..3_u8).prop_map(|(back, lla)| Happening::Una(back, lla)),
         1 => any::<bool>().prop_map(Happening::Drained),
+        1 => any::<bool>().prop_map(Happening::DrainFailed),
+        4 => (any::<bool>(), any::<bool>(), 1..3_u8)
+            .prop_map(|(back, attached, lla)| Happening::Station { back, attached, lla }),
+        1 => departure().prop_map(Happening::Reload),
         1 => (node(), proptest::collection::vec(any::<u8>(), 0..100))
             .prop_map(|(to, bytes)| Happening::Noise(to, bytes)),
     ]
 }
 
-fn tell(story: &[Happening]) -> Simulation {
-    let mut simulation = Simulation::new();
+fn departure() -> impl Strategy<Value = Departure> {
+    let lifetime = Duration::from_secs(3);
+    let window = Duration::from_millis(100);
+    prop_oneof![
+        Just(Departure::Ignore),
+        Just(Departure::Hold { lifetime }),
+        Just(Departure::Copy { window, lifetime }),
+    ]
+}
+
+fn station(attached: bool, address: Ipv6Addr, link_address: MacAddr) -> Input {
+    let interface = ACCESS;
+    Input::Station(match attached {
+        true => StationEvent::Attached {
+            interface,
+            address,
+            link_address,
+        },
+        false => StationEvent::Departed { interface, address },
+    })
+}
+
+fn with_departure(nar: bool, departure: Departure) -> RouterConfig {
+    let mut config = router_config(nar);
+    config.access[0].departure = departure;
+    config
+}
+
+fn tell(departure: Departure, story: &[Happening]) -> Simulation {
+    let mut simulation = Simulation::with(
+        mobile_node_config(),
+        with_departure(false, departure),
+        with_departure(true, departure),
+    );
     let host_on =
         |link, host: u16| Ipv6Addr::new(0x2001, 0xdb8, link, 0, 0, 0xff, 0xfe00, 1 + host);
     // Where a mobile node comes to, and the address of the router that announces it.
@@ -133,6 +181,7 @@ fn tell(story: &[Happening]) -> Simulation {
             Happening::Repair => simulation.repair(),
             Happening::Fbu {
                 back,
+                moved,
                 sequence,
                 lifetime,
                 host,
@@ -141,14 +190,16 @@ fn tell(story: &[Happening]) -> Simulation {
                     false => (Node::Par, FBU, 2),
                     true => (Node::Nar, FBU_BACK, 1),
                 };
-                let ncoa = Some(host_on(link, host));
+                let ncoa = host_on(link, host);
                 let fbu = Fbu {
+                    source: if moved { ncoa } else { fbu.source },
                     sequence,
                     lifetime,
-                    ncoa,
+                    ncoa: Some(ncoa),
                     ..fbu
                 };
-                simulation.inject(router, ACCESS, fbu.bytes());
+                let interface = if moved { CORE } else { ACCESS };
+                simulation.inject(router, interface, fbu.bytes());
             }
             Happening::Hi {
                 back,
@@ -179,6 +230,31 @@ fn tell(story: &[Happening]) -> Simulation {
                 let address = if back { PCOA } else { NCOA };
                 simulation.input(routers(back).0, Input::Drained { address });
             }
+            Happening::DrainFailed(back) => {
+                let address = if back { PCOA } else { NCOA };
+                let error = CommandError::Other("no".to_owned());
+                let failed = Input::DrainFailed { address, error };
+                simulation.input(routers(back).0, failed);
+            }
+            Happening::Station {
+                back,
+                attached,
+                lla: last,
+            } => {
+                let (router, address) = match back {
+                    false => (Node::Par, PCOA),
+                    true => (Node::Nar, NCOA),
+                };
+                simulation.input(router, station(attached, address, lla(last)));
+            }
+            Happening::Reload(departure) => {
+                let now = simulation.now;
+                simulation.par.reload(now, with_departure(false, departure));
+                simulation.nar.reload(now, with_departure(true, departure));
+                for node in [Node::Par, Node::Nar] {
+                    simulation.carry_out(node);
+                }
+            }
             Happening::Noise(to, bytes) => simulation.inject(to, ACCESS, bytes.into()),
         }
     }
@@ -190,18 +266,24 @@ proptest! {
     // Rows: BUF-06
     #[test]
     fn whatever_happens_nothing_outlives_its_lifetime(
+        departure in departure(),
         story in proptest::collection::vec(happening(), 0..40),
     ) {
-        let mut simulation = tell(&story);
+        let mut simulation = tell(departure, &story);
+        // Whoever is on a link is copied for as long as that lasts.
+        for (node, address) in [(Node::Par, PCOA), (Node::Nar, NCOA)] {
+            simulation.input(node, station(false, address, MN_LLA));
+        }
         simulation.run(FOREVER);
         simulation.assert_clean();
     }
 
     #[test]
     fn whatever_happened_a_shutdown_removes_all_that_is_left(
+        departure in departure(),
         story in proptest::collection::vec(happening(), 0..40),
     ) {
-        let mut simulation = tell(&story);
+        let mut simulation = tell(departure, &story);
         for node in [Node::Mn, Node::Par, Node::Nar] {
             simulation.input(node, Input::Admin(Admin::Shutdown));
         }

@@ -237,3 +237,94 @@ fn spread(lla: MacAddr) -> u128 {
         });
     u128::from(hash)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Instant = Instant::from_nanos(1);
+
+    fn lla(n: u8) -> MacAddr {
+        MacAddr([2, 0, 0, 0, 0, n])
+    }
+
+    fn pool(text: &str) -> Prefix {
+        text.parse().unwrap()
+    }
+
+    fn assign(pools: &mut Pools, now: Instant, pool: Prefix, n: u8) -> Option<Ipv6Addr> {
+        let applicant = Applicant {
+            interface: 1,
+            lla: lla(n),
+            wanted: None,
+            trial: None,
+        };
+        pools.assign(now, pool, applicant, &|_| true)
+    }
+
+    // Rows: HI-15
+    #[test]
+    fn a_node_has_the_same_address_again_also_after_a_restart() {
+        let pool = pool("2001:db8::/64");
+        let first = assign(&mut Pools::new(1), START, pool, 7).unwrap();
+        let mut pools = Pools::new(2);
+        assert_ne!(assign(&mut pools, START, pool, 8), Some(first));
+        assert_eq!(assign(&mut pools, START, pool, 7), Some(first));
+        let later = START + LEASE * 9;
+        assert_eq!(assign(&mut pools, later, pool, 7), Some(first));
+        assert!(pool.contains(first));
+    }
+
+    #[test]
+    fn a_pool_of_one_address_has_one_and_no_more() {
+        let pool = pool("2001:db8::7/128");
+        let mut pools = Pools::new(1);
+        assert_eq!(assign(&mut pools, START, pool, 1), Some(pool.address()));
+        assert_eq!(assign(&mut pools, START, pool, 2), None);
+        assert_eq!(pools.owner(START, 1, pool.address()), Some(Some(lla(1))));
+        assert_eq!(pools.owner(START, 2, pool.address()), None);
+        // Its time is over when nobody has heard of its node.
+        let end = START + LEASE;
+        assert_eq!(pools.owner(end, 1, pool.address()), None);
+        assert_eq!(assign(&mut pools, end, pool, 2), Some(pool.address()));
+        // The one before gets none, and keeps none.
+        assert_eq!(assign(&mut pools, end, pool, 1), None);
+    }
+
+    #[test]
+    fn a_node_is_heard_of_and_keeps_its_address_and_what_is_taken_stays_so() {
+        let pool = pool("2001:db8::2/127");
+        let mut pools = Pools::new(1);
+        let own = assign(&mut pools, START, pool, 1).unwrap();
+        let other = Ipv6Addr::from_bits(own.to_bits() ^ 1);
+        pools.is_taken(START + LEASE / 2, 1, other);
+        pools.renew(START + LEASE / 2, 1, own);
+        let later = START + LEASE;
+        assert_eq!(pools.owner(later, 1, own), Some(Some(lla(1))));
+        assert_eq!(pools.owner(later, 1, other), Some(None));
+        assert_eq!(assign(&mut pools, later, pool, 2), None);
+        let end = START + LEASE * 3 / 2;
+        assert!(assign(&mut pools, end, pool, 2).is_some());
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_pool_is_bounded() {
+        let pool = pool("2001:db8::/64");
+        let mut pools = Pools::new(1);
+        for n in 0..MAX_LEASES + 100 {
+            let [.., a, b, c] = n.to_be_bytes();
+            let applicant = Applicant {
+                interface: 1,
+                lla: MacAddr([2, 0, 0, a, b, c]),
+                wanted: None,
+                trial: None,
+            };
+            let now = START + Duration::from_nanos(n as u64);
+            assert!(pools.assign(now, pool, applicant, &|_| true).is_some());
+        }
+        let leases = &pools.links[&1];
+        assert_eq!(leases.by_address.len(), MAX_LEASES);
+        assert_eq!(leases.by_node.len(), MAX_LEASES);
+        assert_eq!(leases.by_age.len(), MAX_LEASES);
+    }
+}

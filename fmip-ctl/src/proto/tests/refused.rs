@@ -72,7 +72,10 @@ fn last_release(simulation: &Simulation) -> Option<(Ipv6Addr, Option<Tunnel>)> {
         Command::ReleaseUplink { pcoa, tunnel, .. } => Some((pcoa, tunnel)),
         _ => None,
     };
-    commands(simulation).into_iter().filter_map(release).next_back()
+    commands(simulation)
+        .into_iter()
+        .filter_map(release)
+        .next_back()
 }
 
 // Rows: NAK-05

@@ -196,3 +196,34 @@ fn the_network_can_make_the_mobile_node_move() {
     let (_, una) = simulation.messages(Node::Mn, "NA").next().unwrap();
     assert_eq!(una.source.to_string(), "2001:db8:2::4321");
 }
+
+// Rows: AMB-06, PRA-14
+#[test]
+fn a_router_without_fast_handover_is_told_by_its_option_whatever_the_code() {
+    for code in [PrRtAdvCode::NoNewRouter, PrRtAdvCode::Partial] {
+        let mut simulation = Simulation::new();
+        simulation.lose(Node::Par, "PrRtAdv", ALWAYS);
+        simulation.impend();
+        simulation.run(Duration::from_millis(20));
+        let (_, question) = simulation.messages(Node::Mn, "RtSolPr").next().unwrap();
+        let Message::RtSolPr(question) = question.message else {
+            panic!("an RtSolPr was asked for");
+        };
+        let answer = prrtadv("fe80::1", question.identifier, code);
+        let mut answer = Packet::decode(&answer).unwrap();
+        if let Message::PrRtAdv(message) = &mut answer.message {
+            message.tuples[0].outcome = ApOutcome::NoFastHandover;
+            message.tuples[0].router = None;
+            message.tuples[0].new_coa = None;
+        }
+        simulation.inject(Node::Mn, ACCESS, answer.encode());
+        assert_eq!(
+            simulation.events(Node::Mn),
+            [r#"{"event":"handover-failed","reason":"no-fast-handover"}"#],
+            "{code:?}"
+        );
+        simulation.run(FOREVER);
+        assert_eq!(simulation.count("mn: -> RtSolPr"), 1, "{code:?}");
+        assert_nothing_changed(&simulation);
+    }
+}

@@ -129,8 +129,22 @@ fn an_address_that_somebody_has_or_wants_is_not_the_mobile_node_s() {
 // Rows: HI-12
 #[test]
 fn only_others_on_that_link_can_contest_an_address() {
-    let mut simulation = probing(|_| {});
+    // Another access link of the same router.
+    const ELSEWHERE: InterfaceIndex = 3;
+    let mut simulation = nar_with(|config| {
+        config.access[0].duplicate_probe = Some(PROBE);
+        config.access.push(AccessLink {
+            interface: ELSEWHERE,
+            prefix: "2001:db8:22::/64".parse().unwrap(),
+            address: "2001:db8:22::1".parse().unwrap(),
+            ..config.access[0].clone()
+        });
+    });
+    simulation.inject(Node::Nar, CORE, hi(PAR, HI));
     for words in [
+        from(OTHER_LLA, ELSEWHERE, rival()),
+        from(OTHER_LLA, ELSEWHERE, defence(OTHER_LLA)),
+        from(OTHER_LLA, ELSEWHERE, una(NCOA, OTHER_LLA).encode()),
         from(MN_LLA, ACCESS, defence(MN_LLA)),
         from(NAR_LLA, ACCESS, rival()),
         from(MN_LLA, ACCESS, rival()),

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use super::{
     super::Announcement,
-    Command, Elsewhere, Event, Failure, Instant, Link, MobileNode, Origin, Owner, Phase,
+    Command, Elsewhere, Event, Failure, Instant, Link, MobileNode, Origin, Owner,
     handover::{Request, Switch},
     place::Destination,
     uplink::Way,
@@ -187,18 +187,6 @@ impl MobileNode {
         let announced = self.announced.clone().filter(|of| of.ncoa == address);
         if let Some(announced) = announced {
             self.refuse(now, &announced);
-        }
-    }
-}
-
-/// Keeps the phases that matter here in one place.
-impl Phase {
-    /// The FBU that is still out when the link goes.
-    pub(super) fn into_request(self) -> Option<Request> {
-        match self {
-            Self::AwaitingFback(request) => Some(request),
-            Self::Adrift(drift) => drift.request,
-            Self::Asking | Self::Switching(_) | Self::Discovering(_) => None,
         }
     }
 }

@@ -102,6 +102,15 @@ impl Phase {
         }
     }
 
+    /// The FBU that is out.
+    pub(super) fn into_request(self) -> Option<Request> {
+        match self {
+            Self::AwaitingFback(request) => Some(request),
+            Self::Adrift(drift) => drift.request,
+            Self::Asking | Self::Switching(_) | Self::Discovering(_) => None,
+        }
+    }
+
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Asking => "asking",

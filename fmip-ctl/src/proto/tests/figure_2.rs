@@ -2,7 +2,7 @@
 
 use super::*;
 
-// Rows: BUF-07, FBA-02, FBU-07, FBU-15, GEN-03, GEN-04, HI-11, HI-13, UNA-01, UNA-06, W11-04
+// Rows: BUF-07, FBA-02, FBU-07, FBU-15, GEN-03, GEN-04, HI-11, HI-13, UNA-01, UNA-06, W11-04, W16-08, W16-10, W16-12
 // Rows: GEN-06, UNA-12, W16-17, W16-18
 #[test]
 fn a_predictive_handover_takes_the_steps_of_figure_2_in_their_order() {

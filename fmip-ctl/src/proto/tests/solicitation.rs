@@ -106,7 +106,7 @@ fn rtsolpr_is_answered_only_on_access_links_and_only_to_somebody() {
     assert_eq!(simulation.steps(), Vec::<String>::new());
 }
 
-// Rows: PRA-10, PRA-11
+// Rows: PRA-10, PRA-11, W16-06
 #[test]
 fn a_move_on_the_same_link_needs_no_fast_handover() {
     let mut simulation = Simulation::new();

@@ -27,7 +27,7 @@ fn releases(simulation: &Simulation) -> Vec<(Option<Tunnel>, MacAddr)> {
         .collect()
 }
 
-// Rows: PRA-18, PRA-19, PRA-21
+// Rows: PRA-18, PRA-19, PRA-21, W16-19
 #[test]
 fn a_trigger_sends_the_fbu_at_once_with_the_address_it_gives() {
     for (given, expected) in [(None, NCOA), (Some(GIVEN), GIVEN)] {
@@ -76,6 +76,38 @@ fn news_of_the_neighborhood_is_no_trigger_but_saves_the_question() {
     assert_eq!(care_of_addresses(&simulation), [Some(GIVEN)]);
 }
 
+// Rows: AMB-06, PRA-14
+#[test]
+fn what_is_said_of_the_access_point_counts_and_not_the_code_of_the_message() {
+    let cases = [
+        (ApOutcome::NoFastHandover, "no-fast-handover"),
+        (ApOutcome::NoPrefix, "unknown-access-point"),
+    ];
+    for (outcome, reason) in cases {
+        for code in [PrRtAdvCode::NoNewRouter, PrRtAdvCode::Partial] {
+            let mut simulation = Simulation::new();
+            simulation.lose(Node::Par, "PrRtAdv", 1);
+            simulation.impend();
+            let (_, question) = simulation.messages(Node::Mn, "RtSolPr").next().unwrap();
+            let Message::RtSolPr(question) = question.message else {
+                panic!("an RtSolPr was asked for");
+            };
+            let mut answer = Packet::decode(&told(code, AP2, 2, None)).unwrap();
+            if let Message::PrRtAdv(message) = &mut answer.message {
+                message.identifier = question.identifier;
+                message.tuples[0].outcome = outcome;
+                message.tuples[0].router = None;
+            }
+            simulation.inject(Node::Mn, ACCESS, answer.encode());
+            assert_eq!(
+                last_failure(&simulation),
+                format!(r#"{{"event":"handover-failed","reason":"{reason}"}}"#)
+            );
+            assert_eq!(simulation.count("mn: -> FBU"), 0);
+        }
+    }
+}
+
 // Rows: PRA-23, PRA-22
 #[test]
 fn where_addresses_come_from_dhcp_data_goes_on_from_the_previous_one() {
@@ -116,7 +148,7 @@ fn where_addresses_come_from_dhcp_data_goes_on_from_the_previous_one() {
     }
 }
 
-// Rows: RTS-04, RTS-05, RTS-08
+// Rows: RTS-04, RTS-05, RTS-08, W11-11, W16-02
 #[test]
 fn more_access_points_than_it_asks_about_one_by_one_make_it_ask_for_all() {
     let mut simulation = Simulation::new();

@@ -36,7 +36,7 @@ fn mobile_steps(simulation: &Simulation) -> Vec<String> {
     steps.filter(|step| step.starts_with("mn:")).collect()
 }
 
-// Rows: W16-09, W16-13, FBU-02, FBU-03, FBU-04, FBU-08, RTS-10
+// Rows: W16-09, W16-13, FBU-02, FBU-03, FBU-04, FBU-08, RTS-10, W11-07, W16-20
 #[test]
 fn an_fbu_follows_the_una_where_no_fback_came() {
     for mut simulation in [without_fback(), without_fbu()] {
@@ -244,7 +244,7 @@ fn back_at_its_access_point_it_sends_what_waited_and_ends_what_it_asked_for() {
     }
 }
 
-// Rows: MOV-04, W11-06
+// Rows: MOV-04, W11-06, W11-05
 #[test]
 fn at_another_router_than_the_one_that_is_ready_a_new_fbu_supersedes() {
     let mut simulation = Simulation::new();

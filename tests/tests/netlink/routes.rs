@@ -174,7 +174,47 @@ fn the_router_that_the_kernel_knows_is_kept_when_the_carrier_goes() {
 }
 
 #[test]
-fn a_router_that_the_kernel_does_not_know_is_named() {
+fn a_router_that_the_kernel_does_not_know_yet_is_asked_for() {
+    let Some(setup) = Setup::new() else { return };
+    // The other end of the link is another machine, which answers.
+    let router = NetNs::create(&format!("fmip-nlr-{}", std::process::id())).unwrap();
+    setup
+        .namespace
+        .ip(&format!("link set acc1 netns {}", router.name()))
+        .unwrap();
+    router
+        .ip_batch(
+            "link set acc1 address 02:00:00:00:00:99 up\n\
+             address add 2001:db8:1::99/64 dev acc1 nodad\n",
+        )
+        .unwrap();
+    // A solicitation has the link-local address, which the kernel checks anew on another carrier.
+    wait_until(
+        "the carrier and the link-local address of acc0",
+        SOON,
+        || {
+            let links = setup.list("link show acc0");
+            let checked = setup.addresses("link")[0]["tentative"].is_null();
+            Ok((checked && links[0]["operstate"] == "UP").then_some(()))
+        },
+    )
+    .unwrap();
+    let setup = &setup;
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        let global = address("2001:db8:1::99");
+        netlink.keep_default_router(acc0.index, global).await?;
+        let kept = setup.list("-6 neigh show nud permanent");
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert_eq!(kept[0]["dst"], json!(global));
+        assert_eq!(kept[0]["lladdr"], "02:00:00:00:00:99");
+        netlink.clean_up().await;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_router_that_does_not_answer_is_named() {
     let Some(setup) = Setup::new() else { return };
     let before = setup.tables();
     let error = setup.run(|| async {

@@ -109,6 +109,20 @@ impl Netlink {
             .context(action)
     }
 
+    /// Has the kernel find out a neighbor's link-layer address, as if it had a packet for it.
+    pub(super) async fn solicit(&self, interface: u32, address: Ipv6Addr) -> Result<()> {
+        self.handle
+            .neighbours()
+            .add(interface, IpAddr::V6(address))
+            .state(NeighbourState::None)
+            .flags(NeighbourFlags::Use)
+            .replace()
+            .execute()
+            .await
+            .map_err(io_error)
+            .with_context(|| format!("cannot ask for {address} on interface {interface}"))
+    }
+
     pub(super) async fn delete_neighbor(
         &self,
         interface: u32,

@@ -3,22 +3,30 @@
 use std::{
     io::ErrorKind,
     net::{IpAddr, Ipv6Addr},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, bail};
 use futures_util::TryStreamExt;
 use netlink_packet_route::{
     neighbour::{NeighbourFlags, NeighbourState},
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope},
 };
 use rtnetlink::RouteMessageBuilder;
+use tokio::time::sleep;
 
 use super::{
     DEFAULT_ROUTE_METRIC, MIN_MTU, Netlink, PROTOCOL, TUNNEL_HEADER,
-    messages::{gone_is_done, io_error, neighbor_link_address},
+    messages::{gone_is_done, io_error, neighbor_address, neighbor_link_address},
     neighbors::neighbor_protocol,
 };
 use crate::wire::MacAddr;
+
+/// How long the kernel may take to find out a router's link-layer address: some round trips of a
+/// link, and nobody waits for the controller longer than he must.
+const RESOLUTION: Duration = Duration::from_millis(250);
+/// How often it is asked meanwhile.
+const RESOLUTION_STEP: Duration = Duration::from_millis(5);
 
 impl Netlink {
     /// Sends what has no better route to `router`, from now on and without asking for its
@@ -69,34 +77,57 @@ impl Netlink {
         routed.map_err(io_error).context(action)
     }
 
-    /// As [`Netlink::set_default_router`], by what the kernel knows already: the link-layer address
-    /// of `router`, or else that of the default router which it has on the interface. Keeps them
-    /// from being forgotten when the carrier goes.
+    /// As [`Netlink::set_default_router`], by what the kernel knows: the link-layer address of
+    /// `router`, or else that of the default router which it has on the interface. Keeps them from
+    /// being forgotten when the carrier goes. If the kernel knows neither, it is made to ask, and
+    /// has a quarter of a second for it.
     ///
     /// # Errors
-    /// The kernel knows neither; it refuses.
+    /// Neither answers; the kernel refuses.
     pub async fn keep_default_router(&mut self, interface: u32, router: Ipv6Addr) -> Result<()> {
         let (name, _) = self.resolved(interface)?;
-        let name = name.to_owned();
+        let unknown = format!(
+            "the link-layer address of {router} on {name} is not known, nor that of a default \
+             router there"
+        );
         let mut gateways = self.default_gateways(interface).await?;
         gateways.insert(0, router);
+        let deadline = Instant::now() + RESOLUTION;
+        let mut asked = false;
+        loop {
+            if let Some((gateway, link_address)) = self.first_known(interface, &gateways).await? {
+                return self
+                    .set_default_router(interface, gateway, link_address)
+                    .await;
+            }
+            if Instant::now() >= deadline {
+                bail!(unknown);
+            }
+            if !asked {
+                for gateway in &gateways {
+                    self.solicit(interface, *gateway).await?;
+                }
+                asked = true;
+            }
+            sleep(RESOLUTION_STEP).await;
+        }
+    }
+
+    /// The first of these neighbors whose link-layer address the kernel knows, and that address.
+    async fn first_known(
+        &self,
+        interface: u32,
+        neighbors: &[Ipv6Addr],
+    ) -> Result<Option<(Ipv6Addr, MacAddr)>> {
         let entries = self.neighbors(false).await?;
-        let known = gateways.into_iter().find_map(|gateway| {
+        Ok(neighbors.iter().find_map(|neighbor| {
             let entry = entries.iter().find(|entry| {
                 entry.header.ifindex == interface
-                    && super::messages::neighbor_address(entry) == Some(gateway)
+                    && neighbor_address(entry) == Some(*neighbor)
                     && entry.header.state != NeighbourState::Failed
             })?;
-            Some((gateway, neighbor_link_address(entry)?))
-        });
-        let (gateway, link_address) = known.ok_or_else(|| {
-            anyhow!(
-                "the link-layer address of {router} on {name} is not known, nor that of a default \
-                 router there"
-            )
-        })?;
-        self.set_default_router(interface, gateway, link_address)
-            .await
+            Some((*neighbor, neighbor_link_address(entry)?))
+        }))
     }
 
     /// Where the default routes on an interface lead to, the best one first.

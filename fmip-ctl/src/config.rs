@@ -89,6 +89,17 @@ pub struct AccessRouter {
 }
 
 impl AccessRouter {
+    /// The neighboring routers, each by all of its addresses.
+    pub fn peers(&self) -> Vec<Vec<Ipv6Addr>> {
+        self.neighbors
+            .iter()
+            .map(|neighbor| {
+                let others = neighbor.other_addresses.iter().copied();
+                std::iter::once(neighbor.address).chain(others).collect()
+            })
+            .collect()
+    }
+
     /// The addresses of the mobile nodes that a key is configured for.
     pub fn keyed(&self) -> BTreeSet<Ipv6Addr> {
         self.mobile_nodes.iter().map(|node| node.pcoa).collect()

@@ -4,4 +4,5 @@ pub mod config;
 pub mod io;
 pub mod observe;
 pub mod proto;
+pub mod record;
 pub mod wire;

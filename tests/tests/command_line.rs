@@ -119,7 +119,10 @@ impl Router {
     }
 
     fn start(&self) -> Process {
-        let command = self.run_command(&self.configuration("", ""));
+        self.start_command(self.run_command(&self.configuration("", "")))
+    }
+
+    fn start_command(&self, command: Command) -> Process {
         let log = self.directory.join("run.log");
         let mut process = Process::start(&self.namespace, "fmip-ctl run", command, log).unwrap();
         wait_until("the controller to be ready", SOON, || {
@@ -384,4 +387,67 @@ fn a_reload_takes_a_right_file_and_leaves_everything_with_a_wrong_one() {
     .unwrap();
     process.signal(Signal::TERM).unwrap();
     assert!(process.wait(SOON).unwrap().success());
+}
+
+#[test]
+fn what_a_controller_recorded_is_replayed_and_a_change_is_found() {
+    let Some(_turn) = testing::turn() else { return };
+    let router = Router::new();
+    let file = router.directory.join("recording");
+    let record = || {
+        let mut command = router.run_command(&router.configuration("", ""));
+        command.arg("--record").arg(&file);
+        command
+    };
+    let mut process = router.start_command(record());
+    let node = "2001:db8:1::ff:fe00:1";
+    let mac = "02:00:00:00:00:01";
+    for arguments in [
+        &["trigger", "attached", "--node", node, "--link-address", mac][..],
+        &["trigger", "departed", "--node", node],
+        &["reload"],
+    ] {
+        let output = router.run(router.client(arguments));
+        assert!(output.status.success(), "{output:?}");
+    }
+    process.signal(Signal::TERM).unwrap();
+    assert!(process.wait(SOON).unwrap().success());
+
+    let replay = || {
+        let mut command = Command::new(&router.fmip_ctl);
+        command.arg("replay").arg(&file);
+        command
+    };
+    let output = router.run(replay());
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    // Attached, departed, the reload, the end; and what its link told it.
+    let inputs = said.split_once(": ").and_then(|(_, rest)| {
+        let (inputs, _) = rest.split_once(" inputs replayed, ")?;
+        inputs.parse::<u32>().ok()
+    });
+    assert!(inputs.is_some_and(|inputs| inputs >= 4), "{said}");
+    assert!(!said.contains("cut short"), "{said}");
+
+    // A second recording does not take the place of the first.
+    let error = router.refused(record());
+    assert_eq!(
+        error,
+        format!(
+            "cannot record to {}: File exists (os error 17)",
+            file.display()
+        )
+    );
+    let text = fs::read_to_string(&file).unwrap();
+    let end = text.rfind("{\"t\":").unwrap();
+    let more = "{\"t\":1,\"out\":{\"event\":{\"event\":\"una-sent\",\"ncoa\":\"::1\"}}}\n";
+    fs::write(&file, text[..end].to_owned() + more).unwrap();
+    let output = router.run(replay());
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("recorded was\n  {\"event\":{\"event\":\"una-sent\""),
+        "{said}"
+    );
+    assert!(said.contains("and the machine does\n  nothing"), "{said}");
 }

@@ -7,6 +7,8 @@ use std::{
 
 use fmip_ctl::config::{Config, Role};
 
+use super::counted;
+
 /// Says in one line what a valid file is for. That it can be read at all was checked before.
 pub(super) fn check(file: &Path, config: &Config) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{}: {}", file.display(), summary(config))?;
@@ -17,19 +19,15 @@ fn summary(config: &Config) -> String {
     match &config.role {
         Role::AccessRouter(router) => format!(
             "valid, for an access router with {}, {} and {}",
-            counted(router.access.len(), "access link"),
-            counted(router.neighbors.len(), "neighbor"),
-            counted(router.mobile_nodes.len(), "mobile node key"),
+            counted(router.access.len() as u64, "access link"),
+            counted(router.neighbors.len() as u64, "neighbor"),
+            counted(router.mobile_nodes.len() as u64, "mobile node key"),
         ),
         Role::MobileNode(node) => format!(
             "valid, for a mobile node with {} on {}",
             node.pcoa, node.interface
         ),
     }
-}
-
-fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod check;
 mod events;
+mod replay;
 mod run;
 mod status;
 mod trigger;
@@ -41,7 +42,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Loads the data path onto the interfaces and runs the controller in the foreground.
-    Run(ConfigFile),
+    Run(run::Options),
     /// Checks a configuration file, and changes nothing.
     Check(ConfigFile),
     /// Shows what a running controller did so far and does now.
@@ -51,6 +52,9 @@ enum Command {
     /// Has an access router read its configuration file again. If the file is wrong, or changes
     /// what only a restart can change, everything stays as it was.
     Reload,
+    /// Drives the protocol by a recording of `run --record`, and compares what it does: the first
+    /// difference is an error.
+    Replay(replay::Options),
     /// Prints the events of a running controller as lines of JSON, until it ends.
     Events,
 }
@@ -79,11 +83,12 @@ impl Cli {
     fn execute(self) -> anyhow::Result<()> {
         start_logging(self.log_level.as_deref())?;
         match self.command {
-            Command::Run(file) => run::run(&file.config, load(&file.config)?),
+            Command::Run(options) => run::run(&options),
             Command::Check(file) => check::check(&file.config, &load(&file.config)?),
             Command::Status(options) => status::status(&self.socket, &options),
             Command::Trigger(options) => trigger::trigger(&self.socket, options),
             Command::Reload => Ok(Client::connect(&self.socket)?.reload()?),
+            Command::Replay(options) => replay::replay(&options),
             Command::Events => events::events(&self.socket),
         }
     }
@@ -131,6 +136,11 @@ fn load(file: &Path) -> anyhow::Result<Config> {
         );
     }
     Ok(config)
+}
+
+/// `1 packet`, `2 packets`.
+fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use clap::Args;
 use fmip_ctl::observe::{Request, Status, client::Client};
 use serde_json::Value;
 
+use super::counted;
+
 #[derive(Args)]
 pub(super) struct Options {
     /// Prints the controller's answer as it is, one line of JSON.
@@ -47,7 +49,13 @@ fn report(status: &Status) -> String {
             };
             fields
                 .iter()
-                .map(|(name, value)| format!("{name} {}", plain(value)))
+                .filter_map(|(name, value)| match (name.as_str(), value.as_f64()) {
+                    // A number of the kernel's clock says nothing to people.
+                    ("expires_ns", _) => None,
+                    _ if value.is_null() => None,
+                    ("expires_in_s", Some(left)) => Some(format!("ends in {left:.1} s")),
+                    _ => Some(format!("{name} {}", plain(value))),
+                })
                 .collect()
         }),
     );
@@ -74,8 +82,8 @@ fn report(status: &Status) -> String {
             .map(|(name, count)| {
                 vec![
                     name.clone(),
-                    format!("{} packets", count.packets),
-                    format!("{} bytes", count.bytes),
+                    counted(count.packets, "packet"),
+                    counted(count.bytes, "byte"),
                 ]
             }),
     );
@@ -179,10 +187,14 @@ mod tests {
                 ("forwarded".to_owned(), count(1_200, 240_000)),
                 ("held".to_owned(), count(7, 1_400)),
                 ("no-binding".to_owned(), count(0, 0)),
+                ("pass".to_owned(), count(1, 1)),
             ]
             .into(),
             signalling: json!({"received": {"hi": 1, "fbu": 0}, "malformed": 2}),
-            handovers: vec![json!({"role": "nar", "ncoa": "2001:db8:2::1"})],
+            handovers: vec![json!({
+                "role": "nar", "ncoa": "2001:db8:2::1", "peer": null,
+                "expires_ns": 31_016_000_000_u64, "expires_in_s": 12.345,
+            })],
             buffers: vec![BufferStatus {
                 address: "2001:db8:2::1".parse().unwrap(),
                 held: 7,
@@ -203,7 +215,7 @@ mod tests {
 access-router, up 3.2 s; packets held 7, released 4
 
 Handovers
-  ncoa 2001:db8:2::1  role nar
+  ends in 12.3 s  ncoa 2001:db8:2::1  role nar
 
 Buffers
   2001:db8:2::1  held 7  released 4  dropped 1  waiting 2
@@ -211,6 +223,7 @@ Buffers
 Packets by reason
   forwarded  1200 packets  240000 bytes
   held       7 packets     1400 bytes
+  pass       1 packet      1 byte
 
 Signalling
   malformed    2

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr, path::Path, path::PathBuf, time:
 
 use anyhow::{Result, bail};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver},
     time::sleep,
@@ -27,7 +28,9 @@ use crate::{
         BufferStatus, Count, Status,
         control::{ControlSocket, EventBus, Order, orders},
     },
-    proto::{Admin, CommandError, Input, Instant, InterfaceIndex, Output, StationEvent},
+    proto::{
+        Admin, CommandError, HandoverStatus, Input, Instant, InterfaceIndex, Output, StationEvent,
+    },
 };
 
 /// Where inputs come from, besides the control socket.
@@ -110,6 +113,7 @@ impl Controller {
         };
         self.machine.handle_input(Input::Admin(Admin::Shutdown));
         self.carry_out().await;
+        self.machine.end();
         self.executor.end().await;
         // Last, so that those who watch see the end of the handovers.
         socket?.stop().await;
@@ -262,8 +266,8 @@ impl Controller {
         let interfaces = self.executor.resolve(&config.interface_names()).await?;
         let told = config.router_config(router, &interfaces)?;
         self.executor
-            .reconfigure(interfaces, &config.buffer, &router.keyed())?;
-        self.machine.reload(told)?;
+            .reconfigure(interfaces, &config.buffer, router)?;
+        self.machine.reload(told);
         self.links = links(&config, self.executor.interfaces());
         if let Some(monitor) = monitor {
             monitor.watch(watched(router, &self.links));
@@ -307,7 +311,7 @@ impl Controller {
                 .machine
                 .handovers()
                 .iter()
-                .map(serde_json::to_value)
+                .map(|handover| described(handover, now()))
                 .collect::<Result<_, _>>()?,
             buffers: maps
                 .buffers()?
@@ -325,6 +329,17 @@ impl Controller {
             ..Status::default()
         })
     }
+}
+
+/// A handover as `status` shows it: with the time that it has left, for those who do not know what
+/// the kernel's clock shows.
+fn described(handover: &HandoverStatus, now: Instant) -> Result<Value, serde_json::Error> {
+    let mut value = serde_json::to_value(handover)?;
+    if let (Some(expires), Value::Object(fields)) = (handover.expires_ns, &mut value) {
+        let left = expires - now;
+        fields.insert("expires_in_s".to_owned(), left.as_secs_f64().into());
+    }
+    Ok(value)
 }
 
 /// Sleeps until the core's next deadline; for ever if it has none.
@@ -375,4 +390,33 @@ fn links(config: &Config, interfaces: &BTreeMap<InterfaceIndex, Interface>) -> V
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Role;
+
+    #[test]
+    fn a_handover_says_how_long_it_has_left() {
+        let handover = HandoverStatus {
+            role: Role::Par,
+            state: "tunnelling",
+            pcoa: "2001:db8:1::9".parse().unwrap(),
+            ncoa: None,
+            peer: "2001:db8:2::1".parse().unwrap(),
+            expires_ns: Some(Instant::from_nanos(5_500_000_000)),
+        };
+        let at = |now| described(&handover, Instant::from_nanos(now)).unwrap();
+        assert_eq!(at(3_000_000_000)["expires_in_s"], 2.5);
+        assert_eq!(at(3_000_000_000)["expires_ns"], 5_500_000_000_u64);
+        // Its end is due.
+        assert_eq!(at(6_000_000_000)["expires_in_s"], 0.0);
+        let endless = HandoverStatus {
+            expires_ns: None,
+            ..handover
+        };
+        let value = described(&endless, Instant::from_nanos(0)).unwrap();
+        assert!(value.get("expires_in_s").is_none());
+    }
 }

@@ -86,8 +86,8 @@ impl Executor {
         self.netlink.resolve(names).await
     }
 
-    /// Takes other addresses on the same interfaces, other bounds for the buffers to come, and other
-    /// mobile nodes with a key.
+    /// Takes other addresses on the same interfaces, other neighbors, other bounds for the buffers to
+    /// come, and other mobile nodes with a key.
     ///
     /// # Errors
     /// An interface is another than before, or the kernel refuses; nothing has changed then that
@@ -96,7 +96,7 @@ impl Executor {
         &mut self,
         interfaces: Vec<Interface>,
         buffer: &config::Buffer,
-        keyed: &BTreeSet<Ipv6Addr>,
+        router: &config::AccessRouter,
     ) -> Result<()> {
         let before: BTreeSet<Ipv6Addr> = self.interfaces.values().flat_map(own).collect();
         let after: BTreeSet<Ipv6Addr> = interfaces.iter().flat_map(own).collect();
@@ -114,8 +114,10 @@ impl Executor {
         for address in before.difference(&after) {
             self.maps.remove_local(*address)?;
         }
+        self.maps.set_peers(&router.peers())?;
         self.maps.set_limits(buffer.into());
         if let Some(sequences) = &mut self.sequences {
+            let keyed = router.keyed();
             sequences.retain(|address| keyed.contains(&address));
         }
         self.interfaces = by_index(interfaces);

@@ -1,99 +1,124 @@
-//! The protocol core in the role that the configuration gives it, on the kernel's clock.
+//! The protocol core in the role that the configuration gives it, on the kernel's clock, and
+//! recorded if that is wanted.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     net::Ipv6Addr,
+    path::Path,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::monotonic_ns;
 use crate::{
     config::{self, Config, Role},
     proto::{
-        AccessRouter, Counters, HandoverStatus, Input, Instant, MobileNode, Output, RouterConfig,
+        Counters, HandoverStatus, Input, Instant, Machine as Core, MachineConfig, Output,
+        RouterConfig,
     },
+    record::Recorder,
 };
 
 /// The protocol core in one of its roles.
-pub(super) enum Machine {
-    Router(Box<AccessRouter>),
-    MobileNode(Box<MobileNode>),
+pub(super) struct Machine {
+    core: Core,
+    recorder: Option<Recorder>,
+    /// When it was told something last.
+    now: Instant,
 }
 
 impl Machine {
-    pub(super) fn new(config: &Config, interfaces: &[config::Interface]) -> Result<Self> {
+    /// Makes the core of the configured role, and records what it is told and does in a new file
+    /// at `record`.
+    pub(super) fn new(
+        config: &Config,
+        interfaces: &[config::Interface],
+        record: Option<&Path>,
+    ) -> Result<Self> {
         // Sequence numbers and identifiers need not be secret, only different at each start.
         let seed = RandomState::new().build_hasher().finish();
-        Ok(match &config.role {
-            Role::AccessRouter(router) => Self::Router(Box::new(AccessRouter::new(
-                config.router_config(router, interfaces)?,
-                seed,
-            ))),
-            Role::MobileNode(node) => Self::MobileNode(Box::new(MobileNode::new(
-                config.mobile_node_config(node, interfaces)?,
-                seed,
-            ))),
+        let config = match &config.role {
+            Role::AccessRouter(router) => {
+                MachineConfig::AccessRouter(config.router_config(router, interfaces)?)
+            }
+            Role::MobileNode(node) => {
+                MachineConfig::MobileNode(config.mobile_node_config(node, interfaces)?)
+            }
+        };
+        let recorder = record
+            .map(|path| {
+                Recorder::create(path, seed, config.clone())
+                    .with_context(|| format!("cannot record to {}", path.display()))
+            })
+            .transpose()?;
+        Ok(Self {
+            core: Core::new(config, seed),
+            recorder,
+            now: now(),
         })
-    }
-
-    pub(super) fn handle_input(&mut self, input: Input) {
-        let now = now();
-        match self {
-            Self::Router(machine) => machine.handle_input(now, input),
-            Self::MobileNode(machine) => machine.handle_input(now, input),
-        }
     }
 
     /// Gives a router back what it had kept before it was restarted.
     pub(super) fn restore_sequence(&mut self, pcoa: Ipv6Addr, sequence: u16) {
-        if let Self::Router(machine) = self {
-            machine.restore_sequence(pcoa, sequence);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.restore(self.now, pcoa, sequence);
         }
+        self.core.restore_sequence(pcoa, sequence);
     }
 
     /// Exchanges a router's configuration.
-    pub(super) fn reload(&mut self, config: RouterConfig) -> Result<()> {
-        match self {
-            Self::Router(machine) => machine.reload(now(), config),
-            Self::MobileNode(_) => bail!("a mobile node takes its configuration at its start"),
+    pub(super) fn reload(&mut self, config: RouterConfig) {
+        self.now = now();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.reload(self.now, &config);
         }
-        Ok(())
+        self.core.reload(self.now, config);
+    }
+
+    pub(super) fn handle_input(&mut self, input: Input) {
+        self.now = now();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(self.now, &input);
+        }
+        self.core.handle_input(self.now, input);
     }
 
     pub(super) fn handle_timeout(&mut self) {
-        let now = now();
-        match self {
-            Self::Router(machine) => machine.handle_timeout(now),
-            Self::MobileNode(machine) => machine.handle_timeout(now),
+        self.now = now();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.timeout(self.now);
         }
+        self.core.handle_timeout(self.now);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        match self {
-            Self::Router(machine) => machine.poll_timeout(),
-            Self::MobileNode(machine) => machine.poll_timeout(),
-        }
+        self.core.poll_timeout()
     }
 
     pub(super) fn poll_output(&mut self) -> Option<Output> {
-        match self {
-            Self::Router(machine) => machine.poll_output(),
-            Self::MobileNode(machine) => machine.poll_output(),
+        let output = self.core.poll_output();
+        if let Some(recorder) = &mut self.recorder {
+            match &output {
+                Some(output) => recorder.output(self.now, output),
+                // Before the sleep that follows.
+                None => recorder.flush(),
+            }
         }
+        output
     }
 
     pub(super) fn counters(&self) -> &Counters {
-        match self {
-            Self::Router(machine) => machine.counters(),
-            Self::MobileNode(machine) => machine.counters(),
-        }
+        self.core.counters()
     }
 
     pub(super) fn handovers(&self) -> Vec<HandoverStatus> {
-        match self {
-            Self::Router(machine) => machine.handovers(),
-            Self::MobileNode(machine) => machine.handovers(),
+        self.core.handovers()
+    }
+
+    /// Nothing is told any more, and all was polled.
+    pub(super) fn end(&mut self) {
+        if let Some(recorder) = self.recorder.take() {
+            recorder.end(now());
         }
     }
 }

@@ -29,18 +29,19 @@ use crate::config::{self, Config, Role};
 
 /// Loads the programs as the configuration says and runs until it is told to end; then removes all
 /// that it loaded and changed. `file` is what the configuration was read from, and is read again
-/// when that is asked for.
+/// when that is asked for. All that the protocol core is told and does is recorded in a new file at
+/// `record`.
 ///
 /// # Errors
 /// When a precondition is not met, an interface is not as the configuration says, or the kernel
 /// refuses something. Nothing is left behind then.
-pub async fn run(file: &Path, config: Config) -> Result<()> {
+pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<()> {
     check::preconditions()?;
     // Before anything is changed: who interrupts the loading gets everything undone, too.
     let requests = Requests::new()?;
     let mut netlink = Netlink::connect().await?;
     let interfaces = netlink.resolve(&config.interface_names()).await?;
-    let mut machine = Machine::new(&config, &interfaces)?;
+    let mut machine = Machine::new(&config, &interfaces, record)?;
     netlink.remove_leftovers(&interfaces).await?;
     let sequences = match &config.role {
         Role::AccessRouter(router) => {
@@ -97,6 +98,9 @@ async fn load(
         for address in addresses.chain(interface.link_local) {
             maps.add_local(address)?;
         }
+    }
+    if let Role::AccessRouter(router) = &config.role {
+        maps.set_peers(&router.peers())?;
     }
     let parked = netlink.park().await?;
     maps.set_parked(parked.index)?;

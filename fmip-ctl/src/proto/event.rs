@@ -143,11 +143,6 @@ pub enum Event {
         /// New care-of address.
         ncoa: Ipv6Addr,
     },
-    /// NAR: nothing is held any more; packets go straight through.
-    BufferDrained {
-        /// New care-of address.
-        ncoa: Ipv6Addr,
-    },
     /// NAR: the mobile node did not come, or its packets could not be released, in time.
     BufferExpired {
         /// New care-of address.

@@ -4,12 +4,15 @@ use std::{fmt, net::Ipv6Addr};
 
 use bytes::Bytes;
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::MacAddr;
 
 use super::{Command, InterfaceIndex};
 
 /// What a machine is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Input {
     /// A signalling packet that is addressed to this node.
     Packet {
@@ -18,6 +21,7 @@ pub enum Input {
         /// The source address of the frame that brought it.
         link_source: MacAddr,
         /// The whole IPv6 packet.
+        #[serde(with = "super::hex")]
         bytes: Bytes,
     },
     /// An indication of the link layer; for a mobile node.
@@ -49,7 +53,8 @@ pub enum Input {
 }
 
 /// Why a command was not carried out, with words for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CommandError {
     /// The address of a `StartBuffering`, `AddProxyNd` or `AddNeighbor` is another node's.
     InUse(String),
@@ -68,7 +73,8 @@ impl fmt::Display for CommandError {
 /// Those of the four primitives of RFC 5270 section 5 that come from the link layer.
 ///
 /// The fourth, LINK_SWITCH, goes the other way: [`Command::SwitchLink`].
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LinkEvent {
     /// NEW_LINK_DETECTED: an access point has come into reach (RFC 5270 section 5.1).
     NewLinkDetected {
@@ -91,7 +97,8 @@ pub enum LinkEvent {
 
 /// What an access link tells about a mobile node: an event of its access point, a neighbor that
 /// does not answer any more, or the word of an operator.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StationEvent {
     /// It is on the link.
     Attached {
@@ -112,7 +119,8 @@ pub enum StationEvent {
 }
 
 /// A wish of the people who run this node.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Admin {
     /// End every handover, remove all that was installed, and begin nothing new.
     Shutdown,

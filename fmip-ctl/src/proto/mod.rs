@@ -21,8 +21,10 @@
 pub mod auth;
 mod event;
 mod hash;
+mod hex;
 mod input;
 mod instant;
+mod machine;
 mod mobile_node;
 mod nar;
 mod neighborhood;
@@ -41,6 +43,7 @@ mod timer;
 pub use event::{Event, Failure, HandoverStatus, Removal, Role};
 pub use input::{Admin, CommandError, Input, LinkEvent, StationEvent};
 pub use instant::Instant;
+pub use machine::{Machine, MachineConfig};
 pub use mobile_node::MobileNode;
 pub use output::{Command, NeighborState, Output, Transmit, Tunnel};
 pub use reason::{Counters, Reason};

@@ -4,12 +4,15 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use bytes::Bytes;
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::MacAddr;
 
 use super::{Event, Instant, InterfaceIndex};
 
 /// What a machine wants done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Output {
     /// Send this.
     Transmit(Transmit),
@@ -20,7 +23,7 @@ pub enum Output {
 }
 
 /// A packet to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transmit {
     /// The link to send on, past any routing and tunnelling of this node's own; `None`: as routed.
     ///
@@ -31,11 +34,12 @@ pub struct Transmit {
     /// resolved.
     pub link_destination: Option<MacAddr>,
     /// The whole IPv6 packet.
+    #[serde(with = "super::hex")]
     pub bytes: Bytes,
 }
 
 /// The two ends of an IPv6-in-IPv6 tunnel.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tunnel {
     /// This node's end.
     pub local: Ipv6Addr,
@@ -44,7 +48,8 @@ pub struct Tunnel {
 }
 
 /// What a neighbor entry says about reachability (RFC 4861 section 7.3.2).
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NeighborState {
     /// The entry is used, and checked at the first packet: after a UNA (UNA-06).
     Stale,
@@ -58,7 +63,8 @@ pub enum NeighborState {
 /// [`Admin::Shutdown`]; a command that failed needs no removal. What a mobile node needs where it
 /// arrived, its address and its default router, stays. Repeating an installing command
 /// for the same address replaces its parameters, and drops no packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// PAR: tunnels packets for `pcoa` to `ncoa`, and accepts `ncoa`'s reverse tunnel from `pcoa`.
     /// If packets for `pcoa` are held or copied, those go into the tunnel first, in their order,

@@ -2,12 +2,14 @@
 
 use std::{fmt, net::Ipv6Addr, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::{MacAddr, Prefix};
 
 use super::InterfaceIndex;
 
 /// Times and limits; the defaults are those of RFC 5568 section 9.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timers {
     /// RTSOLPR_RETRIES: how often an unanswered RtSolPr is sent again.
     pub rtsolpr_retries: u32,
@@ -47,7 +49,7 @@ impl Default for Timers {
 }
 
 /// All that an access router must know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouterConfig {
     /// Times and limits.
     pub timers: Timers,
@@ -71,7 +73,7 @@ impl RouterConfig {
 }
 
 /// Bounds on what others can make a router remember and do (SEC-07).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Handovers at one time, both roles together.
     pub max_handovers: usize,
@@ -95,7 +97,7 @@ impl Default for Limits {
 }
 
 /// A link of ours that mobile nodes are on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessLink {
     /// Our interface on it.
     pub interface: InterfaceIndex,
@@ -148,7 +150,8 @@ impl AccessLink {
 }
 
 /// Where a mobile node that comes has its address from.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Addressing {
     /// It makes one itself (RFC 4862).
     #[default]
@@ -163,7 +166,8 @@ pub enum Addressing {
 }
 
 /// What happens to the packets of a mobile node that leaves without a word.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Departure {
     /// They are lost, as by any router.
     #[default]
@@ -184,7 +188,8 @@ pub enum Departure {
 
 /// What a mobile node is told that comes with an NCoA which it cannot have (RFC 5568 section
 /// 6.4.6).
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnInvalidNcoa {
     /// Nothing.
     #[default]
@@ -198,7 +203,7 @@ pub enum OnInvalidNcoa {
 }
 
 /// An access link of a neighbouring router.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// The router's global address on it.
     pub address: Ipv6Addr,
@@ -224,7 +229,8 @@ impl Peer {
 }
 
 /// Where mobile nodes have their address from at a neighboring router.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PeerAddressing {
     /// They make one themselves.
     #[default]
@@ -237,13 +243,14 @@ pub enum PeerAddressing {
 }
 
 /// The key shared with one mobile node.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandoverKey {
     /// The one previous care-of address that it speaks for (SEC-08).
     pub pcoa: Ipv6Addr,
     /// Its index in the BADF option.
     pub spi: u32,
     /// The key itself.
+    #[serde(with = "super::hex")]
     pub key: Vec<u8>,
 }
 
@@ -257,7 +264,7 @@ impl fmt::Debug for HandoverKey {
 }
 
 /// All that a mobile node must know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MobileNodeConfig {
     /// Times and limits.
     pub timers: Timers,
@@ -280,7 +287,7 @@ pub struct MobileNodeConfig {
 }
 
 /// The key that a mobile node shares with one access router.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouterKey {
     /// The router's global address on the link that it is handed over from.
     pub router: Ipv6Addr,
@@ -289,6 +296,7 @@ pub struct RouterKey {
     /// The key's index in the BADF option.
     pub spi: u32,
     /// The key itself.
+    #[serde(with = "super::hex")]
     pub key: Vec<u8>,
 }
 
@@ -303,7 +311,8 @@ impl fmt::Debug for RouterKey {
 }
 
 /// How a mobile node says that it has arrived.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Announcement {
     /// By a UNA, and an FBU behind it if none was answered before (RFC 5568 section 4).
     #[default]

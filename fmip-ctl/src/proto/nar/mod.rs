@@ -207,8 +207,6 @@ impl Handover {
                 if !self.keeps() {
                     self.deadline = context.now + context.config.timers.proxy_nd_lifetime;
                 }
-                let ncoa = self.announcement.address();
-                context.event(self.id(), Event::BufferDrained { ncoa });
                 Next::Stays
             }
             // Of an earlier visit.

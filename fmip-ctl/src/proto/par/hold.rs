@@ -164,7 +164,6 @@ impl Hold {
         if let Kept::Released(until) = self.kept {
             let soon = context.now + context.config.timers.proxy_nd_lifetime;
             self.kept = Kept::Released(until.min(soon));
-            context.event(self.id(), Event::BufferDrained { ncoa: self.pcoa });
         }
     }
 

@@ -133,7 +133,6 @@ fn the_events_tell_the_story_with_the_names_that_people_look_for() {
             format!(r#"{{"event":"buffer-started",{ncoa}}}"#),
             format!(r#"{{"event":"una-received",{ncoa}}}"#),
             format!(r#"{{"event":"buffer-released",{ncoa}}}"#),
-            format!(r#"{{"event":"buffer-drained",{ncoa}}}"#),
         ]
     );
 }

@@ -233,6 +233,13 @@ impl MobileNode {
             Announcement::Fna if request.reactive => {
                 self.send_fna(source, Some(bytes));
             }
+            // Through the new router, also while the previous link's prefix is still taken for one
+            // of this link.
+            Announcement::Una | Announcement::Fna if request.reactive => {
+                let interface = self.config.interface;
+                let router = request.destination.router.lla;
+                self.outbox.transmit_frame(interface, router, bytes);
+            }
             Announcement::Una | Announcement::Fna => self.outbox.transmit(None, None, bytes),
         }
         self.count_fbu();

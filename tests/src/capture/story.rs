@@ -163,6 +163,21 @@ impl Story {
     }
 }
 
+impl Story {
+    /// Checks that no message of `by` starts with `what` before the first of `by` that is `before`.
+    pub fn check_not_before(&self, by: &str, what: &str, before: &str) -> Result<()> {
+        let all = self.all();
+        let mut own = all.iter().filter(|seen| seen.by == by);
+        match own.find(|seen| seen.what == before || seen.what.starts_with(what)) {
+            Some(seen) if seen.what == before => Ok(()),
+            _ => bail!(
+                "{before} of {by} does not come before {what}: {:#?}",
+                self.lines()
+            ),
+        }
+    }
+}
+
 impl Drop for Story {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);

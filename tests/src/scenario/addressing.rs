@@ -36,6 +36,8 @@ pub(super) fn with_kept_pcoa(settings: &mut Settings) {
 }
 
 pub(super) fn with_dhcp(settings: &mut Settings) {
+    // Packets for the previous address only: that is what it keeps until it has another.
+    with_kept_pcoa(settings);
     let previous = settings.router(Router::Previous);
     previous.set_neighbor(Router::New, "addressing", "dhcp");
 }
@@ -117,13 +119,22 @@ pub(super) fn kept(stage: &mut Stage) -> Result<Run> {
     Ok(run)
 }
 
-/// PrRtAdv 5: the NCoA is for the FBU alone; packets go on by way of the PCoA.
+/// PrRtAdv 5: the NCoA is for the FBU alone; packets go on by way of the PCoA, and DHCP is asked for.
 pub(super) fn dhcp(stage: &mut Stage) -> Result<Run> {
     stage.prepare(AccessPoint::New)?;
     move_as_prepared(stage)?;
     let run = lossless(stage)?;
-    stage
-        .story
-        .check_order(&["par: PrRtAdv 5", "mn: FBU", "par: HI 0"])?;
+    stage.story.check_order(&[
+        "par: PrRtAdv 5",
+        "mn: FBU",
+        "par: HI 0",
+        "nar: HAck 3",
+        "par: FBack 1",
+        &una(PCOA),
+    ])?;
+    ensure!(
+        stage.mn.first("dhcp-needed").is_some(),
+        "nobody is told that an address is to be had by DHCP"
+    );
     Ok(run)
 }

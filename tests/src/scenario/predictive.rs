@@ -8,6 +8,7 @@ use super::stage::{Harm, Stage, check};
 use crate::{
     report::Run,
     topology::{AccessPoint, Router},
+    wait::SOON,
 };
 
 /// RFC 5568 figure 2.
@@ -53,7 +54,7 @@ fn ordered(stage: &mut Stage, ncoa: Option<Ipv6Addr>) -> Result<Run> {
         "par: FBack 0",
         &una(ncoa.unwrap_or(Router::New.care_of_address())),
     ])?;
-    stage.story.check_never("mn", "RtSolPr")?;
+    stage.story.check_not_before("mn", "RtSolPr", "FBU")?;
     Ok(run)
 }
 
@@ -61,6 +62,7 @@ fn ordered(stage: &mut Stage, ncoa: Option<Ipv6Addr>) -> Result<Run> {
 pub(super) fn move_as_prepared(stage: &Stage) -> Result<()> {
     stage.leave()?;
     stage.arrive(AccessPoint::New)?;
+    stage.nar.wait_for("buffer-drained", SOON)?;
     stage.mn_says("buffer-drained")?;
     stage.flows()
 }

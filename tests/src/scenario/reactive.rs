@@ -67,7 +67,7 @@ pub(super) fn unknown_router(stage: &mut Stage) -> Result<Run> {
     stage.leave()?;
     stage.arrive(AccessPoint::New)?;
     let run = finish(stage, Harm::LostInGap)?;
-    stage.story.check_never("mn", "RtSolPr")?;
+    stage.story.check_not_before("mn", "RtSolPr", "FBU")?;
     stage.story.check_order(&[
         "mn: RS",
         "nar: RA",

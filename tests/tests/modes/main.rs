@@ -1,7 +1,11 @@
 //! Every mode of the protocol, with real processes and live traffic both ways.
 
 mod addressing;
+mod movement;
+mod naack;
 mod predictive;
+mod reactive;
+mod reload;
 
 use fmip_tests::{controller::find_fmip_ctl, scenario::Mode, testing};
 

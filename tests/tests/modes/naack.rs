@@ -1,0 +1,27 @@
+//! Arrivals with an address that cannot be.
+
+use crate::play;
+
+// Rows: NAK-01, NAK-02, NAK-07, UNA-11
+#[test]
+fn a_node_with_a_taken_address_makes_another() {
+    play("naack-configure");
+}
+
+// Rows: NAK-04, NAK-05, W16-22
+#[test]
+fn a_node_with_a_taken_address_uses_the_one_that_it_is_given() {
+    play("naack-supplied");
+}
+
+// Rows: NAK-06
+#[test]
+fn a_node_that_is_to_keep_its_address_sends_no_fbu() {
+    play("naack-pcoa");
+}
+
+// Rows: NAK-08
+#[test]
+fn a_node_that_nobody_knows_here_uses_neither_address() {
+    play("naack-unrecognized");
+}

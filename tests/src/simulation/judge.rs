@@ -268,6 +268,9 @@ impl Judge {
         let current = self.accounts[mobile].current.as_mut()?;
         match event {
             Event::FbackReceived { status } if *status < 128 => current.accepted = true,
+            Event::FellBack { .. } => {
+                current.failed.get_or_insert_with(|| "FellBack".to_owned());
+            }
             Event::HandoverFailed { reason } => current.failed = Some(format!("{reason:?}")),
             _ => {}
         }
@@ -275,9 +278,19 @@ impl Judge {
     }
 
     /// A node wants something changed.
-    pub fn command(&self, now: Instant, node: NodeId, command: &Command) -> Option<String> {
-        let NodeId::Router(router) = node else {
-            return None;
+    pub fn command(&mut self, now: Instant, node: NodeId, command: &Command) -> Option<String> {
+        let router = match (node, command) {
+            (NodeId::Router(router), _) => router,
+            // It knows how its packets leave from here: by the word of an FBack, of a NAACK, or
+            // because it is back.
+            (NodeId::Mobile(mobile), Command::ReleaseUplink { .. }) => {
+                let current = self.accounts[mobile].current.as_mut();
+                if let Some(current) = current.filter(|current| current.arrived.is_some()) {
+                    current.accepted = true;
+                }
+                return None;
+            }
+            (NodeId::Mobile(_), _) => return None,
         };
         match *command {
             Command::InstallTunnel {

@@ -18,7 +18,7 @@ const RTR_SOLICITATION_INTERVAL: Duration = Duration::from_secs(4);
 const MAX_RTR_SOLICITATION_DELAY: Duration = Duration::from_secs(1);
 
 /// The length of an interface identifier made of a link-layer address (RFC 4291 section 2.5.1).
-const IID_BITS: u8 = 64;
+pub(super) const IID_BITS: u8 = 64;
 
 /// Router solicitations that wait for an advertisement.
 #[derive(Clone, Debug)]
@@ -102,7 +102,7 @@ impl MobileNode {
             self.origin.link.router_lla = Some(lla);
             return self.return_to_origin(now);
         }
-        if let Some(mut past) = self.take_past(|past| holds(past.pcoa)) {
+        if let Some(mut past) = self.take_redirected(now, |past| holds(past.pcoa)) {
             past.link.router_lla = Some(lla);
             return self.return_to(now, past, None);
         }

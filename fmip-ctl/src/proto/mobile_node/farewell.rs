@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::wire::FastBindingAck;
 
-use super::{super::SEQUENCE_OUT_OF_WINDOW, Event, Instant, MobileNode, Reason};
+use super::{super::SEQUENCE_OUT_OF_WINDOW, Event, Failure, Instant, MobileNode, Reason};
 
 /// An FBU with lifetime 0 that waits for its FBack (MOV-01).
 #[derive(Clone, Debug)]
@@ -44,7 +44,11 @@ impl MobileNode {
         };
         match farewell.retries_left.checked_sub(1) {
             Some(left) => self.send_farewell(now, left, farewell.timeout.saturating_mul(2)),
-            None => self.end_farewell(),
+            None => {
+                self.end_farewell();
+                let reason = Failure::NoFback;
+                self.outbox.event(None, Event::HandoverFailed { reason });
+            }
         }
     }
 

@@ -19,7 +19,7 @@ enum Place {
     Same,
     /// On the link of the address it uses, after having been elsewhere.
     Origin,
-    /// On one that it left before.
+    /// On one that it left, and whose router still sends its packets elsewhere.
     Past(Origin),
     /// On one that its last router told about.
     Known(Destination),
@@ -104,7 +104,7 @@ impl MobileNode {
     /// RFC 5270 section 5.4.
     fn handle_link_up(&mut self, now: Instant, access_point: MacAddr) {
         self.link_up = true;
-        let place = self.locate(access_point);
+        let place = self.locate(now, access_point);
         self.access_point = Some(access_point);
         if let Place::Same = place {
             self.link_mut().add(access_point);
@@ -148,7 +148,7 @@ impl MobileNode {
         }
     }
 
-    fn locate(&mut self, access_point: MacAddr) -> Place {
+    fn locate(&mut self, now: Instant, access_point: MacAddr) -> Place {
         if let Some(Handover {
             target: Some(target),
             phase: Phase::Switching(switch),
@@ -166,7 +166,8 @@ impl MobileNode {
         if self.origin.link.access_points.contains(&access_point) {
             return Place::Origin;
         }
-        if let Some(past) = self.take_past(|past| past.link.access_points.contains(&access_point)) {
+        let is_there = |past: &Origin| past.link.access_points.contains(&access_point);
+        if let Some(past) = self.take_redirected(now, is_there) {
             return Place::Past(past);
         }
         match knowledge {
@@ -174,7 +175,11 @@ impl MobileNode {
             Some(Knowledge::NoFastHandover) => Place::Plain,
             // It never knew where it was.
             None if self.access_point.is_none() => Place::Same,
-            Some(Knowledge::SameInterface | Knowledge::Unknown) | None => Place::Unknown,
+            Some(Knowledge::SameInterface | Knowledge::Unknown) | None => {
+                let past = self.past.iter().rfind(|past| is_there(past));
+                let destination = past.and_then(|past| self.destination_again(past));
+                destination.map_or(Place::Unknown, Place::Known)
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::Ipv6Addr};
 
 use crate::wire::{MacAddr, Prefix, RouterInfo};
 
-use super::{Instant, MAX_KNOWN, MAX_PAST, MobileNode};
+use super::{Instant, MAX_KNOWN, MAX_PAST, MobileNode, discovery::IID_BITS};
 
 /// A link and its router.
 #[derive(Clone, Debug)]
@@ -111,6 +111,31 @@ impl MobileNode {
     pub(super) fn take_past(&mut self, is_it: impl Fn(&Origin) -> bool) -> Option<Origin> {
         let index = self.past.iter().rposition(is_it)?;
         Some(self.past.remove(index))
+    }
+
+    /// Takes out a link whose router still sends elsewhere what comes for the address there
+    /// (RFC 5568 section 5.6). Where that is over, coming back is a move like any other.
+    pub(super) fn take_redirected(
+        &mut self,
+        now: Instant,
+        is_it: impl Fn(&Origin) -> bool,
+    ) -> Option<Origin> {
+        self.take_past(|past| past.redirected.is_some_and(|until| until > now) && is_it(past))
+    }
+
+    /// The way back to a link that it left, as far as its router is known.
+    pub(super) fn destination_again(&self, past: &Origin) -> Option<Destination> {
+        let prefix = Prefix::new(past.pcoa, IID_BITS).ok()?;
+        let router = RouterInfo {
+            lla: past.link.router_lla?,
+            address: past.par,
+            prefix,
+        };
+        Some(Destination {
+            router,
+            ncoa: self.form_address(prefix),
+            dhcp: false,
+        })
     }
 
     /// The global address of the router at `destination`, as it is known to the key that is shared

@@ -217,6 +217,7 @@ fn the_default_router_is_the_one_that_the_mobile_node_is_behind() {
     assert_eq!(simulation.default_router, Some(NAR));
     // The binding ended long ago.
     simulation.come_up(AP1);
+    simulation.run(SECOND);
     assert_eq!(simulation.default_router, Some(PAR));
     // The link never came up at all, or the link layer cannot move.
     for fails in [false, true] {

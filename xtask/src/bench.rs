@@ -43,7 +43,7 @@ fn core(matches: &ArgMatches) -> Result<ExitCode> {
     if matches.get_flag("json") {
         command.arg("--json");
     }
-    eprintln!("bench core: some minutes; the machine should do nothing else");
+    eprintln!("bench core: half a minute, on a machine that does nothing else");
     let status = command
         .status()
         .with_context(|| format!("cannot run {}", command.get_program().display()))?;

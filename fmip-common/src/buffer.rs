@@ -31,8 +31,9 @@ pub const CLOSED: u64 = EMPTY - 1;
 const ATTEMPTS: u32 = 32;
 
 /// The same for giving a slot back. What is not given back is lost until the programs are loaded
-/// again, so this is more than any number of processors.
-const FREE_ATTEMPTS: u32 = 512;
+/// again, so this is more than the processors that could win at one instant; but no more than that, for the
+/// kernel's verifier walks through them all, from every way that leads here.
+const FREE_ATTEMPTS: u32 = 128;
 
 /// One packet's place.
 #[repr(C)]

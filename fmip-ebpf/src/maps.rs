@@ -64,10 +64,18 @@ pub(crate) static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(limi
 pub(crate) static PEERS: HashMap<Address, u32> =
     HashMap::with_max_entries(limits::PEER_ADDRESSES, 0);
 
-/// How many addresses are bound by which packets' sources are looked up, one entry: while there are
-/// none, no packet pays for it. Controller writes, router program reads.
-#[map]
-pub(crate) static HOSTS: Array<u32> = Array::with_max_entries(1, 0);
+/// How many addresses are bound by which packets' sources are looked up: while there are none, no packet
+/// pays for it. Controller writes, router program reads. A variable, that is a map named `.bss`, whose one
+/// element is read without being looked up. It must stay the only one.
+#[unsafe(no_mangle)]
+static mut HOSTS: u32 = 0;
+
+/// The number of such addresses.
+#[inline(always)]
+pub(crate) fn hosts() -> u32 {
+    // SAFETY: an integer; volatile, since the controller writes it.
+    unsafe { (&raw const HOSTS).read_volatile() }
+}
 
 /// Limits the rate of ICMPv6 errors. Router and drain program.
 #[map]

@@ -14,7 +14,7 @@ use crate::{
     count,
     forward::{self, Route},
     lookup::{self, Lookup},
-    maps::{HOSTS, LOCAL, PEERS},
+    maps::{self, LOCAL, PEERS},
     packet::{Packet, TUNNEL_HEADER, XdpPacket},
     parse::{self, HOP_LIMIT, Headers, INNER, IPV6, IPV6_IN_IPV6, Ipv6},
     signal::{self, Node},
@@ -34,45 +34,28 @@ pub(crate) fn handle(packet: &mut XdpPacket) -> Outcome {
     if let Some(outcome) = signal::intercept(packet, &header, Node::Router) {
         return outcome;
     }
-    let mut bound = Bound {
-        header,
-        origin: Origin::Elsewhere,
-    };
-    let binding = match from_host(packet, &header) {
-        Some(Ok(binding)) => {
-            bound.origin = Origin::Host;
-            binding
-        }
+    let (header, origin, binding) = match from_host(packet, &header) {
+        Some(Ok(binding)) => (header, Origin::Host, binding),
         Some(Err(outcome)) => return outcome,
         None => match lookup::binding(&header.destination) {
-            Lookup::Found(binding) => binding,
+            Lookup::Found(binding) => (header, Origin::Elsewhere, binding),
             Lookup::Expired => return Outcome::Pass(Reason::Expired),
             Lookup::None if header.next_header == IPV6_IN_IPV6 && is_local(&header.destination) => {
-                bound = match from_tunnel(packet, &header) {
-                    Ok(header) => Bound {
-                        header,
-                        origin: Origin::Tunnel,
-                    },
+                let inner = match from_tunnel(packet, &header) {
+                    Ok(inner) => inner,
                     Err(outcome) => return outcome,
                 };
                 // To a node that is held here (HAck code 3), or that has left this router as well: out
                 // of one's tunnel and into the other's.
-                match lookup::binding(&bound.header.destination) {
-                    Lookup::Found(binding) => binding,
-                    _ => return forward(packet, &bound.header),
+                match lookup::binding(&inner.destination) {
+                    Lookup::Found(binding) => (inner, Origin::Tunnel, binding),
+                    _ => return forward(packet, &inner),
                 }
             }
             Lookup::None => return Outcome::Pass(Reason::NoBinding),
         },
     };
-    to_bound(packet, &bound, &binding)
-}
-
-/// A packet that is bound.
-struct Bound {
-    /// The header that leads it.
-    header: Ipv6,
-    origin: Origin,
+    to_bound(packet, &header, origin, &binding)
 }
 
 /// Where a bound packet comes from.
@@ -87,8 +70,7 @@ enum Origin {
 }
 
 #[inline(always)]
-fn to_bound(packet: &mut XdpPacket, bound: &Bound, binding: &Binding) -> Outcome {
-    let Bound { header, origin } = bound;
+fn to_bound(packet: &mut XdpPacket, header: &Ipv6, origin: Origin, binding: &Binding) -> Outcome {
     // A neighbor's probe of an address that this router defends (proxy neighbor discovery) is the kernel's
     // to answer, and nothing from a link-local address may leave its link.
     if !header.source.is_forwarded_from() || parse::is_neighbor_discovery(packet, header, IPV6) {
@@ -97,7 +79,7 @@ fn to_bound(packet: &mut XdpPacket, bound: &Bound, binding: &Binding) -> Outcome
     if header.hop_limit <= 1 {
         return Outcome::Pass(Reason::HopLimit);
     }
-    let into_tunnel = binding.action == ACTION_TUNNEL || *origin == Origin::Host;
+    let into_tunnel = binding.action == ACTION_TUNNEL || origin == Origin::Host;
     if into_tunnel
         && tunnel::outer_header(header, &binding.egress).total_length() > binding.egress.mtu
     {
@@ -108,7 +90,7 @@ fn to_bound(packet: &mut XdpPacket, bound: &Bound, binding: &Binding) -> Outcome
             binding.egress.mtu,
         );
     }
-    if *origin != Origin::Host
+    if origin != Origin::Host
         && let Some(queue) = Queue::new(binding.buffer)
     {
         let put = queue.hold(packet, 0, |frame| {
@@ -134,7 +116,7 @@ fn to_bound(packet: &mut XdpPacket, bound: &Bound, binding: &Binding) -> Outcome
         _ if into_tunnel => to_tunnel(packet, header, &binding.egress),
         ACTION_BUFFER | ACTION_HOST => to_mobile_node(packet, header, &binding.egress.next_hop),
         // As if nothing were bound.
-        _ if *origin == Origin::Tunnel => forward(packet, header),
+        _ if origin == Origin::Tunnel => forward(packet, header),
         _ => Outcome::Pass(Reason::NoBinding),
     }
 }
@@ -177,7 +159,7 @@ fn to_mobile_node(packet: &mut XdpPacket, header: &Ipv6, hop: &NextHop) -> Outco
 /// for it then; or what becomes of the packet, if it is not for the tunnel.
 #[inline(always)]
 fn from_host(packet: &XdpPacket, header: &Ipv6) -> Option<Result<Binding, Outcome>> {
-    if !has_hosts() {
+    if maps::hosts() == 0 {
         return None;
     }
     let binding = match lookup::binding(&header.source) {
@@ -197,11 +179,6 @@ fn from_host(packet: &XdpPacket, header: &Ipv6) -> Option<Result<Binding, Outcom
     Some(Ok(binding))
 }
 
-#[inline(always)]
-fn has_hosts() -> bool {
-    matches!(HOSTS.get(0), Some(&number) if number > 0)
-}
-
 /// Out of a tunnel that ends here, if it is that of a mobile node: at a PAR the reverse tunnel from a PCoA
 /// (TUN-04, TUN-05), at a NAR that answered HAck code 3 the tunnel to a PCoA (HAK-08). The header that
 /// leads the packet then; or what becomes of it, if it stays in the tunnel.
@@ -212,7 +189,7 @@ fn from_tunnel(packet: &mut XdpPacket, outer: &Ipv6) -> Result<Ipv6, Outcome> {
     };
     let mut refusal = Reason::NoBinding;
     let ours = ends_here(outer, &inner.source, ACTION_TUNNEL, &mut refusal)
-        || has_hosts() && ends_here(outer, &inner.destination, ACTION_HOST, &mut refusal);
+        || maps::hosts() > 0 && ends_here(outer, &inner.destination, ACTION_HOST, &mut refusal);
     if !ours {
         if let Reason::Spoofed = refusal {
             debug!(

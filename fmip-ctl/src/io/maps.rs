@@ -178,7 +178,7 @@ impl Maps {
             peers: take(ebpf, "PEERS")?.try_into()?,
             groups: BTreeMap::new(),
             last_group: 0,
-            hosts: take(ebpf, "HOSTS")?.try_into()?,
+            hosts: take(ebpf, ".bss")?.try_into()?,
             free: FreeBuffers::new(),
             bound: BTreeMap::new(),
         })

@@ -241,7 +241,7 @@ fn without_a_tunnel_what_was_held_goes_plain_to_the_router() {
             link_source: OUT_MAC,
             ..sent.clone()
         };
-        assert_eq!(receiver.packets(1)?, [expected.clone()]);
+        assert_eq!(receiver.packets(1)?, std::slice::from_ref(&expected));
         let ran = bench.mobile_out(&sent.octets())?;
         let packet = ran.is(Verdict::Pass, Reason::MobileSent, &sent.octets());
         assert_eq!(packet, expected);

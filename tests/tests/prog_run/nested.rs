@@ -156,7 +156,7 @@ fn without_an_outer_tunnel_the_inner_one_leaves_by_the_new_router() {
         bench.drain(DRAIN_RELEASE, buffer, 1)?;
         bench.close(buffer)?;
         let expected = in_tunnel(&sent, NCOA, PAR);
-        assert_eq!(receiver.packets(1)?, [expected.clone()]);
+        assert_eq!(receiver.packets(1)?, std::slice::from_ref(&expected));
         let ran = bench.mobile_out(&sent.octets())?;
         let found = ran.is(Verdict::Pass, Reason::MobileTunnelled, &sent.octets());
         assert_eq!(found, expected);

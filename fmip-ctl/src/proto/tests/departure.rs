@@ -185,7 +185,7 @@ fn copies_are_made_beside_the_delivery_until_the_tunnel_takes_over() {
     };
     let mut simulation = par_with(COPY);
     simulation.input(Node::Par, ATTACHED);
-    assert_eq!(commands(&simulation), [copying.clone()]);
+    assert_eq!(commands(&simulation), std::slice::from_ref(&copying));
     assert_eq!(simulation.par.handovers(), []);
     // Attached again, as after a move between access points: nothing new.
     simulation.input(Node::Par, ATTACHED);

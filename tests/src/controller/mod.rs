@@ -77,6 +77,9 @@ impl Controller {
         command
             .args(["run", "--log-level", &settings.log_level, "--config"])
             .arg(&config);
+        if settings.record {
+            command.arg("--record").arg(recording(&socket));
+        }
         let title = format!("fmip-ctl of {name}");
         let process = Process::start(role.namespace(lab)?, &title, command, file("log"))?;
         Ok(Self {
@@ -112,6 +115,11 @@ impl Controller {
         self.process.wait(SOON)?;
         *self = Self::start(lab, self.role, settings)?;
         self.wait_ready()
+    }
+
+    /// Where it records if [`Settings::record`] says so. A restart needs the file out of its way.
+    pub fn recording(&self) -> PathBuf {
+        recording(&self.socket)
     }
 
     /// Its control socket.
@@ -200,6 +208,11 @@ fn write_configuration(
         .open(config)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .with_context(|| format!("cannot write {}", config.display()))
+}
+
+/// The recording of the controller with that control socket.
+fn recording(socket: &Path) -> PathBuf {
+    socket.with_extension("recording")
 }
 
 /// The controllers of a lab.

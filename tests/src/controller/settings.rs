@@ -30,6 +30,8 @@ pub struct Settings {
     pub lifetime_s: u32,
     /// The mobile node's key, hexadecimal; the access routers have [`Settings::new`]'s.
     pub mobile_node_key: String,
+    /// Whether everything that the controllers are told and do is recorded.
+    pub record: bool,
     /// What the files of single routers say beyond that.
     pub routers: BTreeMap<Router, RouterSettings>,
     /// More keys of the mobile node's `[mobile-node]` table.
@@ -70,6 +72,7 @@ impl Settings {
             timers: BTreeMap::new(),
             lifetime_s: 60,
             mobile_node_key: KEY.to_owned(),
+            record: false,
             routers: BTreeMap::new(),
             mobile_node: toml::Table::new(),
         }

@@ -227,7 +227,7 @@ impl Binding {
             (_, Input::Failed(_)) => Next::Stays,
             // What the tunnel took over cannot go out, and would stop what comes behind it.
             (_, Input::DrainFailed) => {
-                self.renew_tunnel(context);
+                self.renew_tunnel(hold, context);
                 Next::Stays
             }
 
@@ -293,8 +293,10 @@ impl Binding {
         }
     }
 
-    fn renew_tunnel(&self, context: &mut Context<'_>) {
+    fn renew_tunnel(&mut self, hold: &mut Hold, context: &mut Context<'_>) {
         if self.has_tunnel() {
+            hold.forget_taken();
+            self.tunnel_replaced = false;
             let pcoa = self.request.pcoa;
             context.command(self.id(), Command::RemoveTunnel { pcoa });
             self.install_tunnel(context);

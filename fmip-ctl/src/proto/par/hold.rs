@@ -172,6 +172,11 @@ impl Hold {
         self.taken = std::mem::replace(&mut self.kept, Kept::No);
     }
 
+    /// What the tunnel took over is gone.
+    pub(super) fn forget_taken(&mut self) {
+        self.taken = Kept::No;
+    }
+
     /// The tunnel does not stand.
     pub(super) fn take_from_tunnel(&mut self) {
         self.kept = std::mem::replace(&mut self.taken, Kept::No);

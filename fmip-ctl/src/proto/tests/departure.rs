@@ -494,7 +494,18 @@ fn a_tunnel_whose_backlog_cannot_go_out_is_made_anew_without_it() {
         simulation.steps(),
         ["par: remove-tunnel", "par: install-tunnel"]
     );
-    simulation.run(FOREVER);
+    // If that fails nothing is left, neither the tunnel nor what it had taken over.
+    simulation.log.clear();
+    simulation.fail(Node::Par, "install-tunnel");
+    let failed = Input::DrainFailed {
+        address: PCOA,
+        error: CommandError::Other("no".to_owned()),
+    };
+    simulation.input(Node::Par, failed);
+    assert_eq!(
+        simulation.steps(),
+        ["par: remove-tunnel", "par: install-tunnel", "par: -> fback"]
+    );
     simulation.assert_clean();
 }
 

@@ -133,19 +133,20 @@ pub enum Event {
         /// Why.
         reason: Removal,
     },
-    /// NAR: packets for the new care-of address are held.
+    /// Packets are held: for the new care-of address, or at the PAR for the previous one of a mobile
+    /// node that left without a word.
     BufferStarted {
-        /// New care-of address.
+        /// The address.
         ncoa: Ipv6Addr,
     },
-    /// NAR: held packets are being released.
+    /// Held packets are being released.
     BufferReleased {
-        /// New care-of address.
+        /// The address.
         ncoa: Ipv6Addr,
     },
-    /// NAR: the mobile node did not come, or its packets could not be released, in time.
+    /// The mobile node did not come, or its packets could not be released, in time.
     BufferExpired {
-        /// New care-of address.
+        /// The address.
         ncoa: Ipv6Addr,
     },
     /// A command could not be carried out.
@@ -220,7 +221,8 @@ pub struct HandoverStatus {
     pub pcoa: Ipv6Addr,
     /// New care-of address, once it is known.
     pub ncoa: Option<Ipv6Addr>,
-    /// The other router (of an access router), or the PAR (of a mobile node).
+    /// The other router (of an access router; `::` while there is none), or the PAR (of a mobile
+    /// node).
     pub peer: Ipv6Addr,
     /// When it ends if nothing else happens.
     pub expires_ns: Option<Instant>,

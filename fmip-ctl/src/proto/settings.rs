@@ -81,7 +81,9 @@ pub struct Limits {
     pub max_per_peer: usize,
     /// Handovers at one time from or to one access link.
     pub max_per_link: usize,
-    /// Signalling messages per second from one source, and as many at once.
+    /// Signalling messages per second from one source, and as many at once: from one station of an
+    /// access link, or from one address elsewhere. A neighboring router speaks for many mobile
+    /// nodes, and may send `max_per_peer` if that is more.
     pub signalling_per_source: u32,
 }
 

@@ -8,6 +8,7 @@ use super::super::{
     Instant, InterfaceIndex, Limits,
     hash::{Seeded, Table},
 };
+use super::AccessRouter;
 
 /// Handovers by neighbor and by access link, both roles together.
 #[derive(Debug, Default)]
@@ -50,6 +51,43 @@ fn decrement<K: Ord + Copy>(counts: &mut BTreeMap<K, usize>, key: K) {
         if *count == 0 {
             counts.remove(&key);
         }
+    }
+}
+
+impl AccessRouter {
+    /// Whether the sender of this keeps within what one may send, before anything is spent on it.
+    pub(super) fn is_within_rate(
+        &mut self,
+        now: Instant,
+        interface: InterfaceIndex,
+        link_source: MacAddr,
+        bytes: &[u8],
+    ) -> bool {
+        let Limits {
+            signalling_per_source,
+            max_per_peer,
+            ..
+        } = self.config.limits;
+        let address = || {
+            Some(Ipv6Addr::from(
+                <[u8; 16]>::try_from(bytes.get(8..24)?).ok()?,
+            ))
+        };
+        let (source, per_second) = if self.access_link(interface).is_some() {
+            let source = Source::Station(interface, link_source);
+            (source, signalling_per_source)
+        } else {
+            let address = address().unwrap_or(Ipv6Addr::UNSPECIFIED);
+            // A neighbor speaks for as many mobile nodes as it may hand over.
+            let per_second = match self.neighborhood.is_peer(address) {
+                true => u32::try_from(max_per_peer)
+                    .unwrap_or(u32::MAX)
+                    .max(signalling_per_source),
+                false => signalling_per_source,
+            };
+            (Source::Address(address), per_second)
+        };
+        self.rate.admits(now, source, per_second)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::wire::{DecodeError, MacAddr, Message, Packet};
 
 use super::{
     AccessLink, Admin, Command, CommandError, Counters, Event, HandoverStatus, Input, Instant,
-    InterfaceIndex, Limits, Output, Reason, RouterConfig,
+    InterfaceIndex, Output, Reason, RouterConfig,
     hash::{Seeded, Table},
     nar::{self, Next},
     neighborhood::Neighborhood,
@@ -35,7 +35,7 @@ use super::{
 use arrivals::Arrivals;
 use departing::Departing;
 use keys::Keys;
-use limits::{Rate, Source, Tally};
+use limits::{Rate, Tally};
 use newcomers::Newcomers;
 use pools::Pools;
 use stations::Station;
@@ -265,41 +265,6 @@ impl AccessRouter {
                 self.counters.count(Reason::Unexpected);
             }
         }
-    }
-
-    /// Whether the sender of this keeps within what one may send, before anything is spent on it.
-    fn is_within_rate(
-        &mut self,
-        now: Instant,
-        interface: InterfaceIndex,
-        link_source: MacAddr,
-        bytes: &[u8],
-    ) -> bool {
-        let Limits {
-            signalling_per_source,
-            max_per_peer,
-            ..
-        } = self.config.limits;
-        let address = || {
-            Some(Ipv6Addr::from(
-                <[u8; 16]>::try_from(bytes.get(8..24)?).ok()?,
-            ))
-        };
-        let (source, per_second) = if self.access_link(interface).is_some() {
-            let source = Source::Station(interface, link_source);
-            (source, signalling_per_source)
-        } else {
-            let address = address().unwrap_or(Ipv6Addr::UNSPECIFIED);
-            // A neighbor speaks for as many mobile nodes as it may hand over.
-            let per_second = match self.neighborhood.is_peer(address) {
-                true => u32::try_from(max_per_peer)
-                    .unwrap_or(u32::MAX)
-                    .max(signalling_per_source),
-                false => signalling_per_source,
-            };
-            (Source::Address(address), per_second)
-        };
-        self.rate.admits(now, source, per_second)
     }
 
     fn is_for_us(&self, destination: Ipv6Addr) -> bool {

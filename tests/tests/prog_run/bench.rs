@@ -448,7 +448,7 @@ impl Router {
     }
 }
 
-fn index(namespace: &NetNs, interface: &str) -> Result<u32> {
+pub(crate) fn index(namespace: &NetNs, interface: &str) -> Result<u32> {
     let links = namespace.ip_json(&format!("link show dev {interface}"))?;
     let index = links[0]["ifindex"]
         .as_u64()

@@ -4,6 +4,7 @@ mod bench;
 mod copy;
 mod departed;
 mod drain;
+mod drain_thread;
 mod hold;
 mod host;
 mod mobile;

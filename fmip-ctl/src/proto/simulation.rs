@@ -495,7 +495,7 @@ impl Simulation {
         let on_link = |of: Node| if of == Node::Par { 1 } else { 2 };
         let delivery = match (from, transmit.interface) {
             // Through the NAR: it forwards what is for the other.
-            (Node::Mn, None) if self.attached == Some(Node::Nar) && to == PAR => {
+            (Node::Mn, _) if self.attached == Some(Node::Nar) && to == PAR => {
                 Some((Node::Par, CORE, ACCESS_DELAY + CORE_DELAY))
             }
             (Node::Mn, _) => self.attached.map(|router| (router, ACCESS, ACCESS_DELAY)),

@@ -92,13 +92,13 @@ impl MobileNode {
         message: &FastBindingAck,
         registered: Ipv6Addr,
     ) {
-        let Destination { router, ncoa, dhcp } = request.destination;
+        let Destination { ncoa, dhcp, .. } = request.destination;
         let usable = match message.status {
             FastBindingStatus::Accepted => true,
             // FBA-07, AMB-18: an address of that link, or the one it has.
             FastBindingStatus::NcoaInvalid => {
                 message.alternate_coa.is_some()
-                    && (registered == self.origin.pcoa || router.prefix.contains(registered))
+                    && (registered == self.origin.pcoa || request.destination.can_have(registered))
             }
             _ => false,
         };

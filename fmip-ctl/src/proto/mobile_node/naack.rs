@@ -34,9 +34,7 @@ impl MobileNode {
             (NaackStatus::UsePcoa, _) => self.keep_pcoa(now, &announced), // NAK-06
             (NaackStatus::UseSupplied, ncoa) if ncoa == pcoa => self.keep_pcoa(now, &announced),
             // NAK-05.
-            (NaackStatus::UseSupplied, Some(ncoa))
-                if announced.destination.router.prefix.contains(ncoa) =>
-            {
+            (NaackStatus::UseSupplied, Some(ncoa)) if announced.destination.can_have(ncoa) => {
                 self.go_back(now, &announced);
                 let mut destination = announced.destination;
                 destination.ncoa = ncoa;

@@ -49,6 +49,20 @@ pub(super) struct Destination {
     pub(super) dhcp: bool,
 }
 
+impl Destination {
+    /// Whether a mobile node can have this address there: it is one of the link's, and not its
+    /// router's.
+    pub(super) fn can_have(&self, address: Ipv6Addr) -> bool {
+        let RouterInfo {
+            address: router,
+            prefix,
+            ..
+        } = self.router;
+        // The first address of a prefix is that of all its routers (RFC 4291 section 2.6.1).
+        prefix.contains(address) && address != router && address != prefix.address()
+    }
+}
+
 impl Link {
     /// One of which nothing is known but an access point.
     pub(super) fn unknown(access_point: Option<MacAddr>) -> Self {

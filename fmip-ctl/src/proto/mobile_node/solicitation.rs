@@ -295,13 +295,16 @@ impl MobileNode {
                 let own = router
                     .prefix
                     .address_from_iid(self.config.lla.modified_eui64());
-                // PRA-19, PRA-21; but not one that belongs elsewhere.
-                let given = tuple.new_coa.filter(|&ncoa| router.prefix.contains(ncoa));
-                Knowledge::Router(Destination {
+                let mut destination = Destination {
                     router,
-                    ncoa: given.unwrap_or(own),
+                    ncoa: own,
                     dhcp: code == PrRtAdvCode::Dhcp,
-                })
+                };
+                // PRA-19, PRA-21; but not one that belongs elsewhere.
+                if let Some(given) = tuple.new_coa.filter(|&given| destination.can_have(given)) {
+                    destination.ncoa = given;
+                }
+                Knowledge::Router(destination)
             }
             (ApOutcome::SameInterface, _) => Knowledge::SameInterface,
             (ApOutcome::NoFastHandover, _) => Knowledge::NoFastHandover,

@@ -58,11 +58,25 @@ fn a_trigger_with_another_address_supersedes_the_fbu_that_is_out() {
 
 // Rows: PRA-21
 #[test]
-fn an_address_that_is_not_of_the_routers_prefix_is_not_taken() {
-    let mut simulation = Simulation::new();
-    let elsewhere = Some("2001:db8:9::1".parse().unwrap());
-    simulation.inject(Node::Mn, ACCESS, told(TRIGGER, AP2, 2, elsewhere));
-    assert_eq!(care_of_addresses(&simulation), [Some(NCOA)]);
+fn an_address_that_no_mobile_node_can_have_there_is_not_taken() {
+    // Of another link, the router's own, that of all routers of the link.
+    for address in ["2001:db8:9::1", "2001:db8:2::1", "2001:db8:2::"] {
+        let address: Ipv6Addr = address.parse().unwrap();
+        let mut simulation = Simulation::new();
+        simulation.inject(Node::Mn, ACCESS, told(TRIGGER, AP2, 2, Some(address)));
+        assert_eq!(care_of_addresses(&simulation), [Some(NCOA)]);
+        // Nor from an FBack.
+        let fback = FastBindingAck {
+            status: FastBindingStatus::NcoaInvalid,
+            alternate_coa: Some(address),
+            ..accepted(42)
+        };
+        simulation.inject(Node::Mn, ACCESS, fback_to(PCOA, fback, address));
+        assert_eq!(
+            last_failure(&simulation),
+            r#"{"event":"handover-failed","reason":"refused"}"#
+        );
+    }
 }
 
 // Rows: PRA-17

@@ -175,7 +175,8 @@ impl Controller {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Transmit(transmit) => {
-                    if let Err(error) = self.transmitter.send(&transmit) {
+                    let tunnel = |address| self.executor.tunnel_to(address);
+                    if let Err(error) = self.transmitter.send(&transmit, tunnel) {
                         // As lost as on the wire: the retransmission timer sees to it.
                         warn!("{error:#}");
                     }

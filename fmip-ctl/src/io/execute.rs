@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{self, Interface},
-    proto::{Command, CommandError, InterfaceIndex},
+    proto::{Command, CommandError, InterfaceIndex, Tunnel},
     wire::MacAddr,
 };
 
@@ -27,6 +27,8 @@ pub struct Executor {
     maps: Maps,
     drain: Drain,
     netlink: Netlink,
+    /// Of a PAR: where packets for which address go.
+    tunnels: BTreeMap<Ipv6Addr, Tunnel>,
     /// Of a router.
     sequences: Option<Sequences>,
     interfaces: BTreeMap<InterfaceIndex, Interface>,
@@ -62,10 +64,17 @@ impl Executor {
             maps,
             drain,
             netlink,
+            tunnels: BTreeMap::new(),
             sequences,
             interfaces: by_index(interfaces),
             visited: VecDeque::new(),
         }
+    }
+
+    /// The tunnel that packets for `address` go into. The data path does not see what this router
+    /// itself sends there.
+    pub fn tunnel_to(&self, address: Ipv6Addr) -> Option<Tunnel> {
+        self.tunnels.get(&address).copied()
     }
 
     /// The maps, to read.
@@ -150,9 +159,17 @@ impl Executor {
                     .maps
                     .install_tunnel(pcoa, ncoa, local, expires.as_nanos())?;
                 self.release(release);
+                let tunnel = Tunnel {
+                    local,
+                    remote: ncoa,
+                };
+                self.tunnels.insert(pcoa, tunnel);
                 Ok(())
             }
-            Command::RemoveTunnel { pcoa } => self.unbind(pcoa),
+            Command::RemoveTunnel { pcoa } => {
+                self.tunnels.remove(&pcoa);
+                self.unbind(pcoa)
+            }
             Command::StartBuffering {
                 address,
                 interface,

@@ -8,9 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::{proto::Transmit, wire::MacAddr};
+use crate::{
+    proto::{Transmit, Tunnel},
+    wire::MacAddr,
+};
 
 /// On an IPv6 socket it means that the caller writes the header.
 const IPPROTO_RAW: i32 = 255;
@@ -60,18 +64,28 @@ impl Transmitter {
     }
 
     /// Sends one packet. An interface is needed where the destination does not say which link is
-    /// meant: link-local and multicast, and for a link-layer destination.
+    /// meant: link-local and multicast, and for a link-layer destination. One that is for no certain
+    /// link goes into the tunnel that `tunnel_to` has for its destination (AMB-08).
     ///
     /// # Errors
     /// When the packet has no IPv6 header, a link-layer destination is without an interface, or the
     /// kernel refuses.
-    pub fn send(&self, transmit: &Transmit) -> Result<()> {
-        let packet = &transmit.bytes;
-        let destination: [u8; 16] = packet
+    pub fn send(
+        &self,
+        transmit: &Transmit,
+        tunnel_to: impl Fn(Ipv6Addr) -> Option<Tunnel>,
+    ) -> Result<()> {
+        let destination: [u8; 16] = (transmit.bytes)
             .get(24..IPV6_HEADER)
             .and_then(|octets| octets.try_into().ok())
             .context("a packet without an IPv6 header")?;
         let destination = Ipv6Addr::from(destination);
+        let (packet, destination) = match tunnel_to(destination) {
+            Some(tunnel) if transmit.interface.is_none() => {
+                (&encapsulated(&transmit.bytes, tunnel), tunnel.remote)
+            }
+            _ => (&transmit.bytes, destination),
+        };
         let sent = match transmit.link_destination {
             Some(link_destination) => {
                 let interface = transmit.interface.unwrap_or(0);
@@ -93,6 +107,21 @@ impl Transmitter {
         sent.with_context(|| format!("cannot send signalling to {destination}"))?;
         Ok(())
     }
+}
+
+/// The packet in the tunnel (RFC 2473 section 3).
+fn encapsulated(packet: &[u8], tunnel: Tunnel) -> Bytes {
+    const IPV6_IN_IPV6: u8 = 41;
+    const HOP_LIMIT: u8 = 64;
+    let mut outer = BytesMut::with_capacity(IPV6_HEADER + packet.len());
+    outer.put_u32(6 << 28);
+    outer.put_u16(u16::try_from(packet.len()).unwrap_or(u16::MAX));
+    outer.put_u8(IPV6_IN_IPV6);
+    outer.put_u8(HOP_LIMIT);
+    outer.put_u128(tunnel.local.to_bits());
+    outer.put_u128(tunnel.remote.to_bits());
+    outer.put_slice(packet);
+    outer.freeze()
 }
 
 /// A link-layer address as the kernel wants it.
@@ -123,6 +152,19 @@ fn link_address(interface: u32, destination: MacAddr) -> io::Result<SockAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packet_in_a_tunnel_has_a_header_of_the_tunnel_in_front() {
+        let tunnel = Tunnel {
+            local: "2001:db8:1::1".parse().unwrap(),
+            remote: "2001:db8:2::1".parse().unwrap(),
+        };
+        let packet = encapsulated(&[0xaa; 3], tunnel);
+        assert_eq!(packet[..8], [0x60, 0, 0, 0, 0, 3, 41, 64]);
+        assert_eq!(packet[8..24], tunnel.local.octets());
+        assert_eq!(packet[24..40], tunnel.remote.octets());
+        assert_eq!(packet[40..], [0xaa; 3]);
+    }
 
     #[test]
     fn a_link_layer_address_has_the_kernels_layout() {

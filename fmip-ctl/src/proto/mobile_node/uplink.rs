@@ -100,6 +100,23 @@ impl MobileNode {
         self.hold_uplinks(now);
     }
 
+    /// Takes packets for the address in use out of the tunnel that an FBU asks for: what the PAR has
+    /// held may be here before its FBack is. What is sent is still held.
+    pub(super) fn expect_tunnel(&mut self, care_of: Ipv6Addr) {
+        let pcoa = self.origin.pcoa;
+        let Some(uplink) = self.uplink(pcoa).filter(|uplink| uplink.held) else {
+            return;
+        };
+        let hold = Command::HoldUplink {
+            pcoa,
+            interface: self.config.interface,
+            tunnel: Some(self.tunnel(care_of)),
+            router_lla: self.link().router_lla,
+            expires: uplink.expires,
+        };
+        self.outbox.command(Owner::Uplink(pcoa), hold);
+    }
+
     fn add_uplink(&mut self, way: Way, expires: Instant) {
         self.uplinks.push(Uplink {
             pcoa: self.origin.pcoa,

@@ -30,7 +30,7 @@ fn an_address_of_the_advertised_prefix_comes_before_the_fbu() {
     simulation.inject(Node::Mn, ACCESS, advertisement("fe80::2", 2));
     let router = "fe80::2".parse().unwrap();
     assert_eq!(
-        commands(&simulation),
+        commands(&simulation)[..2],
         [
             Command::SetDefaultRouter {
                 interface: ACCESS,
@@ -44,10 +44,28 @@ fn an_address_of_the_advertised_prefix_comes_before_the_fbu() {
             },
         ]
     );
+    // What the PAR holds may come out of the tunnel before the FBack does.
+    let tunnel = Some(Tunnel {
+        local: NCOA,
+        remote: PAR,
+    });
+    assert!(
+        matches!(
+            commands(&simulation)[2..],
+            [Command::HoldUplink { pcoa: PCOA, tunnel: expected, .. }] if expected == tunnel
+        ),
+        "{:?}",
+        commands(&simulation)
+    );
     let steps = simulation.steps();
     assert_eq!(
         steps[1..],
-        ["mn: configure-address", "mn: -> fbu", "mn: -> na"]
+        [
+            "mn: configure-address",
+            "mn: hold-uplink",
+            "mn: -> fbu",
+            "mn: -> na"
+        ]
     );
     let (_, packet) = simulation.messages(Node::Mn, "FBU").next().unwrap();
     assert_eq!((packet.source, packet.destination), (NCOA, PAR));
@@ -57,7 +75,7 @@ fn an_address_of_the_advertised_prefix_comes_before_the_fbu() {
     };
     let fback = accepted(fbu.sequence);
     simulation.inject(Node::Mn, ACCESS, fback_to(NCOA, fback, NCOA));
-    assert_eq!(mobile_commands(&simulation)[2..], ["release-uplink"]);
+    assert_eq!(mobile_commands(&simulation)[3..], ["release-uplink"]);
 }
 
 // Rows: W16-15

@@ -14,6 +14,12 @@ fn a_node_with_a_taken_address_uses_the_one_that_it_is_given() {
     play("naack-supplied");
 }
 
+// Rows: NAK-07
+#[test]
+fn a_node_with_a_taken_address_is_reached_by_way_of_the_routers() {
+    play("naack-router-address");
+}
+
 // Rows: NAK-06
 #[test]
 fn a_node_that_is_to_keep_its_address_sends_no_fbu() {

@@ -20,6 +20,12 @@ fn an_fback_that_came_too_late_makes_the_handover_a_reactive_one() {
     play("fback-missed");
 }
 
+// Rows: BUF-08, TUN-01
+#[test]
+fn what_comes_for_a_node_that_was_seen_leaving_is_held_and_goes_after_it() {
+    play("reactive-hold");
+}
+
 // Rows: BUF-01, TUN-01
 #[test]
 fn copies_of_what_came_last_go_after_a_node_that_nobody_saw_leaving() {

@@ -19,7 +19,7 @@ use super::{
     monotonic_ns,
     requests::{Request, Requests},
     signals::Signals,
-    transmit::Transmitter,
+    transmit::{self, Transmitter},
     triggers::{self, Link, Receiver},
 };
 use crate::{
@@ -175,8 +175,9 @@ impl Controller {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Transmit(transmit) => {
-                    let tunnel = |address| self.executor.tunnel_to(address);
-                    if let Err(error) = self.transmitter.send(&transmit, tunnel) {
+                    let tunnel_to = |address| self.executor.tunnel_to(address);
+                    let transmit = transmit::routed(transmit, tunnel_to);
+                    if let Err(error) = self.transmitter.send(&transmit) {
                         // As lost as on the wire: the retransmission timer sees to it.
                         warn!("{error:#}");
                     }

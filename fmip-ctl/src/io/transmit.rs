@@ -64,28 +64,14 @@ impl Transmitter {
     }
 
     /// Sends one packet. An interface is needed where the destination does not say which link is
-    /// meant: link-local and multicast, and for a link-layer destination. One that is for no certain
-    /// link goes into the tunnel that `tunnel_to` has for its destination (AMB-08).
+    /// meant: link-local and multicast, and for a link-layer destination.
     ///
     /// # Errors
     /// When the packet has no IPv6 header, a link-layer destination is without an interface, or the
     /// kernel refuses.
-    pub fn send(
-        &self,
-        transmit: &Transmit,
-        tunnel_to: impl Fn(Ipv6Addr) -> Option<Tunnel>,
-    ) -> Result<()> {
-        let destination: [u8; 16] = (transmit.bytes)
-            .get(24..IPV6_HEADER)
-            .and_then(|octets| octets.try_into().ok())
-            .context("a packet without an IPv6 header")?;
-        let destination = Ipv6Addr::from(destination);
-        let (packet, destination) = match tunnel_to(destination) {
-            Some(tunnel) if transmit.interface.is_none() => {
-                (&encapsulated(&transmit.bytes, tunnel), tunnel.remote)
-            }
-            _ => (&transmit.bytes, destination),
-        };
+    pub fn send(&self, transmit: &Transmit) -> Result<()> {
+        let packet = &transmit.bytes;
+        let destination = destination(packet).context("a packet without an IPv6 header")?;
         let sent = match transmit.link_destination {
             Some(link_destination) => {
                 let interface = transmit.interface.unwrap_or(0);
@@ -107,6 +93,23 @@ impl Transmitter {
         sent.with_context(|| format!("cannot send signalling to {destination}"))?;
         Ok(())
     }
+}
+
+/// The packet, if it is for no certain link, in the tunnel that `tunnel_to` has for its destination
+/// (AMB-08).
+pub fn routed(transmit: Transmit, tunnel_to: impl Fn(Ipv6Addr) -> Option<Tunnel>) -> Transmit {
+    match destination(&transmit.bytes).and_then(tunnel_to) {
+        Some(tunnel) if transmit.interface.is_none() => Transmit {
+            bytes: encapsulated(&transmit.bytes, tunnel),
+            ..transmit
+        },
+        _ => transmit,
+    }
+}
+
+fn destination(packet: &[u8]) -> Option<Ipv6Addr> {
+    let octets: [u8; 16] = packet.get(24..IPV6_HEADER)?.try_into().ok()?;
+    Some(octets.into())
 }
 
 /// The packet in the tunnel (RFC 2473 section 3).
@@ -153,17 +156,30 @@ fn link_address(interface: u32, destination: MacAddr) -> io::Result<SockAddr> {
 mod tests {
     use super::*;
 
+    // Rows: AMB-08
     #[test]
-    fn a_packet_in_a_tunnel_has_a_header_of_the_tunnel_in_front() {
+    fn a_packet_goes_into_the_tunnel_of_its_destination_unless_it_is_for_a_certain_link() {
         let tunnel = Tunnel {
             local: "2001:db8:1::1".parse().unwrap(),
             remote: "2001:db8:2::1".parse().unwrap(),
         };
-        let packet = encapsulated(&[0xaa; 3], tunnel);
-        assert_eq!(packet[..8], [0x60, 0, 0, 0, 0, 3, 41, 64]);
-        assert_eq!(packet[8..24], tunnel.local.octets());
-        assert_eq!(packet[24..40], tunnel.remote.octets());
-        assert_eq!(packet[40..], [0xaa; 3]);
+        let pcoa: Ipv6Addr = "2001:db8:1::2".parse().unwrap();
+        let packet = [&[0xaa; 24][..], &pcoa.octets(), &[0xbb; 3]].concat();
+        let sent = |interface, to| {
+            let transmit = Transmit {
+                interface,
+                link_destination: None,
+                bytes: packet.clone().into(),
+            };
+            routed(transmit, |address| (address == to).then_some(tunnel)).bytes
+        };
+        let tunnelled = sent(None, pcoa);
+        assert_eq!(tunnelled[..8], [0x60, 0, 0, 0, 0, 43, 41, 64]);
+        assert_eq!(tunnelled[8..24], tunnel.local.octets());
+        assert_eq!(tunnelled[24..40], tunnel.remote.octets());
+        assert_eq!(tunnelled[40..], packet);
+        assert_eq!(sent(Some(3), pcoa), packet);
+        assert_eq!(sent(None, tunnel.remote), packet);
     }
 
     #[test]

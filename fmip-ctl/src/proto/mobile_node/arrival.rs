@@ -15,11 +15,10 @@ impl MobileNode {
     pub(super) fn arrive(&mut self, now: Instant, switch: &Switch) {
         self.handover = None;
         self.enter(Link::behind(&switch.destination, self.access_point));
-        let ncoa = match switch.keeps_pcoa {
-            true => self.origin.pcoa,
-            false => switch.destination.ncoa,
-        };
-        self.announce(now, &switch.destination, ncoa); // UNA-01
+        match switch.keeps_pcoa {
+            true => self.begin_announcing(now, self.origin.pcoa),
+            false => self.announce(now, &switch.destination, switch.destination.ncoa), // UNA-01
+        }
         self.settle_in(&switch.destination, switch.keeps_pcoa);
         self.release_uplinks(now);
         if !switch.keeps_pcoa {
@@ -90,7 +89,9 @@ impl MobileNode {
         self.hold_uplinks(now);
         if switch.keeps_pcoa {
             self.set_way(pcoa, Way::Kept, switch.expires);
-            self.announce(now, &destination, pcoa);
+            // It is agreed on: there is nothing to refuse any more.
+            self.announced = None;
+            self.begin_announcing(now, pcoa);
         } else {
             let way = Way::Tunnel(self.tunnel(destination.ncoa));
             self.set_way(pcoa, way, switch.expires);

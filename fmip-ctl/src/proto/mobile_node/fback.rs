@@ -116,13 +116,14 @@ impl MobileNode {
         self.origin.redirected = self.origin.redirected.max(Some(expires));
         let is_own = registered == request.care_of && request.care_of == ncoa;
         let is_assigned = message.status == FastBindingStatus::NcoaInvalid;
+        // PRA-23; NAACK 3: packets come to the router's address, and leave it for the link.
+        let keeps_pcoa = dhcp || registered == self.origin.pcoa || !(is_own || is_assigned);
         let switch = Switch {
             destination: Destination {
-                ncoa: if is_assigned { registered } else { ncoa },
+                ncoa: if keeps_pcoa { ncoa } else { registered },
                 ..request.destination
             },
-            // PRA-23; NAACK 3: packets come to the router's address, and leave it for the link.
-            keeps_pcoa: dhcp || registered == self.origin.pcoa || !(is_own || is_assigned),
+            keeps_pcoa,
             expires,
         };
         match request.reactive {

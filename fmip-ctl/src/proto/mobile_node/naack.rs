@@ -35,7 +35,9 @@ impl MobileNode {
             (NaackStatus::UseSupplied, ncoa) if ncoa == pcoa => self.keep_pcoa(now, &announced),
             // NAK-05.
             (NaackStatus::UseSupplied, Some(ncoa)) if announced.destination.can_have(ncoa) => {
-                self.go_back(now, &announced);
+                if !self.go_back(now, &announced) {
+                    return;
+                }
                 let mut destination = announced.destination;
                 destination.ncoa = ncoa;
                 self.announce(now, &destination, ncoa);
@@ -44,7 +46,9 @@ impl MobileNode {
             }
             // NAK-07.
             (NaackStatus::UseRouterAddress, _) => {
-                self.go_back(now, &announced);
+                if !self.go_back(now, &announced) {
+                    return;
+                }
                 let router = self.global_address(&announced.destination);
                 self.ask_from_here(now, announced.destination, router, None);
             }
@@ -58,19 +62,16 @@ impl MobileNode {
 
     /// The address is not to be used: acquires another one at once.
     pub(super) fn refuse(&mut self, now: Instant, announced: &Announced) {
-        self.go_back(now, announced);
-        self.refused.push(announced.ncoa);
-        if self.refused.len() > MAX_REFUSALS {
-            let reason = Failure::Refused;
-            self.outbox.event(None, Event::HandoverFailed { reason });
-            return self.be_lost();
+        if self.go_back(now, announced) {
+            self.discover(now, false);
         }
-        self.discover(now, false);
     }
 
     /// Goes on using the previous address here, and sends no FBU any more.
     fn keep_pcoa(&mut self, now: Instant, announced: &Announced) {
-        self.go_back(now, announced);
+        if !self.go_back(now, announced) {
+            return;
+        }
         let switch = Switch {
             destination: announced.destination,
             keeps_pcoa: true,
@@ -80,8 +81,8 @@ impl MobileNode {
     }
 
     /// Takes back what the arrival made of the address that was announced: it is the previous one
-    /// again that matters, and what is sent from it waits.
-    fn go_back(&mut self, now: Instant, announced: &Announced) {
+    /// again that matters, and what is sent from it waits. Whether there is any sense in trying on.
+    fn go_back(&mut self, now: Instant, announced: &Announced) -> bool {
         self.announcing = None;
         self.announced = None;
         self.handover = None;
@@ -98,5 +99,13 @@ impl MobileNode {
             keeps_pcoa: false,
         });
         self.hold_uplinks(now);
+        self.refused.push(announced.ncoa);
+        if self.refused.len() <= MAX_REFUSALS {
+            return true;
+        }
+        let reason = Failure::Refused;
+        self.outbox.event(None, Event::HandoverFailed { reason });
+        self.be_lost();
+        false
     }
 }

@@ -255,3 +255,44 @@ fn an_address_that_the_kernel_finds_in_use_is_replaced() {
     let (packet, _) = last_fbu(&simulation);
     assert_ne!(packet.source, NCOA);
 }
+
+// Rows: NAK-05
+#[test]
+fn a_router_that_supplies_one_address_after_the_other_is_left_alone() {
+    let mut simulation = announced(false);
+    let mut address = NCOA;
+    for n in 1..9 {
+        let supplied = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 7, n);
+        let mut refusal = naack(NaackStatus::UseSupplied, Some(supplied));
+        refusal.destination = address;
+        hear(&mut simulation, &refusal);
+        address = supplied;
+    }
+    assert_eq!(
+        last_failure(&simulation),
+        r#"{"event":"handover-failed","reason":"refused"}"#
+    );
+    assert_eq!(simulation.count("mn: -> FBU"), 3);
+    simulation.run(FOREVER);
+    assert_eq!(simulation.mn.poll_timeout(), None);
+}
+
+// Rows: NAK-06
+#[test]
+fn an_address_that_the_previous_router_lets_it_keep_cannot_be_refused() {
+    let mut simulation = announced(false);
+    let fback = FastBindingAck {
+        status: FastBindingStatus::NcoaInvalid,
+        alternate_coa: Some(PCOA),
+        ..accepted(42)
+    };
+    simulation.inject(Node::Mn, ACCESS, fback_to(PCOA, fback, PCOA));
+    simulation.log.clear();
+    for destination in [PCOA, NCOA] {
+        let mut refusal = naack(NaackStatus::UseRouterAddress, None);
+        refusal.destination = destination;
+        hear(&mut simulation, &refusal);
+    }
+    assert_eq!(simulation.log, []);
+    assert_eq!(simulation.mn.counters().unexpected, 2);
+}

@@ -37,7 +37,7 @@ reasons! {
     Tunnelled = 4, "tunnel-sent";
     /// Put into such a tunnel and handed to the kernel, which finds the next hop.
     TunnelledByKernel = 5, "tunnel-passed";
-    /// Too big for the tunnel; answered at a router with ICMPv6 Packet Too Big (RFC 2473 section 7.1).
+    /// Too big for the tunnel; answered with ICMPv6 Packet Too Big (RFC 2473 section 7.1).
     TooBig = 6, "drop-too-big";
     /// PAR: taken out of the reverse tunnel and sent.
     Untunnelled = 7, "reverse-sent";

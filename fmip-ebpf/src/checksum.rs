@@ -7,11 +7,10 @@
 
 use aya_ebpf::helpers::bpf_csum_diff;
 use fmip_common::limits::FRAME_BYTES;
-use network_types::ip::IpProto;
 
 use crate::{
     packet::bounded,
-    parse::{INNER, IPV6, IPV6_HEADER, Ipv6},
+    parse::{INNER, IPV6, IPV6_HEADER, Ipv6, TCP, UDP},
 };
 
 /// Where the upper layer of a packet starts, and that of a tunnelled one. What has extension headers in
@@ -19,9 +18,6 @@ use crate::{
 const SEGMENT: u64 = (IPV6 + IPV6_HEADER) as u64;
 const TUNNELLED_SEGMENT: u64 = (INNER + IPV6_HEADER) as u64;
 const LONGEST: u64 = FRAME_BYTES as u64 - TUNNELLED_SEGMENT;
-
-const TCP: u8 = IpProto::Tcp as u8;
-const UDP: u8 = IpProto::Udp as u8;
 
 /// Most octets that `bpf_csum_diff` takes at once.
 const PART: u64 = 512;

@@ -43,7 +43,7 @@ pub(crate) enum Outcome {
     Drop(Reason),
     /// Out of the interface with this index.
     Redirect(Reason, u32),
-    /// Back out of the interface it came in on.
+    /// Back where it came from: out of the interface it came in on, or in by the one it goes out of.
     Reply(Reason),
     /// Nothing was taken from the buffer: there is no packet to speak of.
     Nothing,
@@ -72,7 +72,7 @@ pub fn fmip_mobile_in(ctx: TcContext) -> i32 {
     let mut packet = TcPacket::new(&ctx);
     let length = packet.length();
     let outcome = mobile::handle_in(&mut packet);
-    tc_verdict(outcome, length)
+    tc_verdict(outcome, length, packet.interface())
 }
 
 /// What a mobile node does with every packet that goes out.
@@ -81,7 +81,7 @@ pub fn fmip_mobile_out(ctx: TcContext) -> i32 {
     let mut packet = TcPacket::new(&ctx);
     let length = packet.length();
     let outcome = mobile::handle_out(&mut packet);
-    tc_verdict(outcome, length)
+    tc_verdict(outcome, length, packet.interface())
 }
 
 #[inline(always)]
@@ -108,7 +108,7 @@ fn xdp_verdict(outcome: Outcome, length: u64) -> u32 {
 }
 
 #[inline(always)]
-fn tc_verdict(outcome: Outcome, length: u64) -> i32 {
+fn tc_verdict(outcome: Outcome, length: u64, own: u32) -> i32 {
     match outcome {
         // Not TC_ACT_OK: programs behind this one, and the operator's filters, see the packet too.
         Outcome::Pass(reason) => {
@@ -125,7 +125,7 @@ fn tc_verdict(outcome: Outcome, length: u64) -> i32 {
         }
         Outcome::Reply(reason) => {
             count::count(reason, length);
-            TC_ACT_SHOT
+            packet::turn_in(own) as i32
         }
         Outcome::Nothing => TC_ACT_SHOT,
     }

@@ -77,6 +77,6 @@ pub(crate) fn hosts() -> u32 {
     unsafe { (&raw const HOSTS).read_volatile() }
 }
 
-/// Limits the rate of ICMPv6 errors. Router and drain program.
+/// Limits the rate of ICMPv6 errors. Every program that sends some.
 #[map]
 pub(crate) static ERROR_RATE: PerCpuArray<Bucket> = PerCpuArray::with_max_entries(1, 0);

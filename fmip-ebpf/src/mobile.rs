@@ -15,9 +15,9 @@ use crate::{
     lookup::{self, Lookup},
     maps::PARKED,
     packet::{Packet, TUNNEL_HEADER, TcPacket},
-    parse::{self, Headers, INNER, IPV6, IPV6_HEADER, IPV6_IN_IPV6, Ipv6},
+    parse::{self, Headers, INNER, IPV6, IPV6_HEADER, IPV6_IN_IPV6, Ipv6, TCP},
     signal::{self, Node},
-    tunnel,
+    too_big, tunnel,
 };
 
 const UNCHANGEABLE: Outcome = Outcome::Drop(Reason::Unchangeable);
@@ -106,18 +106,25 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
         return UNCHANGEABLE;
     };
     let was_closed = queue.is_closed();
+    // Not an option: the compiler would carry on what is in none, and the verifier refuses that.
+    let (next, next_queue) = match around(&binding.egress) {
+        Some(next) if was_closed => next,
+        _ => (Binding::default(), queue),
+    };
+    let nested = next.action == ACTION_MOBILE;
+    let mtu = tunnel_mtu(&binding.egress, &next.egress);
+    if mtu != 0 && wire_length(packet, &inner) + TUNNEL_HEADER as u32 > mtu {
+        return too_big::answer(packet, &inner, &binding.egress.outer_source, mtu);
+    }
     let mut header = inner;
     let mut outer_octets = 0;
-    if was_closed && let Some((next, next_queue)) = around(&binding.egress) {
+    if nested {
         header = match into_tunnel(packet, &inner, &binding.egress) {
-            Ok(header) => header,
-            Err(outcome) => return outcome,
+            Some(header) => header,
+            None => return UNCHANGEABLE,
         };
         outer_octets = TUNNEL_HEADER as u64;
         (binding, queue) = (next, next_queue);
-    }
-    if let Err(outcome) = outer_header(packet, &header, &binding.egress) {
-        return outcome;
     }
     // The tunnel that it will leave in takes room in front, but not yet.
     match queue.hold(packet, TUNNEL_HEADER, |frame| {
@@ -140,8 +147,8 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
         _ => Reason::MobileTunnelled,
     };
     if binding.egress.is_tunnel() {
-        if let Err(outcome) = into_tunnel(packet, &header, &binding.egress) {
-            return outcome;
+        if into_tunnel(packet, &header, &binding.egress).is_none() {
+            return UNCHANGEABLE;
         }
         reason = Reason::MobileTunnelled;
     }
@@ -165,23 +172,40 @@ fn around(egress: &Egress) -> Option<(Binding, Queue)> {
     }
 }
 
-/// Puts the packet into the tunnel; the header that leads it then.
+/// The longest packet that may go into the tunnel, with its header, and then into the one around it. 0 if
+/// there is no tunnel.
 #[inline(always)]
-fn into_tunnel(packet: &mut TcPacket<'_>, header: &Ipv6, egress: &Egress) -> Result<Ipv6, Outcome> {
-    let outer = outer_header(packet, header, egress)?;
-    // This node is the packet's source: it takes no hop of it.
-    tunnel::push(packet, outer).ok_or(UNCHANGEABLE)?;
-    Ok(outer)
+fn tunnel_mtu(egress: &Egress, around: &Egress) -> u32 {
+    if !around.is_tunnel() {
+        return egress.mtu;
+    }
+    let inside = around.mtu.saturating_sub(TUNNEL_HEADER as u32);
+    inside.min(egress.mtu)
 }
 
-/// The header that it gets there, if it is not too big for the tunnel.
+/// How long the packet is on the link, or each of those that the kernel makes of it.
 #[inline(always)]
-fn outer_header(packet: &TcPacket<'_>, header: &Ipv6, egress: &Egress) -> Result<Ipv6, Outcome> {
-    let outer = tunnel::outer_header(header, egress);
-    if egress.is_tunnel() && outer.total_length() > egress.mtu && !packet.is_merged() {
-        return Err(Outcome::Drop(Reason::TooBig));
+fn wire_length(packet: &TcPacket<'_>, header: &Ipv6) -> u32 {
+    const TCP_DATA_OFFSET: u32 = (IPV6 + IPV6_HEADER + 12) as u32;
+    const UDP_HEADER: u32 = 8;
+    match packet.segment() {
+        0 => header.total_length(),
+        segment if header.next_header == TCP => {
+            // RFC 9293 section 3.1: in units of four octets, in the upper half of the octet.
+            let offset = packet.octet(TCP_DATA_OFFSET).unwrap_or(0) >> 4;
+            IPV6_HEADER as u32 + u32::from(offset) * 4 + segment
+        }
+        segment => IPV6_HEADER as u32 + UDP_HEADER + segment,
     }
-    Ok(outer)
+}
+
+/// Puts the packet into the tunnel; the header that leads it then.
+#[inline(always)]
+fn into_tunnel(packet: &mut TcPacket<'_>, header: &Ipv6, egress: &Egress) -> Option<Ipv6> {
+    // This node is the packet's source: it takes no hop of it.
+    let outer = tunnel::outer_header(header, egress);
+    tunnel::push(packet, outer)?;
+    Some(outer)
 }
 
 /// Where the original of a held packet goes: out of the parked interface, behind which nobody is.

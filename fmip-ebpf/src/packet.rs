@@ -7,13 +7,13 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::{
-        BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_FIXED_GSO,
+        BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_INGRESS,
         bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, xdp_md,
     },
     helpers::{
-        bpf_ktime_get_ns, bpf_redirect, bpf_skb_adjust_room, bpf_skb_load_bytes,
-        bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
-        bpf_xdp_store_bytes,
+        bpf_ktime_get_ns, bpf_redirect, bpf_skb_adjust_room, bpf_skb_change_tail,
+        bpf_skb_load_bytes, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+        bpf_xdp_load_bytes, bpf_xdp_store_bytes,
     },
     programs::{TcContext, XdpContext},
 };
@@ -39,6 +39,13 @@ pub(crate) trait Packet {
     fn grow(&mut self) -> bool;
     /// Removes `TUNNEL_HEADER` octets before the (inner) IPv6 header.
     fn shrink(&mut self) -> bool;
+    /// Adds `octets` before the IPv6 header, for what is no tunnel; what stands before and in them is
+    /// undefined.
+    fn insert(&mut self, octets: usize) -> bool;
+    /// Makes the packet `length` octets long.
+    fn set_length(&mut self, length: u32) -> bool;
+    /// Makes the first `octets` directly readable, as far as there are so many.
+    fn pull(&mut self, octets: u32);
 
     /// A pointer to a `T` at `offset`, if the packet reaches so far.
     ///
@@ -98,18 +105,9 @@ impl XdpPacket {
 
     /// Adds `octets` (or removes, if negative) before the first one.
     #[inline(always)]
-    pub(crate) fn move_start(&mut self, octets: i32) -> bool {
+    fn move_start(&mut self, octets: i32) -> bool {
         // SAFETY: the context is the kernel's.
         unsafe { bpf_xdp_adjust_head(self.ctx, octets) == 0 }
-    }
-
-    /// Makes the packet `length` octets long.
-    #[inline(always)]
-    pub(crate) fn set_length(&mut self, length: u32) -> bool {
-        // From the helper, not from the pointers: the verifier refuses 32-bit arithmetic on those.
-        let change = i64::from(length) - self.length() as i64;
-        // SAFETY: the context is the kernel's.
-        unsafe { bpf_xdp_adjust_tail(self.ctx, change as i32) == 0 }
     }
 
     /// Writes `length` octets from `from` at `offset`.
@@ -174,6 +172,21 @@ impl Packet for XdpPacket {
         };
         self.move_start(TUNNEL_HEADER as i32) && self.write(0, ethernet).is_some()
     }
+    #[inline(always)]
+    fn insert(&mut self, octets: usize) -> bool {
+        self.move_start(-(octets as i32))
+    }
+    #[inline(always)]
+    fn set_length(&mut self, length: u32) -> bool {
+        // From the helper, not from the pointers: the verifier refuses 32-bit arithmetic on those.
+        let change = i64::from(length) - self.length() as i64;
+        // SAFETY: the context is the kernel's.
+        unsafe { bpf_xdp_adjust_tail(self.ctx, change as i32) == 0 }
+    }
+    #[inline(always)]
+    fn pull(&mut self, _: u32) {
+        // What is not directly readable in an XDP program never is.
+    }
 }
 
 /// A packet in a TC program.
@@ -187,13 +200,11 @@ impl<'a> TcPacket<'a> {
         Self { ctx }
     }
 
-    /// Makes the first `octets` directly readable, as far as there are so many.
+    /// Octets of each packet that the kernel makes of this one, without its headers; 0 if it is one.
     #[inline(always)]
-    pub(crate) fn pull(&mut self, octets: u32) {
-        if self.start() + octets as usize > self.end() {
-            // A failure leaves the packet as it was, and the reads that follow say so.
-            let _ = self.ctx.pull_data(octets);
-        }
+    pub(crate) fn segment(&self) -> u32 {
+        // SAFETY: the context is the kernel's.
+        unsafe { (*self.ctx.skb.skb).gso_size }
     }
 }
 
@@ -217,8 +228,7 @@ impl Packet for TcPacket<'_> {
     }
     #[inline(always)]
     fn is_merged(&self) -> bool {
-        // SAFETY: the context is the kernel's.
-        unsafe { (*self.ctx.skb.skb).gso_size > 0 }
+        self.segment() > 0
     }
     #[inline(always)]
     unsafe fn copy(&self, offset: u32, to: *mut u8, length: u32) -> bool {
@@ -259,6 +269,23 @@ impl Packet for TcPacket<'_> {
             ) == 0
         }
     }
+    #[inline(always)]
+    fn insert(&mut self, octets: usize) -> bool {
+        // SAFETY: the context is the kernel's.
+        unsafe { bpf_skb_adjust_room(self.ctx.skb.skb, octets as i32, BPF_ADJ_ROOM_MAC, 0) == 0 }
+    }
+    #[inline(always)]
+    fn set_length(&mut self, length: u32) -> bool {
+        // SAFETY: the context is the kernel's.
+        unsafe { bpf_skb_change_tail(self.ctx.skb.skb, length, 0) == 0 }
+    }
+    #[inline(always)]
+    fn pull(&mut self, octets: u32) {
+        if self.start() + octets as usize > self.end() {
+            // A failure leaves the packet as it was, and the reads that follow say so.
+            let _ = self.ctx.pull_data(octets);
+        }
+    }
 }
 
 /// `value`, if it is from `least` to `most`: for a length that is given to a helper.
@@ -288,6 +315,13 @@ pub(crate) fn bounded(value: u64, least: u64, most: u64) -> Option<u64> {
 pub(crate) fn redirect(interface: u32) -> i64 {
     // SAFETY: a helper without pointers.
     unsafe { bpf_redirect(interface, 0) }
+}
+
+/// Lets the packet come in by an interface, as if it had been received there.
+#[inline(always)]
+pub(crate) fn turn_in(interface: u32) -> i64 {
+    // SAFETY: a helper without pointers.
+    unsafe { bpf_redirect(interface, BPF_F_INGRESS.into()) }
 }
 
 /// Nanoseconds of the kernel's monotonic clock.

@@ -19,6 +19,8 @@ pub(crate) const IPV6_HEADER: usize = size_of::<Ipv6>();
 
 pub(crate) const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
 pub(crate) const IPV6_IN_IPV6: u8 = IpProto::Ipv6 as u8;
+pub(crate) const TCP: u8 = IpProto::Tcp as u8;
+pub(crate) const UDP: u8 = IpProto::Udp as u8;
 pub(crate) const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
 pub(crate) const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 /// Mobility Header (RFC 6275 section 6.1).

@@ -7,7 +7,7 @@ use fmip_common::{binding::Address, limits::TUNNEL_HOP_LIMIT, reason::Reason};
 use crate::{
     Outcome, count,
     maps::ERROR_RATE,
-    packet::{Packet, TUNNEL_HEADER, XdpPacket, now},
+    packet::{Packet, TUNNEL_HEADER, now},
     parse::{ICMPV6, IPV6, IPV6_HEADER, Ipv6, REDIRECT},
 };
 
@@ -39,10 +39,10 @@ struct TooBig {
     mtu: u32,
 }
 
-/// Sends an error to the source of a packet that just came in.
+/// Sends an error to the source of a packet that just came.
 #[inline(always)]
 pub(crate) fn answer(
-    packet: &mut XdpPacket,
+    packet: &mut impl Packet,
     original: &Ipv6,
     router: &Address,
     mtu: u32,
@@ -58,7 +58,7 @@ pub(crate) fn answer(
 /// Turns the packet around into an error to its source; `false` if there must be none, or cannot be.
 #[inline(always)]
 pub(crate) fn becomes_error(
-    packet: &mut XdpPacket,
+    packet: &mut impl Packet,
     original: &Ipv6,
     router: &Address,
     mtu: u32,
@@ -72,24 +72,30 @@ pub(crate) fn becomes_error(
 /// RFC 4443 section 2.4 (e): what must not be answered by an error. (That packets from an address which
 /// is no single node's are not, the router sees to.)
 #[inline(always)]
-fn is_error(packet: &XdpPacket, original: &Ipv6) -> bool {
+fn is_error(packet: &impl Packet, original: &Ipv6) -> bool {
     const FIRST_INFORMATIONAL: u8 = 128;
     original.next_header == ICMPV6
         && matches!(
-            packet.read::<u8>(IPV6 + IPV6_HEADER),
+            packet.octet((IPV6 + IPV6_HEADER) as u32),
             Some(..FIRST_INFORMATIONAL | REDIRECT)
         )
 }
 
 #[inline(always)]
-fn turn_around(packet: &mut XdpPacket, original: &Ipv6, router: &Address, mtu: u32) -> Option<()> {
+fn turn_around(
+    packet: &mut impl Packet,
+    original: &Ipv6,
+    router: &Address,
+    mtu: u32,
+) -> Option<()> {
     const ADDED: usize = IPV6_HEADER + ICMPV6_HEADER;
     let destination = packet.read::<[u8; 6]>(0)?;
     let source = packet.read::<[u8; 6]>(6)?;
     let kind = packet.read::<[u8; 2]>(12)?;
-    if !packet.move_start(-(ADDED as i32)) || !packet.set_length((IPV6 + ADDED + QUOTED) as u32) {
+    if !packet.set_length((IPV6 + QUOTED) as u32) || !packet.insert(ADDED) {
         return None;
     }
+    packet.pull((IPV6 + ADDED + QUOTED) as u32);
     packet.write(0, source)?;
     packet.write(6, destination)?;
     packet.write(12, kind)?;
@@ -124,7 +130,7 @@ fn turn_around(packet: &mut XdpPacket, original: &Ipv6, router: &Address, mtu: u
 /// RFC 4443 section 2.3, over the packet as it stands: addresses, length and next header, then the
 /// ICMPv6 message.
 #[inline(always)]
-fn checksum(packet: &XdpPacket, payload: u16) -> Option<u16> {
+fn checksum(packet: &impl Packet, payload: u16) -> Option<u16> {
     // The addresses are the last 32 octets of the IPv6 header, so that the sum runs on from them
     // over the message. In parts: the helper takes at most 512 octets.
     let mut sum = u32::from(payload.to_be()) + u32::from(u16::from(ICMPV6).to_be());
@@ -140,7 +146,7 @@ const REST: usize = 32 + ICMPV6_HEADER + QUOTED - 1024;
 const _: () = assert!(REST <= 512 && REST % 4 == 0);
 
 #[inline(always)]
-fn add<const OCTETS: usize>(packet: &XdpPacket, offset: usize, sum: u32) -> Option<u32> {
+fn add<const OCTETS: usize>(packet: &impl Packet, offset: usize, sum: u32) -> Option<u32> {
     let part = packet.at::<[u8; OCTETS]>(offset)?;
     // SAFETY: bounds checked by `at`.
     let result =

@@ -1,16 +1,24 @@
 //! The mobile node's programs: out of the tunnel, and into the reverse tunnel.
 
+use std::{net::UdpSocket, time::Duration};
+
 use anyhow::Result;
+use aya::programs::TcAttachType;
 use fmip_common::{
     buffer::{DRAIN_DISCARD, DRAIN_RELEASE},
     limits::FRAME_BYTES,
     reason::Reason,
 };
-use fmip_ctl::{io::monotonic_ns, proto::Tunnel};
+use fmip_ctl::{
+    io::{load::MOBILE_OUT, monotonic_ns},
+    proto::Tunnel,
+};
+use fmip_tests::wait_until;
 
 use crate::{
     bench::{
-        Bench, NEXT_HOP_MAC, OUT_MAC, Ran, Router, Verdict, address::*, later, on_bench, on_router,
+        Bench, NEXT_HOP_MAC, OUT_MAC, Ran, Router, Verdict, address::*, in_namespace, later,
+        on_bench, on_router,
     },
     packets::{ETHERNET, ICMPV6, IPV6, Packet, UDP},
     receiver::Receiver,
@@ -282,24 +290,90 @@ fn a_node_that_moves_again_is_held_again_and_keeps_its_tunnel_open() {
     });
 }
 
+/// Checks the answer to a packet that is too big, which comes in where the packet was to go out.
+#[track_caller]
+fn is_answered(ran: &Ran, sent: &Packet, mtu: usize) {
+    let octets = sent.octets().len() as u64;
+    assert_eq!(ran.verdict, Verdict::Redirect);
+    assert_eq!(
+        ran.moved,
+        [(Reason::TooBig, 1, octets), (Reason::TooBigSent, 1, octets)]
+    );
+    let answer = Packet::read(&ran.frame);
+    assert_eq!(answer.link_destination, sent.link_source);
+    assert_eq!(answer.link_source, sent.link_destination);
+    assert_eq!((answer.source, answer.destination), (NCOA, PCOA));
+    assert_eq!(answer.next_header, ICMPV6);
+    assert_eq!(answer.payload.len() + IPV6, 1280);
+    assert_eq!(answer.checksum(), 0, "the checksum is wrong");
+    let (header, quoted) = answer.payload.split_at(8);
+    assert_eq!(header[..2], [2, 0], "type and code of Packet Too Big");
+    assert_eq!(header[4..], (mtu as u32).to_be_bytes());
+    assert_eq!(quoted, &sent.octets()[ETHERNET..ETHERNET + quoted.len()]);
+}
+
 // Rows: TUN-08
 #[test]
-fn what_is_too_big_for_the_tunnel_is_neither_held_nor_sent() {
+fn what_is_too_big_for_the_tunnel_is_answered_instead_of_held_or_sent() {
+    const MTU: usize = 1400;
     on_router(|bench, router| {
-        bench.maps.add_interface(router.parked, 1400)?;
+        bench.maps.add_interface(router.parked, MTU as u32)?;
         let buffer = bench.hold_uplink(router)?;
-        let fits = Packet::udp(PCOA, CN, 1400 - 2 * IPV6).octets();
-        let too_big = Packet::udp(PCOA, CN, 1400 - 2 * IPV6 + 1).octets();
+        let fits = Packet::udp(PCOA, CN, MTU - 2 * IPV6).octets();
+        let too_big = Packet::udp(PCOA, CN, MTU - 2 * IPV6 + 1);
         let ran = bench.mobile_out(&fits)?;
         ran.is_frame(Verdict::Drop, Reason::Held, &fits);
-        let ran = bench.mobile_out(&too_big)?;
-        ran.is_unchanged(Verdict::Drop, Reason::TooBig, &too_big);
+        let ran = bench.mobile_out(&too_big.octets())?;
+        is_answered(&ran, &too_big, MTU - IPV6);
+        // What the kernel will cut into segments is as big as those. A TCP header of 32 octets:
+        let mut merged = Packet::udp(PCOA, CN, 2000);
+        merged.next_header = TCP;
+        merged.payload[12] = 0x80;
+        let segment = (MTU - 2 * IPV6 - 32) as u32;
+        let ran = bench.mobile_out_merged(&merged.octets(), segment)?;
+        ran.is_frame(Verdict::Drop, Reason::TooLong, &merged.octets());
+        let ran = bench.mobile_out_merged(&merged.octets(), segment + 1)?;
+        is_answered(&ran, &merged, MTU - IPV6);
+
         bench.drain(DRAIN_DISCARD, buffer, 1)?;
         bench.close(buffer)?;
         let ran = bench.mobile_out(&fits)?;
         ran.is(Verdict::Pass, Reason::MobileTunnelled, &fits);
-        let ran = bench.mobile_out(&too_big)?;
-        ran.is_unchanged(Verdict::Drop, Reason::TooBig, &too_big);
+        let ran = bench.mobile_out(&too_big.octets())?;
+        is_answered(&ran, &too_big, MTU - IPV6);
+        Ok(())
+    });
+}
+
+/// The answer reaches the kernel, which tells the application or cuts its packets smaller.
+// Rows: TUN-08
+#[test]
+fn the_kernel_learns_from_the_answer_how_big_a_packet_may_be() {
+    const MTU: u32 = 1400;
+    in_namespace(|namespace| {
+        let mut bench = Bench::new()?;
+        let router = Router::new(namespace, &mut bench)?;
+        let bench = &mut bench;
+        namespace.ip_batch(&format!(
+            "address add {PCOA}/64 dev out0 nodad\naddress add {NCOA}/64 dev out0 nodad\n\
+             link set lo up\n"
+        ))?;
+        bench.maps.add_interface(router.parked, MTU)?;
+        let buffer = bench.hold_uplink(&router)?;
+        bench.close(buffer)?;
+        bench
+            .programs
+            .attach_classifier(MOBILE_OUT, "out0", TcAttachType::Egress)?;
+        let socket = UdpSocket::bind((PCOA, 0))?;
+        socket.connect((CN, 4000))?;
+        let learnt = || {
+            let route = namespace.ip_json(&format!("route get {CN} from {PCOA}"))?;
+            Ok(route[0]["metrics"][0]["mtu"].as_u64())
+        };
+        assert_eq!(learnt()?, None);
+        socket.send(&[0; MTU as usize])?;
+        let mtu = wait_until("the kernel to learn", Duration::from_secs(10), learnt)?;
+        assert_eq!(mtu, u64::from(MTU) - IPV6 as u64);
         Ok(())
     });
 }

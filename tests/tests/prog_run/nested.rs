@@ -253,7 +253,7 @@ fn the_checksum_of_a_tunnelled_packet_is_finished_too() {
 
 // Rows: TUN-08
 #[test]
-fn what_fits_in_one_tunnel_and_not_in_two_is_not_sent() {
+fn what_fits_in_one_tunnel_and_not_in_two_is_answered() {
     const MTU: usize = 1400;
     in_namespace(|namespace| {
         let mut bench = Bench::new()?;
@@ -283,7 +283,11 @@ fn what_fits_in_one_tunnel_and_not_in_two_is_not_sent() {
         let ran = bench.mobile_out(&fits)?;
         ran.is(Verdict::Pass, Reason::MobileTunnelled, &fits);
         let ran = bench.mobile_out(&too_big)?;
-        ran.is_frame(Verdict::Drop, Reason::TooBig, &too_big);
+        assert_eq!(ran.verdict, Verdict::Redirect);
+        let answer = Packet::read(&ran.frame);
+        assert_eq!((answer.next_header, answer.destination), (ICMPV6, PCOA));
+        let mtu = u32::from_be_bytes(answer.payload[4..8].try_into()?);
+        assert_eq!(mtu as usize, MTU - 2 * IPV6);
         Ok(())
     });
 }

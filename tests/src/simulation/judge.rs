@@ -55,6 +55,8 @@ struct Account {
     current: Option<Move>,
     /// When it was last at which router.
     visits: Vec<(usize, Instant)>,
+    /// Whether it was still on its way to an address here when it moved on.
+    is_lost: bool,
 }
 
 /// Knows what is right.
@@ -179,9 +181,17 @@ impl Judge {
         // While an old tunnel may lead away from there, the router may refuse (HI-12).
         let is_clear = last_visit(leg.to).is_none_or(|when| when + MAX_LIFETIME < now);
         let is_short = leg.gap < PROXY_LIFETIME;
-        let is_due = self.plain && leg.manner == Manner::Predicted && is_clear && is_short;
         let account = &mut self.accounts[mobile];
+        let is_due = self.plain
+            && leg.manner == Manner::Predicted
+            && is_clear
+            && is_short
+            && !std::mem::take(&mut account.is_lost);
         account.visits.push((from, now));
+        if let Manner::Astray { predicted } | Manner::Stays { predicted } = leg.manner {
+            // It was expected there.
+            account.visits.push((predicted, now));
+        }
         account.current = Some(Move {
             from,
             leg: *leg,
@@ -223,6 +233,7 @@ impl Judge {
             false => self.totals.others += loss,
         }
         let told = current.accepted || current.failed.is_some();
+        self.accounts[mobile].is_lost = !told;
         if !told && arrived + TOLD < now {
             return Some(format!(
                 "m{mobile} moved from r{} to r{router} ({:?}) and was told nothing",

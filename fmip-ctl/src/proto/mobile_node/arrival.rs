@@ -69,7 +69,9 @@ impl MobileNode {
         care_of: Ipv6Addr,
         earlier: Option<Request>,
     ) {
-        if self.config.announcement == Announcement::Fna {
+        // An FNA is answered as a UNA is; but where the router gave its own address for the FBU, the
+        // mobile node's is refused already.
+        if self.config.announcement == Announcement::Fna && care_of == destination.ncoa {
             self.expect_answer(now, &destination, destination.ncoa);
         }
         if self.key().is_none() {

@@ -74,6 +74,13 @@ pub(super) struct Request {
     pub(super) due: Instant,
 }
 
+impl Request {
+    /// Whether it comes with the announcement of its own care-of address on the new link.
+    fn is_announced(&self) -> bool {
+        self.reactive && self.care_of == self.destination.ncoa
+    }
+}
+
 impl Phase {
     /// When it goes on if nothing happens. What ends with the time that packets are held has no
     /// deadline of its own.
@@ -233,7 +240,7 @@ impl MobileNode {
         };
         let bytes = self.binding_update(source, request.care_of, lifetime);
         match self.config.announcement {
-            Announcement::Fna if request.reactive => {
+            Announcement::Fna if request.is_announced() => {
                 self.send_fna(source, Some(bytes));
             }
             // Through the new router, also while the previous link's prefix is still taken for one

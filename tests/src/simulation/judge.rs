@@ -23,6 +23,8 @@ const MAX_LIFETIME: Duration = Duration::from_secs(60);
 const EXCUSE: u32 = 4;
 /// A NAR waits a little longer than this.
 const PROXY_LIFETIME: Duration = Duration::from_millis(1400);
+/// By when what was held has arrived.
+const SETTLED: Duration = Duration::from_millis(500);
 /// By when a mobile node must know how its move went.
 const TOLD: Duration = Duration::from_secs(12);
 
@@ -44,8 +46,13 @@ struct Move {
     began: Instant,
     arrived: Option<(Instant, usize)>,
     accepted: bool,
+    /// Whether it knew in the end which address it has, and how its packets leave.
+    settled: bool,
     failed: Option<String>,
+    /// Of its messages, since it came to where it left from if it never heard of its router's
+    /// neighborhood there.
     losses: u32,
+    earlier_losses: u32,
     /// Whether it must succeed but for losses.
     is_due: bool,
 }
@@ -55,6 +62,10 @@ struct Account {
     current: Option<Move>,
     /// When it was last at which router.
     visits: Vec<(usize, Instant)>,
+    /// The router that its address in use is of.
+    home: Option<usize>,
+    /// Messages that were lost since it came to where it is.
+    losses: u32,
     /// Whether it was still on its way to an address here when it moved on.
     is_lost: bool,
 }
@@ -94,7 +105,14 @@ impl Judge {
                 .iter()
                 .map(|router| matches!(router.config.access[0].departure, Departure::Copy { .. }))
                 .collect(),
-            accounts: plan.mobiles.iter().map(|_| Account::default()).collect(),
+            accounts: plan
+                .mobiles
+                .iter()
+                .map(|mobile| Account {
+                    home: Some(mobile.start),
+                    ..Account::default()
+                })
+                .collect(),
             fbus: VecDeque::new(),
             disturbed: None,
             totals: Summary::default(),
@@ -154,16 +172,18 @@ impl Judge {
         };
         let whose = address.and_then(mobile_of_address);
         for (index, account) in self.accounts.iter_mut().enumerate() {
-            if whose.is_none_or(|whose| whose == index)
-                && let Some(current) = &mut account.current
-            {
-                current.losses += 1;
+            if whose.is_none_or(|whose| whose == index) {
+                account.losses += 1;
+                if let Some(current) = &mut account.current {
+                    current.losses += 1;
+                }
             }
         }
     }
 
     /// A message did not reach a mobile node that had no link, or could not be sent by it.
     pub fn no_link(&mut self, mobile: usize) {
+        self.accounts[mobile].losses += 1;
         if let Some(current) = &mut self.accounts[mobile].current {
             current.losses += 1;
         }
@@ -198,8 +218,10 @@ impl Judge {
             began: now,
             arrived: None,
             accepted: false,
+            settled: false,
             failed: None,
             losses: 0,
+            earlier_losses: std::mem::take(&mut account.losses),
             is_due,
         });
     }
@@ -209,7 +231,9 @@ impl Judge {
 
     /// A mobile node came up at a router.
     pub fn arrived(&mut self, now: Instant, mobile: usize, router: usize) {
-        if let Some(current) = &mut self.accounts[mobile].current {
+        let account = &mut self.accounts[mobile];
+        account.losses = 0;
+        if let Some(current) = &mut account.current {
             current.arrived = Some((now, router));
         }
     }
@@ -232,8 +256,17 @@ impl Judge {
             true => self.totals.predicted += loss,
             false => self.totals.others += loss,
         }
+        let home = self.accounts[mobile].home;
         let told = current.accepted || current.failed.is_some();
-        self.accounts[mobile].is_lost = !told;
+        let account = &mut self.accounts[mobile];
+        account.is_lost = !current.settled;
+        // Back at the link of the address that it never gave up.
+        if account.home.replace(router) == Some(router) {
+            return None;
+        }
+        if account.is_lost {
+            account.home = home;
+        }
         if !told && arrived + TOLD < now {
             return Some(format!(
                 "m{mobile} moved from r{} to r{router} ({:?}) and was told nothing",
@@ -250,7 +283,8 @@ impl Judge {
             },
             ..loss
         };
-        if is_fast && current.is_due && self.lossless && excused.is_any() {
+        let is_over = arrived + SETTLED < now;
+        if is_fast && current.is_due && self.lossless && is_over && excused.is_any() {
             return Some(format!(
                 "m{mobile}'s handover from r{} to r{router} was predicted, and yet {loss:?}",
                 current.from
@@ -263,7 +297,12 @@ impl Judge {
         if !current.is_due || disturbed {
             return None;
         }
-        (self.fair || current.losses < EXCUSE).then(|| {
+        // A router that did not answer once is not asked again (RTS-09).
+        let losses = match failed.as_str() {
+            "NoPrrtadv" => current.losses + current.earlier_losses,
+            _ => current.losses,
+        };
+        (self.fair || losses < EXCUSE).then(|| {
             format!(
                 "m{mobile}'s handover from r{} to r{router} failed ({failed}) with {} losses",
                 current.from, current.losses
@@ -280,6 +319,7 @@ impl Judge {
         match event {
             Event::FbackReceived { status } if *status < 128 => current.accepted = true,
             Event::FellBack { .. } => {
+                current.settled = true;
                 current.failed.get_or_insert_with(|| "FellBack".to_owned());
             }
             Event::HandoverFailed { reason } => current.failed = Some(format!("{reason:?}")),
@@ -298,6 +338,7 @@ impl Judge {
                 let current = self.accounts[mobile].current.as_mut();
                 if let Some(current) = current.filter(|current| current.arrived.is_some()) {
                     current.accepted = true;
+                    current.settled = true;
                 }
                 return None;
             }

@@ -75,9 +75,9 @@ impl AccessRouter {
         let station = self.stations.entry(address).or_insert(new);
         let moved = station.link_address != link_address;
         station.link_address = link_address;
-        if moved && std::mem::take(&mut station.copied) {
-            self.copies -= 1;
-            self.start_copying(address);
+        if moved {
+            // Not in place of the old ones: should the new ones fail, nobody would own those.
+            self.stop_copying(address);
         }
         self.drive_par(now, address, par::Input::Attached);
         self.start_copying(address);

@@ -21,7 +21,7 @@ pub(super) struct Uplink {
     held: bool,
     /// Whether they ever left since the uplink was ordered.
     was_released: bool,
-    /// How many commands to hold them were polled.
+    /// How many commands to hold them were polled and, as far as is known, carried out.
     holds: u32,
 }
 
@@ -261,13 +261,20 @@ impl MobileNode {
         }
     }
 
-    /// Packets could not be held.
-    pub(super) fn handle_hold_failure(&mut self, now: Instant, pcoa: Ipv6Addr) {
+    /// Packets could not be held, or be taken out of `tunnel`.
+    pub(super) fn handle_hold_failure(
+        &mut self,
+        now: Instant,
+        pcoa: Ipv6Addr,
+        tunnel: Option<Tunnel>,
+    ) {
         let uplink = self.uplinks.iter_mut().find(|uplink| uplink.pcoa == pcoa);
         if let Some(uplink) = uplink {
-            uplink.held = false;
-            // One that stood before goes on as it did.
-            if uplink.holds == 1 {
+            // Those that stood before go on as they did.
+            uplink.holds = uplink.holds.saturating_sub(1);
+            let is_expectation = tunnel.is_some() && uplink.way == Way::Open;
+            uplink.held &= is_expectation;
+            if uplink.holds == 0 {
                 self.outbox.withdraw(Owner::Uplink(pcoa));
                 self.uplinks.retain(|uplink| uplink.pcoa != pcoa);
             }

@@ -65,6 +65,19 @@ impl<K: Copy + PartialEq> Outbox<K> {
         self.queue.pop_front().map(|(_, output)| output)
     }
 
+    /// Whether a command waits.
+    pub(super) fn contains(&self, command: &Command) -> bool {
+        let mut outputs = self.queue.iter().map(|(_, output)| output);
+        outputs.any(|output| matches!(output, Output::Command(waiting) if waiting == command))
+    }
+
+    /// Takes back a command, as often as it waits.
+    pub(super) fn take_back(&mut self, command: &Command) {
+        self.queue.retain(
+            |(_, output)| !matches!(output, Output::Command(waiting) if waiting == command),
+        );
+    }
+
     /// Takes back all that `owner` has in the queue; returns the commands among it, oldest first.
     pub(super) fn withdraw(&mut self, owner: K) -> Vec<Command> {
         let mut commands = Vec::new();

@@ -2,6 +2,7 @@
 
 mod announcement;
 mod arrival;
+mod default_router;
 mod discovery;
 mod farewell;
 mod fback;
@@ -26,6 +27,7 @@ use super::{
 };
 
 use announcement::{Announced, Announcing};
+use default_router::DefaultRouter;
 use discovery::RouterDiscovery;
 use farewell::Farewell;
 use handover::{Handover, Phase};
@@ -84,8 +86,8 @@ pub struct MobileNode {
     refused: Vec<Ipv6Addr>,
     /// The FBU that ends a binding.
     farewell: Option<Farewell>,
-    /// The default router that was ordered last, and whether it stands.
-    default_router: Option<(Ipv6Addr, bool)>,
+    /// Whose way packets take that need no tunnel.
+    default_router: DefaultRouter,
     closed: bool,
 }
 
@@ -131,7 +133,7 @@ impl MobileNode {
             announced: None,
             refused: Vec::new(),
             farewell: None,
-            default_router: None,
+            default_router: DefaultRouter::default(),
             closed: false,
             config,
         };
@@ -266,13 +268,7 @@ impl MobileNode {
                     self.fail(now, Failure::CommandFailed);
                 }
             }
-            Command::SetDefaultRouter { router, .. } => {
-                if let Some((ordered, stands)) = &mut self.default_router
-                    && *ordered == router
-                {
-                    *stands = false;
-                }
-            }
+            Command::SetDefaultRouter { .. } => self.handle_router_failure(),
             // Duplicate address detection says no.
             Command::ConfigureAddress { address, .. }
                 if matches!(error, CommandError::InUse(_)) =>
@@ -332,39 +328,6 @@ impl MobileNode {
             let timers = &self.config.timers;
             let (retries, timeout) = (timers.fbu_retries, timers.initial_timeout);
             self.send_farewell(now, retries, timeout);
-        }
-    }
-
-    /// Orders the router of the link that it is on as the default router, if another one was
-    /// ordered before.
-    fn choose_router(&mut self, owner: Owner) {
-        let link = self.link();
-        let (router, link_address) = (link.router, link.router_lla);
-        self.order_router(owner, router, link_address);
-    }
-
-    fn order_router(&mut self, owner: Owner, router: Ipv6Addr, link_address: Option<MacAddr>) {
-        if router.is_unspecified() || self.default_router.is_some_and(|(last, _)| last == router) {
-            return;
-        }
-        // Without a link-layer address it is the kernel's own router that is meant.
-        if link_address.is_none() {
-            self.forget_router();
-        }
-        self.default_router = Some((router, true));
-        let command = Command::SetDefaultRouter {
-            interface: self.config.interface,
-            router,
-            link_address,
-        };
-        self.outbox.command(owner, command);
-    }
-
-    fn forget_router(&mut self) {
-        if let Some((_, true)) = self.default_router.take() {
-            let interface = self.config.interface;
-            self.outbox
-                .command(Owner::Rest, Command::ForgetRouter { interface });
         }
     }
 

@@ -283,10 +283,7 @@ impl MobileNode {
         let phase = self.handover.as_ref().map(|handover| &handover.phase);
         if matches!(phase, Some(Phase::Switching(_))) {
             let withdrawn = self.outbox.withdraw(Owner::Departure);
-            let is_route = |command: &Command| matches!(command, Command::SetDefaultRouter { .. });
-            if withdrawn.iter().any(is_route) {
-                self.default_router = Some((self.link().router, true));
-            }
+            self.withdraw_router(&withdrawn);
             self.fail(now, Failure::CommandFailed);
         }
     }

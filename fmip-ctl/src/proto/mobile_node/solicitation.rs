@@ -169,9 +169,10 @@ impl MobileNode {
             return;
         };
         if solicitation.sends_left == 0 {
-            // RTS-09.
             self.neighborhood.stop_asking();
-            self.neighborhood.is_silent = true;
+            // RTS-09. A look around that came to nothing, perhaps long ago, proves nothing for the
+            // question that a handover asks.
+            self.neighborhood.is_silent = !solicitation.is_wildcard;
             if let Some(Phase::Asking) = self.handover.as_ref().map(|h| &h.phase) {
                 self.fail(now, Failure::NoPrrtadv);
             }

@@ -270,6 +270,30 @@ fn ping_pong_leaves_nothing_behind() {
     simulation.assert_clean();
 }
 
+// Rows: RTS-09
+#[test]
+fn a_look_around_that_came_to_nothing_does_not_keep_it_from_asking() {
+    let mut simulation = traveller();
+    simulation.impend();
+    simulation.run(Duration::from_millis(100));
+    simulation.lose(Node::Mn, "RtSolPr", 4);
+    simulation.run(SECOND * 5);
+    assert_eq!(simulation.count("mn: -> RtSolPr"), 5);
+    simulation.link(LinkEvent::HandoverImpend { access_point: AP1 });
+    simulation.run(SECOND);
+    assert_eq!(simulation.count("mn: switch-link"), 2);
+    // A question that nobody answers does.
+    let mut simulation = at_nar();
+    simulation.lose(Node::Mn, "RtSolPr", ALWAYS);
+    for _ in 0..2 {
+        simulation.link(LinkEvent::HandoverImpend {
+            access_point: AP_UNKNOWN,
+        });
+        simulation.run(SECOND * 5);
+    }
+    assert_eq!(simulation.count("mn: -> RtSolPr"), 4);
+}
+
 // Rows: RTS-04, RTS-05
 #[test]
 fn at_a_router_with_a_key_the_mobile_node_asks_for_all_that_it_knows() {

@@ -151,7 +151,7 @@ pub enum Event {
     },
     /// A command could not be carried out.
     CommandFailed {
-        /// [`Command::name`].
+        /// [`Command::name`](super::Command::name).
         command: &'static str,
         /// What went wrong.
         error: String,

@@ -60,7 +60,7 @@ pub enum NeighborState {
 /// A change to the data path or to the kernel.
 ///
 /// What is installed by one command is removed by exactly one other, even at
-/// [`Admin::Shutdown`]; a command that failed needs no removal. What a mobile node needs where it
+/// [`Admin::Shutdown`](super::Admin::Shutdown); a command that failed needs no removal. What a mobile node needs where it
 /// arrived, its address and its default router, stays. Repeating an installing command
 /// for the same address replaces its parameters, and drops no packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

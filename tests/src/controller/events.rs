@@ -38,7 +38,7 @@ impl Event {
     }
 }
 
-/// The events of one controller since [`Controller::subscribe`].
+/// The events of one controller since [`subscribe`](super::Controller::subscribe).
 #[derive(Clone, Debug)]
 pub struct Events {
     of: &'static str,

@@ -27,6 +27,8 @@ use crate::{
 const EVERY_PROTOCOL: u16 = 3;
 /// `PACKET_OUTGOING` of linux/if_packet.h.
 const OUTGOING: u8 = 4;
+/// How long a message that was sent may take until it is recorded, on a busy machine.
+const SETTLED: Duration = Duration::from_secs(2);
 /// `SIOCGSTAMPNS_NEW` of linux/sockios.h: when the packet that was last received arrived.
 const ARRIVAL: Opcode = opcode::read::<[i64; 2]>(0x89, 0x07);
 
@@ -141,14 +143,24 @@ impl Story {
     /// # Errors
     /// Names the first that was not, and what was seen.
     pub fn check_order(&self, expected: &[&str]) -> Result<()> {
+        let missing = |lines: &[String]| {
+            let mut rest = lines.iter();
+            let mut expected = expected.iter();
+            expected
+                .find(|message| !rest.any(|line| line == **message))
+                .copied()
+        };
+        // What was on the wire may still be on its way to here.
+        let there = wait_until("the rest of the story", SETTLED, || {
+            Ok(missing(&self.lines()).is_none().then_some(()))
+        });
         let lines = self.lines();
-        let mut rest = lines.iter();
-        for message in expected {
-            if !rest.any(|line| line == message) {
-                bail!("{message:?} is not where it belongs in {expected:?}: {lines:#?}");
+        match missing(&lines) {
+            None => there,
+            Some(message) => {
+                bail!("{message:?} is not where it belongs in {expected:?}: {lines:#?}")
             }
         }
-        Ok(())
     }
 
     /// Checks that no message of `by` is one that starts with `what`.
@@ -166,6 +178,7 @@ impl Story {
 impl Story {
     /// Checks that no message of `by` starts with `what` before the first of `by` that is `before`.
     pub fn check_not_before(&self, by: &str, what: &str, before: &str) -> Result<()> {
+        self.wait_for(by, before)?;
         let all = self.all();
         let mut own = all.iter().filter(|seen| seen.by == by);
         match own.find(|seen| seen.what == before || seen.what.starts_with(what)) {

@@ -128,6 +128,14 @@ pub(super) fn copied(stage: &mut Stage) -> Result<Run> {
         run.downlink.duplicated > 0,
         "nothing came twice, though the window is longer than the gap"
     );
+    // The previous router counts what it sent from its copies: what came twice is among that.
+    let status = stage.controllers.par.status()?;
+    let sent = status["released"].as_u64().unwrap_or(0);
+    ensure!(
+        sent >= run.downlink.duplicated,
+        "{} packets came twice, but only {sent} went out of the copies",
+        run.downlink.duplicated
+    );
     Ok(run)
 }
 

@@ -9,7 +9,8 @@ use super::{
 use crate::{
     controller::Settings,
     report::Run,
-    topology::{ACCESS_INTERFACE, AccessPoint, NAR, PCOA, Router},
+    testing::packets,
+    topology::{ACCESS_INTERFACE, AccessPoint, PCOA, Router},
 };
 
 /// The addresses that the new router assigns, without the length and what follows it.
@@ -96,7 +97,22 @@ pub(super) fn kept(stage: &mut Stage) -> Result<Run> {
         routes.contains(ACCESS_INTERFACE),
         "the new router has no host route for the previous address: {routes:?}"
     );
-    let status = stage.controllers.nar.status()?;
+    for (router, reason, what) in [
+        (Router::Previous, "tunnel-sent", "into the tunnel to the"),
+        (Router::New, "delivered", "out of the tunnel at the"),
+        (Router::New, "tunnel-sent", "into the tunnel at the"),
+        (
+            Router::Previous,
+            "reverse-sent",
+            "out of the tunnel from the",
+        ),
+    ] {
+        let status = stage.controllers.router(router).status()?;
+        ensure!(
+            packets(&status, reason) > 0,
+            "no packet went {what} new router: {status}"
+        );
+    }
     let run = lossless(stage)?;
     stage.story.check_order(&[
         "mn: FBU",
@@ -112,10 +128,6 @@ pub(super) fn kept(stage: &mut Stage) -> Result<Run> {
             "the new router asked for the mobile node before it was there"
         );
     }
-    ensure!(
-        status["reasons"].to_string().contains("tunnel"),
-        "no packet went through the tunnel between the routers of {NAR}: {status}"
-    );
     Ok(run)
 }
 

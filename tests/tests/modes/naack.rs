@@ -2,7 +2,7 @@
 
 use crate::play;
 
-// Rows: NAK-01, NAK-02, NAK-07, UNA-11
+// Rows: NAK-01, NAK-07, UNA-11
 #[test]
 fn a_node_with_a_taken_address_makes_another() {
     play("naack-configure");

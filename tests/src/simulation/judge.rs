@@ -10,7 +10,8 @@ use fmip_ctl::{
 use super::{
     flow::Loss,
     plan::{Leg, Manner, Plan, mobile_of_address, prefix, router_address, router_of_address},
-    world::{NodeId, Summary},
+    summary::Summary,
+    world::NodeId,
 };
 
 /// An FBU can lead to a tunnel this long after it was sent: all retransmissions of the HI, and all

@@ -14,8 +14,10 @@ mod flow;
 pub mod judge;
 mod messages;
 pub mod plan;
-pub mod world;
+mod summary;
+mod world;
 
 pub use explore::{Exploration, explore, replay_command};
 pub use flow::Loss;
-pub use world::{Summary, Violation, World};
+pub use summary::{Summary, Violation};
+pub use world::{NodeId, World};

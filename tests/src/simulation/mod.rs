@@ -15,7 +15,7 @@ pub mod judge;
 mod messages;
 pub mod plan;
 mod summary;
-mod world;
+pub mod world;
 
 pub use explore::{Exploration, explore, replay_command};
 pub use flow::Loss;

@@ -71,11 +71,12 @@ impl<K: Copy + PartialEq> Outbox<K> {
         outputs.any(|output| matches!(output, Output::Command(waiting) if waiting == command))
     }
 
-    /// Takes back a command, as often as it waits.
-    pub(super) fn take_back(&mut self, command: &Command) {
-        self.queue.retain(
-            |(_, output)| !matches!(output, Output::Command(waiting) if waiting == command),
-        );
+    /// Takes back the commands that `is_meant` tells; whether there were any.
+    pub(super) fn take_back(&mut self, is_meant: impl Fn(&Command) -> bool) -> bool {
+        let len = self.queue.len();
+        self.queue
+            .retain(|(_, output)| !matches!(output, Output::Command(command) if is_meant(command)));
+        self.queue.len() < len
     }
 
     /// Takes back all that `owner` has in the queue; returns the commands among it, oldest first.

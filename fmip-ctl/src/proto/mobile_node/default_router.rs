@@ -83,7 +83,7 @@ impl MobileNode {
         let undone = &mut self.default_router.undone;
         *undone = undone.saturating_sub(1);
         if *undone == 0 {
-            self.outbox.take_back(&forget);
+            self.outbox.take_back(|command| *command == forget);
         }
     }
 

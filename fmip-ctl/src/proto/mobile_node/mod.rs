@@ -258,9 +258,7 @@ impl MobileNode {
         };
         self.outbox.event(None, failed);
         match *command {
-            Command::HoldUplink { pcoa, tunnel, .. } => {
-                self.handle_hold_failure(now, pcoa, tunnel);
-            }
+            Command::HoldUplink { pcoa, .. } => self.handle_hold_failure(now, pcoa),
             Command::ReleaseUplink { pcoa, .. } => self.lose_uplink(pcoa),
             Command::SwitchLink { .. } => {
                 let phase = self.handover.as_ref().map(|handover| &handover.phase);

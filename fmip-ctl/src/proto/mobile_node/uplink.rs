@@ -19,6 +19,8 @@ pub(super) struct Uplink {
     expires: Instant,
     /// Whether they wait.
     held: bool,
+    /// Whether they did before the last order to hold them.
+    held_before: bool,
     /// Whether they ever left since the uplink was ordered.
     was_released: bool,
     /// How many commands to hold them were polled and, as far as is known, carried out.
@@ -79,7 +81,9 @@ impl MobileNode {
         }
         let pcoas: Vec<Ipv6Addr> = self.uplinks.iter().map(|uplink| uplink.pcoa).collect();
         for pcoa in pcoas {
-            self.hold(pcoa, None);
+            if !self.is_held(pcoa) {
+                self.hold(pcoa, None);
+            }
         }
     }
 
@@ -96,6 +100,7 @@ impl MobileNode {
             Some(_) => self.set_way(pcoa, way, expires),
             None => self.add_uplink(way, expires),
         }
+        // Even if they are held already: they have longer to wait now, and another way.
         self.hold(pcoa, Some(router_lla));
         self.hold_uplinks(now);
     }
@@ -104,16 +109,19 @@ impl MobileNode {
     /// held may be here before its FBack is. What is sent is still held.
     pub(super) fn expect_tunnel(&mut self, care_of: Ipv6Addr) {
         let pcoa = self.origin.pcoa;
-        let Some(uplink) = self.uplink(pcoa).filter(|uplink| uplink.held) else {
+        let (tunnel, router_lla) = (self.tunnel(care_of), self.link().router_lla);
+        let uplink = self.uplinks.iter_mut().find(|uplink| uplink.pcoa == pcoa);
+        let Some(uplink) = uplink.filter(|uplink| uplink.held) else {
             return;
         };
         let hold = Command::HoldUplink {
             pcoa,
             interface: self.config.interface,
-            tunnel: Some(self.tunnel(care_of)),
-            router_lla: self.link().router_lla,
+            tunnel: Some(tunnel),
+            router_lla,
             expires: uplink.expires,
         };
+        uplink.held_before = true;
         self.outbox.command(Owner::Uplink(pcoa), hold);
     }
 
@@ -124,6 +132,7 @@ impl MobileNode {
             way,
             expires,
             held: false,
+            held_before: false,
             was_released: false,
             holds: 0,
         });
@@ -131,7 +140,7 @@ impl MobileNode {
 
     fn hold(&mut self, pcoa: Ipv6Addr, router_lla: Option<MacAddr>) {
         let uplink = self.uplinks.iter_mut().find(|uplink| uplink.pcoa == pcoa);
-        let Some(uplink) = uplink.filter(|uplink| !uplink.held) else {
+        let Some(uplink) = uplink else {
             return;
         };
         let hold = Command::HoldUplink {
@@ -141,7 +150,7 @@ impl MobileNode {
             router_lla,
             expires: uplink.expires,
         };
-        uplink.held = true;
+        uplink.held_before = std::mem::replace(&mut uplink.held, true);
         self.outbox.command(Owner::Uplink(pcoa), hold);
     }
 
@@ -262,18 +271,12 @@ impl MobileNode {
     }
 
     /// Packets could not be held, or be taken out of `tunnel`.
-    pub(super) fn handle_hold_failure(
-        &mut self,
-        now: Instant,
-        pcoa: Ipv6Addr,
-        tunnel: Option<Tunnel>,
-    ) {
+    pub(super) fn handle_hold_failure(&mut self, now: Instant, pcoa: Ipv6Addr) {
         let uplink = self.uplinks.iter_mut().find(|uplink| uplink.pcoa == pcoa);
         if let Some(uplink) = uplink {
             // Those that stood before go on as they did.
             uplink.holds = uplink.holds.saturating_sub(1);
-            let is_expectation = tunnel.is_some() && uplink.way == Way::Open;
-            uplink.held &= is_expectation;
+            uplink.held = uplink.held_before;
             if uplink.holds == 0 {
                 self.outbox.withdraw(Owner::Uplink(pcoa));
                 self.uplinks.retain(|uplink| uplink.pcoa != pcoa);
@@ -318,6 +321,10 @@ impl MobileNode {
 
     pub(super) fn uplink(&self, pcoa: Ipv6Addr) -> Option<&Uplink> {
         self.uplinks.iter().find(|uplink| uplink.pcoa == pcoa)
+    }
+
+    fn is_held(&self, pcoa: Ipv6Addr) -> bool {
+        self.uplink(pcoa).is_some_and(|uplink| uplink.held)
     }
 
     /// The addresses whose packets wait.

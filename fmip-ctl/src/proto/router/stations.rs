@@ -179,7 +179,12 @@ impl AccessRouter {
 
     /// Ends the copies of one mobile node's packets.
     pub(super) fn stop_copying(&mut self, address: Ipv6Addr) {
-        if self.take_copies(address).is_some() {
+        if self.take_copies(address).is_none() {
+            return;
+        }
+        let is_start = |command: &Command| matches!(command, Command::StartCopying { address: of, .. } if *of == address);
+        // What nobody heard of yet needs no undoing.
+        if !self.outbox.take_back(is_start) {
             let command = Command::RemoveBuffer { address };
             self.outbox.command(HandoverId::Par(address), command);
         }

@@ -74,19 +74,19 @@ impl From<Address> for Ipv6Addr {
 
 /// PAR: packets to the key (PCoA) go into a tunnel, by way of the buffer while there is one that is
 /// open; packets from it are accepted from that tunnel.
-pub const ACTION_TUNNEL: u32 = 1;
+pub const ACTION_TUNNEL: u16 = 1;
 /// Packets to the key wait in the buffer while it is open, and go straight to the mobile node once it
 /// is closed. NAR: the key is the NCoA; PAR: the PCoA of a node that left without a word.
-pub const ACTION_BUFFER: u32 = 2;
+pub const ACTION_BUFFER: u16 = 2;
 /// Mobile node: packets from the key (PCoA) go into the reverse tunnel, or plain to the router where
 /// there is none, by way of the buffer while that is open; packets to it are accepted from the tunnel.
-pub const ACTION_MOBILE: u32 = 3;
+pub const ACTION_MOBILE: u16 = 3;
 /// PAR: packets to the key (PCoA) go on as if nothing were bound, and a copy of each waits in the
 /// buffer (RFC 5568 section 4: buffer and forward).
-pub const ACTION_COPY: u32 = 4;
+pub const ACTION_COPY: u16 = 4;
 /// NAR that answered HAck code 3: packets to the key (PCoA), in the tunnel from the PAR or not, as with
 /// [`ACTION_BUFFER`]; packets from it, on its own link, go into the tunnel to the PAR.
-pub const ACTION_HOST: u32 = 5;
+pub const ACTION_HOST: u16 = 5;
 
 /// `Binding::buffer` of a binding without a buffer.
 pub const NO_BUFFER: u32 = u32::MAX;
@@ -95,29 +95,54 @@ pub const NO_BUFFER: u32 = u32::MAX;
 ///
 /// Whether a buffered packet is put or goes straight on is not said here but by the buffer's own
 /// tail word, since the two must change in one atomic step.
+///
+/// Five words, so that it stands beside its key in one cache line; what many bindings share stands
+/// once, in a [`Way`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
-    /// One of the `ACTION_` constants.
-    pub action: u32,
+    /// When it ends, on the clock of `bpf_ktime_get_coarse_ns`, which may be late by a tick of the
+    /// kernel's, ten milliseconds at most: a dead controller must not leave traffic redirected for ever.
+    pub expires_ns: u64,
+    /// The tunnel's far end, if there is a tunnel.
+    pub remote: Address,
     /// Index of the handover buffer, or [`NO_BUFFER`].
     pub buffer: u32,
-    /// When it ends, on the clock of `bpf_ktime_get_ns`: a dead controller must not leave traffic
-    /// redirected for ever.
-    pub expires_ns: u64,
-    /// How packets leave that go straight on.
-    pub egress: Egress,
+    /// One of the `ACTION_` constants.
+    pub action: u16,
+    /// How packets leave that go into the tunnel: index of a [`Way`].
+    pub tunnel: u16,
+    /// How packets leave that go to the mobile node on its link: index of a [`Way`], of which everything
+    /// counts but the link-layer destination.
+    pub link: u16,
+    /// The mobile node's link-layer address.
+    pub node: [u8; 6],
 }
-const _: () = assert!(size_of::<Binding>() == 72);
+const _: () = assert!(size_of::<Binding>() == 40);
 
-/// How packets leave this node: in which tunnel, if any, and to whom.
+impl Binding {
+    /// The binding as the table keeps it.
+    #[inline(always)]
+    pub fn words(&self) -> [u64; 5] {
+        // SAFETY: a structure of integers without padding (its size is asserted above), of the same size.
+        unsafe { core::mem::transmute(*self) }
+    }
+
+    /// Undoes [`Binding::words`].
+    #[inline(always)]
+    pub fn from_words(words: [u64; 5]) -> Self {
+        // SAFETY: as above; every bit pattern is valid.
+        unsafe { core::mem::transmute(words) }
+    }
+}
+
+/// How packets leave this node; many bindings share one. What is written once is not changed while a
+/// binding names it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Egress {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Way {
     /// The tunnel's end at this node.
     pub outer_source: Address,
-    /// The tunnel's far end.
-    pub outer_destination: Address,
     /// The longest packet that may go into the tunnel with its outer header, in octets; besides
     /// what the route says. 0: there is no tunnel.
     pub mtu: u32,
@@ -126,8 +151,27 @@ pub struct Egress {
     pub group: u32,
     /// Where packets go; on the kernel's routes, if its interface is 0.
     pub next_hop: NextHop,
+    /// Always 0; a way is one cache line.
+    pub reserved: u64,
 }
-const _: () = assert!(size_of::<Egress>() == 56);
+const _: () = assert!(size_of::<Way>() == 64);
+
+/// How packets leave a buffer: in which tunnel, if any, and to whom.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Egress {
+    /// The tunnel's end at this node.
+    pub outer_source: Address,
+    /// The tunnel's far end.
+    pub outer_destination: Address,
+    /// As [`Way::mtu`].
+    pub mtu: u32,
+    /// As [`Way::group`].
+    pub group: u32,
+    /// Where packets go; on the kernel's routes, if its interface is 0.
+    pub next_hop: NextHop,
+}
+const _: () = assert!(size_of::<Egress>() == 72);
 
 impl Egress {
     /// Straight to a neighbor.
@@ -146,27 +190,148 @@ impl Egress {
     pub const fn is_tunnel(&self) -> bool {
         self.mtu != 0
     }
+
+    /// What other bindings may share of it.
+    #[inline(always)]
+    pub const fn way(&self) -> Way {
+        Way {
+            outer_source: self.outer_source,
+            mtu: self.mtu,
+            group: self.group,
+            next_hop: self.next_hop,
+            reserved: 0,
+        }
+    }
+}
+
+impl Way {
+    /// Whether there is a tunnel.
+    #[inline(always)]
+    pub const fn is_tunnel(&self) -> bool {
+        self.mtu != 0
+    }
+
+    /// This way, to `remote` if there is a tunnel.
+    #[inline(always)]
+    pub const fn to(&self, remote: Address) -> Egress {
+        Egress {
+            outer_source: self.outer_source,
+            outer_destination: remote,
+            mtu: self.mtu,
+            group: self.group,
+            next_hop: self.next_hop,
+        }
+    }
 }
 
 /// Where a packet leaves this node.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NextHop {
     /// Index of the interface, in the network namespace of the programs.
     pub interface: u32,
+    /// Index of the interface that frames are really given to: of a VLAN its parent, else the same.
+    pub port: u32,
+    /// The VLAN tags that frames carry on that port, the outer one first.
+    pub tags: [Tag; 2],
     /// Link-layer destination.
     pub destination: [u8; 6],
     /// Link-layer source: the interface's own address.
     pub source: [u8; 6],
+    /// Always 0.
+    pub reserved: u32,
 }
-const _: () = assert!(size_of::<NextHop>() == 16);
+const _: () = assert!(size_of::<NextHop>() == 32);
+
+impl NextHop {
+    /// By an interface that is no VLAN.
+    pub const fn untagged(interface: u32, destination: [u8; 6], source: [u8; 6]) -> Self {
+        Self {
+            interface,
+            port: interface,
+            tags: [Tag::NONE; 2],
+            destination,
+            source,
+            reserved: 0,
+        }
+    }
+}
+
+/// A VLAN tag (IEEE 802.1Q), as it stands in a frame.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tag {
+    /// Its Ethernet type, 0x8100 or 0x88a8, in network order; 0: there is no tag.
+    pub protocol: u16,
+    /// Priority and VLAN number, in network order.
+    pub control: u16,
+}
+
+impl Tag {
+    /// No tag.
+    pub const NONE: Self = Self {
+        protocol: 0,
+        control: 0,
+    };
+
+    /// The tag of a VLAN.
+    pub const fn new(protocol: u16, vlan: u16) -> Self {
+        Self {
+            protocol: protocol.to_be(),
+            control: vlan.to_be(),
+        }
+    }
+
+    /// Whether there is a tag.
+    #[inline(always)]
+    pub const fn is_some(&self) -> bool {
+        self.protocol != 0
+    }
+
+    /// The same without priority and drop eligibility: what names the VLAN.
+    #[inline(always)]
+    pub const fn vlan(&self) -> Self {
+        Self {
+            protocol: self.protocol,
+            control: self.control & 0x0fff_u16.to_be(),
+        }
+    }
+}
+
+/// An interface of this node that its programs are attached to, by its index.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// As [`NextHop::port`]; 0: it is none of ours.
+    pub port: u32,
+    /// As [`NextHop::tags`].
+    pub tags: [Tag; 2],
+    /// Whose counters: 0 are those of all that has no number of its own.
+    pub number: u32,
+}
+const _: () = assert!(size_of::<Interface>() == 16);
+
+/// A VLAN on an interface of this node.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Vlan {
+    /// Index of the interface that its frames come in on.
+    pub port: u32,
+    /// Its tags, without priorities.
+    pub tags: [Tag; 2],
+}
+const _: () = assert!(size_of::<Vlan>() == 12);
 
 #[cfg(feature = "user")]
 mod pod {
     // SAFETY: repr(C), without padding (sizes asserted above), every bit pattern valid.
     unsafe impl aya::Pod for super::Address {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for super::Binding {}
+    unsafe impl aya::Pod for super::Way {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Interface {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Vlan {}
 }
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ pub struct DrainJob {
     /// With [`DRAIN_RELEASE`]: how the packets leave.
     pub egress: Egress,
 }
-const _: () = assert!(size_of::<DrainJob>() == 88);
+const _: () = assert!(size_of::<DrainJob>() == 104);
 
 /// Take the oldest packet and send it.
 pub const DRAIN_RELEASE: u32 = 1;

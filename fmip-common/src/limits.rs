@@ -7,8 +7,19 @@ pub const FRAME_BYTES: usize = 2016;
 /// Handover buffers, one for each mobile node whose packets are held at the same time.
 pub const BUFFERS: u32 = 1024;
 
-/// Bindings: mobile nodes whose packets are tunnelled, held or delivered at the same time.
-pub const BINDINGS: u32 = 65536;
+/// Bindings: mobile nodes whose packets are tunnelled, held or delivered at the same time, unless the
+/// configuration says otherwise.
+pub const DEFAULT_BINDINGS: u32 = 65536;
+
+/// Ways that packets leave by: pairs of a tunnel's end at this node and a next hop.
+pub const WAYS: u32 = 1 << 16;
+
+/// VLANs of this node that its programs are attached to.
+pub const VLANS: u32 = 256;
+
+/// Counters of one interface: not fewer than there are reasons.
+pub const REASONS_PER_INTERFACE: u32 = 64;
+const _: () = assert!(crate::reason::REASONS <= REASONS_PER_INTERFACE);
 
 /// Addresses of this node, at which signalling is taken.
 pub const LOCAL_ADDRESSES: u32 = 256;

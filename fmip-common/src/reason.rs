@@ -24,7 +24,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Not IPv6 over untagged Ethernet: passed to the kernel.
+    /// Not IPv6 over Ethernet: passed to the kernel.
     NotIpv6 = 0, "pass-not-ipv6";
     /// No binding for it: passed to the kernel. Almost all of a router's traffic.
     NoBinding = 1, "pass-no-binding";
@@ -104,6 +104,10 @@ reasons! {
     TooBigHeld = 35, "drop-too-big-held";
     /// Mobile node: sent as it is by the router that its binding names.
     MobileSent = 36, "mobile-sent";
+    /// Of a VLAN that is none of this node's, or whose interface will see it again: passed to the kernel.
+    OtherVlan = 37, "pass-other-vlan";
+    /// In too many tunnels to go into one more: it goes in circles (RFC 2473 section 4.1).
+    Nested = 38, "drop-nested";
 }
 
 /// How many reasons there are.

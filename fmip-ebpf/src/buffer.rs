@@ -12,8 +12,10 @@ use crate::{
     count,
     maps::{BUFFERS, POOL, SLOTS},
     packet::{Packet, bounded, now},
-    parse::IPV6,
 };
+
+/// Octets of an Ethernet header.
+const ETHERNET: u64 = 14;
 
 /// One buffer and the pool, as the algorithm sees them.
 #[derive(Clone, Copy)]
@@ -147,7 +149,7 @@ impl Queue {
     ) -> Result<(), Refused> {
         let length = packet.length();
         let longest = (FRAME_BYTES - spare) as u64;
-        if length <= IPV6 as u64 || length > longest || packet.is_merged() {
+        if length <= ETHERNET || length > longest || packet.is_merged() {
             return Err(Refused::Because(Reason::TooLong));
         }
         let buffer = self.buffer;
@@ -211,7 +213,7 @@ impl Queue {
         // more here, where the verifier looks.
         unsafe {
             let frame = (&raw mut (*slot).frame).cast::<u8>();
-            let length = bounded(length, IPV6 as u64, FRAME_BYTES as u64).ok_or(UNCHANGEABLE)?;
+            let length = bounded(length, ETHERNET, FRAME_BYTES as u64).ok_or(UNCHANGEABLE)?;
             (*slot).length = length as u32;
             if !packet.copy(0, frame, length as u32) {
                 return Err(UNCHANGEABLE);
@@ -286,7 +288,7 @@ impl Queue {
             // SAFETY: a field of a map element.
             add(unsafe { &raw mut (*self.pool).used }, 1_u64.wrapping_neg());
         } else {
-            count::count(Reason::SlotLost, 0);
+            count::count(0, Reason::SlotLost, 0);
         }
     }
 }

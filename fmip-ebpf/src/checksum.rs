@@ -10,13 +10,13 @@ use fmip_common::limits::FRAME_BYTES;
 
 use crate::{
     packet::bounded,
-    parse::{INNER, IPV6, IPV6_HEADER, Ipv6, TCP, UDP},
+    parse::{INNER, IPV6_HEADER, Ipv6, TCP, UDP},
 };
 
 /// Where the upper layer of a packet starts, and that of a tunnelled one. What has extension headers in
 /// front is left alone: the kernel computes those checksums itself.
-const SEGMENT: u64 = (IPV6 + IPV6_HEADER) as u64;
-const TUNNELLED_SEGMENT: u64 = (INNER + IPV6_HEADER) as u64;
+const SEGMENT: u64 = (14 + IPV6_HEADER) as u64;
+const TUNNELLED_SEGMENT: u64 = (14 + INNER + IPV6_HEADER) as u64;
 const LONGEST: u64 = FRAME_BYTES as u64 - TUNNELLED_SEGMENT;
 
 /// Most octets that `bpf_csum_diff` takes at once.

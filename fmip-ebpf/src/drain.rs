@@ -1,7 +1,7 @@
 //! The drain: one run takes one packet out of a handover buffer.
 
 use fmip_common::{
-    binding::{ACTION_MOBILE, Binding, Egress, NextHop},
+    binding::{ACTION_MOBILE, Egress, NextHop},
     buffer::{
         self, Buffer, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_OPEN, DRAIN_RELEASE, DRAIN_TRIM, DrainJob,
         OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT, Slot, Take,
@@ -14,11 +14,11 @@ use crate::{
     Outcome,
     buffer::Queue,
     count,
-    forward::{self, Route},
-    lookup::{self, Lookup},
+    forward::{self, Answer},
+    lookup,
     maps::DRAIN,
-    packet::{Packet, TUNNEL_HEADER, XdpPacket, bounded, now},
-    parse::{self, INNER, IPV6, IPV6_HEADER, Ipv6},
+    packet::{self, Packet, TUNNEL_HEADER, XdpPacket, bounded, now},
+    parse::{self, INNER, IPV6_HEADER, Ipv6},
     too_big, tunnel,
 };
 
@@ -26,7 +26,8 @@ use crate::{
 /// as its interface. A packet that really arrives on the parked interface is not ours to fill.
 const LOOPBACK: u32 = 1;
 
-const ETHERTYPE: [u8; 2] = [0x86, 0xdd];
+/// Octets of an Ethernet header, which a slot keeps.
+const ETHERNET: usize = 14;
 
 const UNWRITABLE: Outcome = Outcome::Drop(Reason::Unwritable);
 
@@ -126,13 +127,14 @@ fn release(packet: &mut XdpPacket, queue: &Queue, job: *mut DrainJob) -> (u32, O
     let egress = unsafe { &(*job).egress };
     // Before the queue is looked at: while the outer tunnel's packets are held, an empty queue must not be
     // shut either, or the packet that comes at this instant would find its way in neither.
-    let Some(nested) = nested(egress) else {
+    let nested = nested(egress);
+    if nested.held {
         return (OUTCOME_WAIT, Outcome::Nothing, 0);
-    };
+    }
     if buffer::oldest(queue).is_none() {
         return (OUTCOME_EMPTY, Outcome::Nothing, 0);
     }
-    let Some(way) = way(packet, job, egress, nested.as_ref()) else {
+    let Some(way) = way(packet, job, egress, &nested) else {
         return (OUTCOME_WAIT, Outcome::Nothing, 0);
     };
     let index = match queue.take() {
@@ -143,7 +145,7 @@ fn release(packet: &mut XdpPacket, queue: &Queue, job: *mut DrainJob) -> (u32, O
     let length = queue.length(index);
     let verdict = match queue.slot(index) {
         // SAFETY: the slot is ours since it was taken.
-        Some(slot) => unsafe { send(packet, queue, slot, egress, nested.as_ref(), &way) },
+        Some(slot) => unsafe { send(packet, queue, slot, egress, &nested, &way) },
         None => UNWRITABLE,
     };
     // SAFETY: map elements; only runs of the one drain thread write these fields.
@@ -167,22 +169,35 @@ fn release(packet: &mut XdpPacket, queue: &Queue, job: *mut DrainJob) -> (u32, O
 }
 
 /// What is bound for the tunnel's own end: a mobile node that moved again before its first tunnel ended
-/// sends that tunnel's packets through a second one. `None` while those packets are held, and so must these
-/// be: the link that they would leave by may be gone.
+/// sends that tunnel's packets through a second one.
+struct Nested {
+    /// Those packets are held, and so must these be: the link that they would leave by may be gone.
+    held: bool,
+    /// There is a second tunnel, or at least another way for what is in the first.
+    around: bool,
+    /// How packets leave then.
+    egress: Egress,
+}
+
 #[inline(always)]
-fn nested(egress: &Egress) -> Option<Option<Binding>> {
+fn nested(egress: &Egress) -> Nested {
+    let mut nested = Nested {
+        held: false,
+        around: false,
+        egress: Egress::default(),
+    };
     if !egress.is_tunnel() {
-        return Some(None);
+        return nested;
     }
-    match lookup::binding(&egress.outer_source) {
-        Lookup::Found(binding) if binding.action == ACTION_MOBILE => {
-            match Queue::new(binding.buffer) {
-                Some(queue) if !queue.is_closed() => None,
-                _ => Some(Some(binding)),
-            }
+    let bound = lookup::binding(&egress.outer_source);
+    if bound.is(ACTION_MOBILE) {
+        nested.around = true;
+        nested.egress = lookup::tunnel(&bound.binding);
+        if let Some(queue) = Queue::new(bound.binding.buffer) {
+            nested.held = !queue.is_closed();
         }
-        _ => Some(None),
     }
+    nested
 }
 
 /// Where a released packet leaves.
@@ -202,15 +217,10 @@ struct Way {
 /// Those behind it wait here: in the kernel's queue for an unresolved neighbor the oldest is lost when
 /// too many come.
 #[inline(always)]
-fn way(
-    packet: &XdpPacket,
-    job: *mut DrainJob,
-    egress: &Egress,
-    nested: Option<&Binding>,
-) -> Option<Way> {
-    let known = match nested {
-        Some(binding) => binding.egress.next_hop,
-        None => egress.next_hop,
+fn way(packet: &XdpPacket, job: *mut DrainJob, egress: &Egress, nested: &Nested) -> Option<Way> {
+    let known = match nested.around {
+        true => nested.egress.next_hop,
+        false => egress.next_hop,
     };
     if known.interface != 0 {
         return Some(Way {
@@ -227,19 +237,20 @@ fn way(
     // SAFETY: a map element; the controller's one drain thread waits while the program runs.
     let (passed, resolving) = unsafe { ((*job).passed, (*job).resolving) };
     // How long the packet is will be known when it is taken; the answer names the bound.
-    match forward::route(packet, &egress.outer_source, &egress.outer_destination, 0) {
-        Route::To(_, mtu) if passed > 0 => Some(Way {
-            mtu: mtu.min(egress.mtu),
+    let route = forward::route(packet, &egress.outer_source, &egress.outer_destination, 0);
+    match route.answer {
+        Answer::To if passed > 0 => Some(Way {
+            mtu: route.mtu.min(egress.mtu),
             ..by_kernel(false)
         }),
-        Route::To(hop, mtu) => Some(Way {
-            hop,
-            mtu: mtu.min(egress.mtu),
+        Answer::To => Some(Way {
+            hop: route.hop,
+            mtu: route.mtu.min(egress.mtu),
             resolves: false,
         }),
-        Route::Unresolved if resolving != 0 => None,
-        Route::Unresolved => Some(by_kernel(true)),
-        Route::TooBig(_) | Route::Kernel => Some(by_kernel(false)),
+        Answer::Unresolved if resolving != 0 => None,
+        Answer::Unresolved => Some(by_kernel(true)),
+        Answer::TooBig | Answer::Kernel => Some(by_kernel(false)),
     }
 }
 
@@ -253,7 +264,7 @@ unsafe fn send(
     queue: &Queue,
     slot: *mut Slot,
     egress: &Egress,
-    nested: Option<&Binding>,
+    nested: &Nested,
     way: &Way,
 ) -> Outcome {
     // SAFETY: the slot is the caller's; a map element.
@@ -262,19 +273,17 @@ unsafe fn send(
             return Outcome::Drop(Reason::Aged);
         }
     }
-    let outer_mtu = match nested {
-        Some(binding) if binding.egress.is_tunnel() => binding.egress.mtu,
-        _ => 0,
-    };
+    // 0 if there is none.
+    let outer_mtu = nested.egress.mtu;
     let tunnels = usize::from(egress.is_tunnel()) + usize::from(outer_mtu != 0);
     // SAFETY: as the caller says.
-    if unsafe { !fill(packet, slot, tunnels * TUNNEL_HEADER) } {
+    if unsafe { !fill(packet, slot, &way.hop, tunnels * TUNNEL_HEADER) } {
         return UNWRITABLE;
     }
-    let written = match (tunnels, nested) {
-        (0, _) => Some(()),
-        (2, Some(nested)) => {
-            let Some(inner) = parse::ipv6_at(packet, INNER + TUNNEL_HEADER) else {
+    let written = match tunnels {
+        0 => Some(()),
+        2 => {
+            let Some(inner) = parse::ipv6_at(packet, 2 * TUNNEL_HEADER) else {
                 return UNWRITABLE;
             };
             let middle = tunnel::outer_header(&inner, egress);
@@ -291,11 +300,11 @@ unsafe fn send(
                 };
             }
             packet
-                .write(INNER, middle)
-                .and_then(|()| packet.write(IPV6, outer))
+                .write_ip(INNER, middle)
+                .and_then(|()| packet.write_ip(0, outer))
         }
         _ => {
-            let Some(inner) = parse::ipv6_at(packet, INNER) else {
+            let Some(inner) = parse::ipv6_at(packet, TUNNEL_HEADER) else {
                 return UNWRITABLE;
             };
             let outer = tunnel::outer_header(&inner, egress);
@@ -303,38 +312,38 @@ unsafe fn send(
                 // SAFETY: as the caller says.
                 return unsafe { too_big(packet, slot, egress, way.mtu) };
             }
-            packet.write(IPV6, outer)
+            packet.write_ip(0, outer)
         }
     };
-    if written.is_none()
-        || forward::address_to(packet, &way.hop).is_none()
-        || packet.write(12, ETHERTYPE).is_none()
-    {
+    if written.is_none() {
         return UNWRITABLE;
     }
-    match way.hop.interface {
+    match way.hop.port {
         0 => Outcome::Pass(Reason::ReleasedByKernel),
-        interface => Outcome::Redirect(Reason::Released, interface),
+        port => Outcome::Redirect(Reason::Released, port),
     }
 }
 
-/// Makes the frame as long as the packet in the slot with `outer` octets of outer headers, and copies the
-/// packet behind those.
+/// Makes the frame as long as the packet in the slot with `outer` octets of outer headers, writes the link
+/// header to `hop`, and copies the packet behind those.
 ///
 /// # Safety
 /// The slot is the caller's.
 #[inline(always)]
-unsafe fn fill(packet: &mut XdpPacket, slot: *mut Slot, outer: usize) -> bool {
+unsafe fn fill(packet: &mut XdpPacket, slot: *mut Slot, hop: &NextHop, outer: usize) -> bool {
     // SAFETY: the slot is the caller's.
     unsafe {
-        let inner = u64::from((*slot).length).wrapping_sub(IPV6 as u64);
-        let Some(inner) = bounded(inner, IPV6_HEADER as u64, (FRAME_BYTES - IPV6) as u64) else {
+        let inner = u64::from((*slot).length).wrapping_sub(ETHERNET as u64);
+        let longest = (FRAME_BYTES - ETHERNET) as u64;
+        let Some(inner) = bounded(inner, IPV6_HEADER as u64, longest) else {
             return false;
         };
         let inner = inner as u32;
-        let start = (IPV6 + outer) as u32;
-        let from = (&raw mut (*slot).frame).cast::<u8>().add(IPV6);
-        packet.set_length(start + inner) && packet.fill(start, from, inner)
+        let start = (packet::link_octets(hop) + outer) as u32;
+        let from = (&raw mut (*slot).frame).cast::<u8>().add(ETHERNET);
+        packet.set_length(start + inner)
+            && packet.fill(start, from, inner)
+            && packet.write_link(hop).is_some()
     }
 }
 
@@ -348,21 +357,18 @@ unsafe fn too_big(packet: &mut XdpPacket, slot: *mut Slot, egress: &Egress, mtu:
     const DROP: Outcome = Outcome::Drop(Reason::TooBigHeld);
     // SAFETY: as the caller says.
     let length = unsafe {
-        if !fill(packet, slot, 0) {
+        if !fill(packet, slot, &NextHop::default(), 0) {
             return DROP;
         }
         u64::from((*slot).length)
     };
-    let Some(original) = parse::ipv6_at(packet, IPV6) else {
+    let Some(original) = parse::ipv6_at(packet, 0) else {
         return DROP;
     };
-    let answered = too_big::becomes_error(packet, &original, &egress.outer_source, mtu)
-        && forward::address_to(packet, &NextHop::default()).is_some()
-        && packet.write(12, ETHERTYPE).is_some();
-    if !answered {
+    if !too_big::becomes_error(packet, &original, &egress.outer_source, mtu) {
         return DROP;
     }
-    count::count(Reason::TooBigHeld, length);
+    count::count(packet.interface(), Reason::TooBigHeld, length);
     Outcome::Pass(Reason::TooBigSent)
 }
 

@@ -3,7 +3,6 @@
 use core::mem::zeroed;
 
 use aya_ebpf::{
-    EbpfContext as _,
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
         bpf_fib_lookup as Fib,
@@ -12,19 +11,29 @@ use aya_ebpf::{
 };
 use fmip_common::binding::{Address, NextHop};
 
-use crate::{
-    maps::INTERFACES,
-    packet::{Packet, XdpPacket},
-};
+use crate::{maps::INTERFACES, packet::Packet};
 
 const AF_INET6: u8 = 10;
 
 /// What the kernel's routes say about a packet.
-pub(crate) enum Route {
-    /// Send it there; the way's maximum transmission unit, in octets.
-    To(NextHop, u32),
-    /// It is longer than the way's maximum transmission unit, in octets.
-    TooBig(u32),
+///
+/// Not an enumeration: of one that says nothing about the next hop, the compiler carries on what is in none of
+/// its fields, and the verifier refuses that.
+#[derive(Clone, Copy)]
+pub(crate) struct Route {
+    pub(crate) answer: Answer,
+    /// With [`Answer::To`]: there.
+    pub(crate) hop: NextHop,
+    /// With [`Answer::To`] and [`Answer::TooBig`]: the way's maximum transmission unit, in octets.
+    pub(crate) mtu: u32,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Answer {
+    /// Send it there.
+    To,
+    /// It is too long.
+    TooBig,
     /// The next hop's link-layer address is not known yet: the kernel finds it out, when it gets a
     /// packet.
     Unresolved,
@@ -32,11 +41,31 @@ pub(crate) enum Route {
     Kernel,
 }
 
+/// The next hop that the controller found out already, or else what the kernel's routes say.
+#[inline(always)]
+pub(crate) fn known_or_route(
+    packet: &impl Packet,
+    known: &NextHop,
+    source: &Address,
+    destination: &Address,
+    length: u32,
+) -> Route {
+    if known.interface != 0 {
+        // Its maximum transmission unit is in the way that it comes from.
+        return Route {
+            answer: Answer::To,
+            hop: *known,
+            mtu: u32::MAX,
+        };
+    }
+    route(packet, source, destination, length)
+}
+
 /// Asks the kernel's routes and neighbors for the way of a packet of `length` octets; of any packet, if
 /// that is 0.
 #[inline(always)]
 pub(crate) fn route(
-    packet: &XdpPacket,
+    packet: &impl Packet,
     source: &Address,
     destination: &Address,
     length: u32,
@@ -52,34 +81,34 @@ pub(crate) fn route(
     // SAFETY: the context is the kernel's, the structure on this stack.
     let answer =
         unsafe { bpf_fib_lookup(packet.as_ptr(), &raw mut fib, size_of::<Fib>() as i32, 0) };
+    let mut route = Route {
+        answer: Answer::Kernel,
+        hop: NextHop::default(),
+        // SAFETY: both members are the same integer.
+        mtu: u32::from(unsafe { fib.__bindgen_anon_1.mtu_result }),
+    };
     if answer == i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
-        // Elsewhere a redirected frame may vanish without a trace: a VLAN device, a tunnel, a
-        // driver without XDP. The kernel knows the way there, too.
-        if INTERFACES.get_ptr(fib.ifindex).is_none() {
-            return Route::Kernel;
+        // Elsewhere a redirected frame may vanish without a trace: a tunnel, a driver without XDP.
+        // The kernel knows the way there, too.
+        if let Some(interface) = INTERFACES.get(fib.ifindex)
+            && interface.port != 0
+        {
+            route.answer = Answer::To;
+            route.hop = NextHop {
+                interface: fib.ifindex,
+                port: interface.port,
+                tags: interface.tags,
+                destination: fib.dmac,
+                source: fib.smac,
+                reserved: 0,
+            };
         }
-        let hop = NextHop {
-            interface: fib.ifindex,
-            destination: fib.dmac,
-            source: fib.smac,
-        };
-        // SAFETY: both members are the same integer.
-        Route::To(hop, u32::from(unsafe { fib.__bindgen_anon_1.mtu_result }))
     } else if answer == i64::from(BPF_FIB_LKUP_RET_FRAG_NEEDED) {
-        // SAFETY: both members are the same integer.
-        Route::TooBig(u32::from(unsafe { fib.__bindgen_anon_1.mtu_result }))
+        route.answer = Answer::TooBig;
     } else if answer == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH) {
-        Route::Unresolved
-    } else {
-        Route::Kernel
+        route.answer = Answer::Unresolved;
     }
-}
-
-/// Writes the link-layer addresses of the next hop.
-#[inline(always)]
-pub(crate) fn address_to(packet: &mut impl Packet, hop: &NextHop) -> Option<()> {
-    packet.write(0, hop.destination)?;
-    packet.write(6, hop.source)
+    route
 }
 
 #[inline(always)]

@@ -1,52 +1,151 @@
-//! Which binding a packet meets.
+//! Which binding a packet meets, and which way it leaves.
 
-use core::mem::transmute;
+use core::{
+    intrinsics::{AtomicOrdering, atomic_xadd},
+    ptr::null_mut,
+};
 
-use fmip_common::binding::{Address, Binding};
+use fmip_common::{
+    binding::{Address, Binding, Egress, NextHop, Way},
+    limits::WAYS,
+    table::{self, Entry, Found, OCTETS, PACKETS, Seed, Table},
+};
 
-use crate::{maps::BINDINGS, packet::now};
+use crate::{
+    maps::{self, BUCKETS, ENTRIES, table_shape},
+    packet::coarse_now,
+};
 
 /// What is bound for an address.
-pub(crate) enum Lookup {
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum State {
     /// A binding in force.
-    Found(Binding),
+    InForce,
     /// A binding whose controller did not renew it.
     Expired,
     /// Nothing.
-    None,
+    Nothing,
 }
 
-/// How often a binding is looked up that the controller replaces again and again meanwhile.
-const ATTEMPTS: u32 = 16;
+/// A binding, or none: not an enumeration, see [`table::find`].
+#[derive(Clone, Copy)]
+pub(crate) struct Bound {
+    pub(crate) state: State,
+    /// Of [`State::Nothing`] an empty one.
+    pub(crate) binding: Binding,
+    entry: *mut Entry,
+}
+
+impl Bound {
+    /// Whether there is a binding in force, with this action.
+    #[inline(always)]
+    pub(crate) fn is(&self, action: u16) -> bool {
+        self.state == State::InForce && self.binding.action == action
+    }
+
+    /// Counts a packet of `bytes` octets that met the binding.
+    #[inline(always)]
+    pub(crate) fn count(&self, bytes: u64) {
+        if self.entry.is_null() {
+            return;
+        }
+        let add = |word: usize, value: u64| {
+            // SAFETY: a word of a map element.
+            unsafe {
+                let word = (*self.entry).as_mut_ptr().add(word);
+                atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, value);
+            }
+        };
+        add(PACKETS, 1);
+        add(OCTETS, bytes);
+    }
+}
 
 /// Looks up the binding for an address.
 #[inline(always)]
-pub(crate) fn binding(address: &Address) -> Lookup {
-    match consistent(address) {
-        Some(binding) if now() < binding.expires_ns => Lookup::Found(binding),
-        Some(_) => Lookup::Expired,
-        None => Lookup::None,
+pub(crate) fn binding(address: &Address) -> Bound {
+    let mut found = Found {
+        entry: null_mut(),
+        binding: Binding::default(),
+    };
+    let state = if !table::find(&Bindings, address, &mut found) {
+        State::Nothing
+    } else if coarse_now() < found.binding.expires_ns {
+        State::InForce
+    } else {
+        State::Expired
+    };
+    Bound {
+        state,
+        binding: found.binding,
+        entry: found.entry,
     }
 }
 
-/// A copy of the binding, of this address and no other.
-///
-/// When the controller replaces an entry, the kernel may give the old one's place to another key at once,
-/// though a program still reads it. So it is copied, and looked up once more: if it is still in its place,
-/// what was copied was this address's.
+/// How packets leave that go into the binding's tunnel.
 #[inline(always)]
-fn consistent(address: &Address) -> Option<Binding> {
-    for _ in 0..ATTEMPTS {
-        let found = BINDINGS.get_ptr(address)?;
-        // SAFETY: a map element: it may change, but it stays memory, and every bit pattern is valid.
-        // In words, and volatile: read once, and here.
-        let words = unsafe { found.cast::<Words>().read_volatile() };
-        if BINDINGS.get_ptr(address) == Some(found) {
-            // SAFETY: a structure of integers of the same size.
-            return Some(unsafe { transmute::<Words, Binding>(words) });
+pub(crate) fn tunnel(binding: &Binding) -> Egress {
+    way(binding.tunnel).to(binding.remote)
+}
+
+/// Where packets leave to the mobile node on its link.
+#[inline(always)]
+pub(crate) fn node(binding: &Binding) -> NextHop {
+    NextHop {
+        destination: binding.node,
+        ..way(binding.link).next_hop
+    }
+}
+
+#[inline(always)]
+fn way(number: u16) -> Way {
+    const { assert!(WAYS > u16::MAX as u32, "every number is one of a way") };
+    match maps::WAYS.get(u32::from(number)) {
+        Some(way) => *way,
+        None => Way::default(),
+    }
+}
+
+/// The table of bindings, in its maps.
+struct Bindings;
+
+impl Table for Bindings {
+    type Entry = *mut Entry;
+    #[inline(always)]
+    fn shape(&self) -> (Seed, u32) {
+        table_shape()
+    }
+    #[inline(always)]
+    fn bucket(&self, number: u32) -> u64 {
+        match BUCKETS.get_ptr(number) {
+            // SAFETY: a map element; volatile, since the controller writes it.
+            Some(bucket) => unsafe { bucket.read_volatile() },
+            None => 0,
         }
     }
-    None
+    #[inline(always)]
+    fn entry(&self, number: u32) -> *mut Entry {
+        ENTRIES.get_ptr_mut(number).unwrap_or(null_mut())
+    }
+    #[inline(always)]
+    fn exists(entry: *mut Entry) -> bool {
+        !entry.is_null()
+    }
+    #[inline(always)]
+    fn word(entry: *mut Entry, word: usize) -> u64 {
+        // SAFETY: as above; `word` is one of the entry's.
+        unsafe { entry.cast::<u64>().add(word).read_volatile() }
+    }
+    #[inline(always)]
+    fn fence() {
+        // An exchange orders all that is around it, and costs as much as the whole lookup: only where the
+        // machine does not keep loads in order by itself.
+        if cfg!(not(bpf_target_arch = "x86_64")) {
+            let mut word = 0_u64;
+            // SAFETY: a word on this stack.
+            unsafe {
+                core::intrinsics::atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(&raw mut word, 1);
+            }
+        }
+    }
 }
-
-type Words = [u64; size_of::<Binding>() / 8];

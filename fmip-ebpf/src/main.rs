@@ -1,6 +1,8 @@
 //! The programs, and the one place where an outcome becomes a verdict.
 //!
-//! * `fmip_router` (XDP): on every interface of an access router, core and access side alike.
+//! * `fmip_router` (XDP): on every interface of an access router, core and access side alike; where a
+//!   driver does not run XDP, `fmip_router_in` (TC) instead, over the same body.
+//! * `fmip_router_out` (TC): on what goes out of the access interfaces, for packets that neither has seen.
 //! * `fmip_drain` (XDP): takes packets out of the handover buffers; run by the controller with
 //!   live frames, and attached to a parked interface so that such a run is cheap.
 //! * `fmip_mobile_in`, `fmip_mobile_out` (TC): on the interface of a mobile node.
@@ -47,15 +49,37 @@ pub(crate) enum Outcome {
     Reply(Reason),
     /// Nothing was taken from the buffer: there is no packet to speak of.
     Nothing,
+    /// On to the kernel, and not counted: it was counted when it came in, or is none of the data path's.
+    Unseen,
 }
 
-/// What an access router does with every packet that comes in.
-#[xdp]
+/// What an access router does with every packet that comes in. With fragments: packets that take more than
+/// one page of memory (jumbo frames) come here, too.
+#[xdp(frags)]
 pub fn fmip_router(ctx: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(&ctx);
     let length = packet.length();
-    let outcome = router::handle(&mut packet);
-    xdp_verdict(outcome, length)
+    let outcome = router::handle_in(&mut packet);
+    xdp_verdict(outcome, length, packet.interface())
+}
+
+/// The same, where the driver of the interface does not run XDP.
+#[classifier]
+pub fn fmip_router_in(ctx: TcContext) -> i32 {
+    let mut packet = TcPacket::new(&ctx);
+    let length = packet.length();
+    let outcome = router::handle_in(&mut packet);
+    tc_verdict(outcome, length, packet.interface(), Side::In)
+}
+
+/// What an access router does with packets that go out to mobile nodes and did not come in by one of its
+/// interfaces.
+#[classifier]
+pub fn fmip_router_out(ctx: TcContext) -> i32 {
+    let mut packet = TcPacket::new(&ctx);
+    let length = packet.length();
+    let outcome = router::handle_out(&mut packet);
+    tc_verdict(outcome, length, packet.interface(), Side::Out)
 }
 
 /// Takes one packet out of a handover buffer and makes the live frame carry it.
@@ -63,7 +87,7 @@ pub fn fmip_router(ctx: XdpContext) -> u32 {
 pub fn fmip_drain(ctx: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(&ctx);
     let (outcome, length) = drain::handle(&mut packet);
-    xdp_verdict(outcome, length)
+    xdp_verdict(outcome, length, packet.interface())
 }
 
 /// What a mobile node does with every packet that comes in.
@@ -72,7 +96,7 @@ pub fn fmip_mobile_in(ctx: TcContext) -> i32 {
     let mut packet = TcPacket::new(&ctx);
     let length = packet.length();
     let outcome = mobile::handle_in(&mut packet);
-    tc_verdict(outcome, length, packet.interface())
+    tc_verdict(outcome, length, packet.interface(), Side::In)
 }
 
 /// What a mobile node does with every packet that goes out.
@@ -81,53 +105,68 @@ pub fn fmip_mobile_out(ctx: TcContext) -> i32 {
     let mut packet = TcPacket::new(&ctx);
     let length = packet.length();
     let outcome = mobile::handle_out(&mut packet);
-    tc_verdict(outcome, length, packet.interface())
+    tc_verdict(outcome, length, packet.interface(), Side::Out)
+}
+
+/// Where a TC program stands.
+#[derive(Clone, Copy)]
+enum Side {
+    In,
+    Out,
 }
 
 #[inline(always)]
-fn xdp_verdict(outcome: Outcome, length: u64) -> u32 {
+fn xdp_verdict(outcome: Outcome, length: u64, interface: u32) -> u32 {
+    let count = |reason| count::count(interface, reason, length);
     match outcome {
         Outcome::Pass(reason) => {
-            count::count(reason, length);
+            count(reason);
             xdp_action::XDP_PASS
         }
         Outcome::Drop(reason) => {
-            count::count(reason, length);
+            count(reason);
             xdp_action::XDP_DROP
         }
-        Outcome::Redirect(reason, interface) => {
-            count::count(reason, length);
-            packet::redirect(interface) as u32
+        Outcome::Redirect(reason, port) => {
+            count(reason);
+            packet::redirect(port) as u32
         }
         Outcome::Reply(reason) => {
-            count::count(reason, length);
+            count(reason);
             xdp_action::XDP_TX
         }
         Outcome::Nothing => xdp_action::XDP_DROP,
+        Outcome::Unseen => xdp_action::XDP_PASS,
     }
 }
 
 #[inline(always)]
-fn tc_verdict(outcome: Outcome, length: u64, own: u32) -> i32 {
+fn tc_verdict(outcome: Outcome, length: u64, own: u32, side: Side) -> i32 {
+    let count = |reason| count::count(own, reason, length);
     match outcome {
         // Not TC_ACT_OK: programs behind this one, and the operator's filters, see the packet too.
         Outcome::Pass(reason) => {
-            count::count(reason, length);
+            count(reason);
             TC_ACT_UNSPEC
         }
         Outcome::Drop(reason) => {
-            count::count(reason, length);
+            count(reason);
             TC_ACT_SHOT
         }
         Outcome::Redirect(reason, interface) => {
-            count::count(reason, length);
+            count(reason);
             packet::redirect(interface) as i32
         }
         Outcome::Reply(reason) => {
-            count::count(reason, length);
-            packet::turn_in(own) as i32
+            count(reason);
+            let turned = match side {
+                Side::In => packet::redirect(own),
+                Side::Out => packet::turn_in(own),
+            };
+            turned as i32
         }
         Outcome::Nothing => TC_ACT_SHOT,
+        Outcome::Unseen => TC_ACT_UNSPEC,
     }
 }
 

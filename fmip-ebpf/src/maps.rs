@@ -1,22 +1,51 @@
 //! Every map, with its writer and its reader named.
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use fmip_common::{
-    binding::{Address, Binding},
+    binding::{Address, Interface, Vlan, Way},
     buffer::{Buffer, DrainJob, Pool, Slot},
     limits,
-    reason::{Count, REASONS},
+    reason::Count,
+    table::{Entry, Seed},
 };
 
 use crate::too_big::Bucket;
 
-/// What to do with packets of an address. Controller writes, every program reads.
+/// What to do with packets of an address: the buckets of the table (`fmip_common::table`). The controller
+/// sets their number and writes them, through its own memory; every program reads.
 #[map]
-pub(crate) static BINDINGS: HashMap<Address, Binding> =
-    HashMap::with_max_entries(limits::BINDINGS, 0);
+pub(crate) static BUCKETS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The entries of the same table. The programs count in them.
+#[map]
+pub(crate) static ENTRIES: Array<Entry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The table's seed and number of buckets less 1. Set when the programs are loaded, and constant to them.
+#[unsafe(no_mangle)]
+static TABLE_SEED: Seed = Seed([0; 2]);
+/// See [`TABLE_SEED`].
+#[unsafe(no_mangle)]
+static TABLE_MASK: u32 = 0;
+
+/// See [`TABLE_SEED`].
+#[inline(always)]
+pub(crate) fn table_shape() -> (Seed, u32) {
+    // SAFETY: constants; volatile, since the loader replaces them.
+    unsafe {
+        (
+            (&raw const TABLE_SEED).read_volatile(),
+            (&raw const TABLE_MASK).read_volatile(),
+        )
+    }
+}
+
+/// How packets leave, as the bindings name it. Controller writes, every program reads.
+#[map]
+pub(crate) static WAYS: Array<Way> = Array::with_max_entries(limits::WAYS, BPF_F_MMAPABLE);
 
 /// The addresses of this node, at which signalling is taken and tunnels end. Controller writes,
 /// router and mobile programs read. The value says nothing.
@@ -41,9 +70,11 @@ pub(crate) static POOL: Array<Pool> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static DRAIN: Array<DrainJob> = Array::with_max_entries(1, 0);
 
-/// Packets and octets by reason. Every program writes, controller reads.
+/// Packets and octets by interface and reason, [`limits::REASONS_PER_INTERFACE`] for each interface. Every
+/// program writes, controller reads. Its size is set by the controller.
 #[map]
-pub(crate) static COUNTS: PerCpuArray<Count> = PerCpuArray::with_max_entries(REASONS, 0);
+pub(crate) static COUNTS: PerCpuArray<Count> =
+    PerCpuArray::with_max_entries(limits::REASONS_PER_INTERFACE, 0);
 
 /// Signalling. Router and mobile programs write, controller reads.
 #[map]
@@ -53,10 +84,14 @@ pub(crate) static SIGNALS: RingBuf = RingBuf::with_byte_size(limits::SIGNAL_RING
 #[map]
 pub(crate) static PARKED: Array<u32> = Array::with_max_entries(1, 0);
 
-/// The interfaces that this node's programs are attached to, by index; the value says nothing.
-/// Controller writes, router program reads: only these are known to take redirected frames.
+/// The interfaces that this node's programs are attached to, by index. Its size is set by the controller, which
+/// writes it; every program reads: only these are known to take redirected frames.
 #[map]
-pub(crate) static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(limits::INTERFACES, 0);
+pub(crate) static INTERFACES: Array<Interface> = Array::with_max_entries(1, 0);
+
+/// The interface of each VLAN, by port and tags. Controller writes, every XDP program reads.
+#[map]
+pub(crate) static VLANS: HashMap<Vlan, u32> = HashMap::with_max_entries(limits::VLANS, 0);
 
 /// The routers that this one hands over to and from: by each address, a number for the router, which is
 /// not 0 (AMB-20). Controller writes, router program reads.

@@ -4,18 +4,18 @@
 //! goes into the tunnel from the second PCoA, and that into the tunnel from where it is now.
 
 use fmip_common::{
-    binding::{ACTION_MOBILE, Binding, Egress},
+    binding::{ACTION_MOBILE, Egress},
     reason::Reason,
 };
 
 use crate::{
     Outcome,
     buffer::{Put, Queue},
-    checksum, forward,
-    lookup::{self, Lookup},
-    maps::PARKED,
-    packet::{Packet, TUNNEL_HEADER, TcPacket},
-    parse::{self, Headers, INNER, IPV6, IPV6_HEADER, IPV6_IN_IPV6, Ipv6, TCP},
+    checksum,
+    lookup::{self, State},
+    packet::{Packet, Resize, TUNNEL_HEADER, TcPacket},
+    parse::{self, Headers, INNER, IPV6_HEADER, IPV6_IN_IPV6, Ipv6},
+    router,
     signal::{self, Node},
     too_big, tunnel,
 };
@@ -23,7 +23,7 @@ use crate::{
 const UNCHANGEABLE: Outcome = Outcome::Drop(Reason::Unchangeable);
 
 /// Octets that are read directly: Ethernet, outer and inner header.
-const HEADERS: u32 = (IPV6 + 2 * IPV6_HEADER) as u32;
+const HEADERS: u32 = 14 + 2 * IPV6_HEADER as u32;
 
 /// Tunnels that a packet may be in.
 const TUNNELS: u32 = 2;
@@ -34,8 +34,7 @@ pub(crate) fn handle_in(packet: &mut TcPacket<'_>) -> Outcome {
     packet.pull(HEADERS);
     let mut outer = match parse::parse(packet) {
         Headers::Ipv6(header) => header,
-        Headers::Other => return Outcome::Pass(Reason::NotIpv6),
-        Headers::Malformed => return Outcome::Pass(Reason::Malformed),
+        Headers::Other(reason) => return Outcome::Pass(reason),
     };
     if let Some(outcome) = signal::intercept(packet, &outer, Node::Mobile) {
         return outcome;
@@ -49,16 +48,14 @@ pub(crate) fn handle_in(packet: &mut TcPacket<'_>) -> Outcome {
         let Some(mut inner) = parse::ipv6_at(packet, INNER) else {
             return Outcome::Pass(opened.unwrap_or(Reason::Malformed));
         };
-        let binding = match lookup::binding(&inner.destination) {
-            Lookup::Found(binding)
-                if binding.action == ACTION_MOBILE && binding.egress.is_tunnel() =>
-            {
-                binding
-            }
-            Lookup::Expired => return Outcome::Pass(opened.unwrap_or(Reason::Expired)),
-            _ => break,
-        };
-        let egress = &binding.egress;
+        let bound = lookup::binding(&inner.destination);
+        if bound.state == State::Expired {
+            return Outcome::Pass(opened.unwrap_or(Reason::Expired));
+        }
+        let egress = lookup::tunnel(&bound.binding);
+        if !bound.is(ACTION_MOBILE) || !egress.is_tunnel() {
+            break;
+        }
         if outer.source != egress.outer_destination || outer.destination != egress.outer_source {
             return Outcome::Pass(Reason::Spoofed);
         }
@@ -71,9 +68,13 @@ pub(crate) fn handle_in(packet: &mut TcPacket<'_>) -> Outcome {
         let Some(version_class_flow) = tunnel::congestion(&outer, &inner) else {
             return Outcome::Drop(Reason::CongestionLost);
         };
-        if tunnel::pop(packet, version_class_flow).is_none() {
+        let popped = packet
+            .write_ip(INNER, version_class_flow)
+            .is_some_and(|()| packet.resize(Resize::Pop));
+        if !popped {
             return UNCHANGEABLE;
         }
+        bound.count(packet.length());
         packet.pull(HEADERS);
         inner.version_class_flow = version_class_flow;
         outer = inner;
@@ -85,59 +86,61 @@ pub(crate) fn handle_in(packet: &mut TcPacket<'_>) -> Outcome {
 /// One packet that goes out.
 #[inline(always)]
 pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
-    packet.pull((IPV6 + IPV6_HEADER) as u32);
+    packet.pull(HEADERS);
     let inner = match parse::parse(packet) {
         Headers::Ipv6(header) => header,
-        Headers::Other => return Outcome::Pass(Reason::NotIpv6),
-        Headers::Malformed => return Outcome::Pass(Reason::Malformed),
+        Headers::Other(reason) => return Outcome::Pass(reason),
     };
-    let mut binding = match lookup::binding(&inner.source) {
-        Lookup::Found(binding) if binding.action == ACTION_MOBILE => binding,
-        Lookup::Expired => return Outcome::Pass(Reason::Expired),
-        _ => return Outcome::Pass(Reason::NoBinding),
-    };
+    let bound = lookup::binding(&inner.source);
+    if bound.state == State::Expired {
+        return Outcome::Pass(Reason::Expired);
+    }
+    if !bound.is(ACTION_MOBILE) {
+        return Outcome::Pass(Reason::NoBinding);
+    }
+    let mut egress = lookup::tunnel(&bound.binding);
     let of_this_link = inner.destination.is_multicast()
         || inner.destination.is_link_local()
-        || parse::is_neighbor_discovery(packet, &inner, IPV6);
+        || parse::is_neighbor_discovery(packet, &inner, 0);
     if of_this_link {
         return Outcome::Pass(Reason::LinkScope);
     }
-    let Some(mut queue) = Queue::new(binding.buffer) else {
+    bound.count(packet.length());
+    let Some(mut queue) = Queue::new(bound.binding.buffer) else {
         return UNCHANGEABLE;
     };
     let was_closed = queue.is_closed();
     // Not an option: the compiler would carry on what is in none, and the verifier refuses that.
-    let (next, next_queue) = match around(&binding.egress) {
-        Some(next) if was_closed => next,
-        _ => (Binding::default(), queue),
+    let (nested, next, next_queue) = match around(&egress) {
+        Some((next, next_queue)) if was_closed => (true, next, next_queue),
+        _ => (false, Egress::default(), queue),
     };
-    let nested = next.action == ACTION_MOBILE;
-    let mtu = tunnel_mtu(&binding.egress, &next.egress);
-    if mtu != 0 && wire_length(packet, &inner) + TUNNEL_HEADER as u32 > mtu {
-        return too_big::answer(packet, &inner, &binding.egress.outer_source, mtu);
+    let mtu = tunnel_mtu(&egress, &next);
+    if mtu != 0 && packet.wire_length(&inner) + TUNNEL_HEADER as u32 > mtu {
+        return too_big::answer(packet, &inner, &egress.outer_source, mtu);
     }
     let mut header = inner;
     let mut outer_octets = 0;
     if nested {
-        header = match into_tunnel(packet, &inner, &binding.egress) {
+        header = match into_tunnel(packet, &inner, &egress) {
             Some(header) => header,
             None => return UNCHANGEABLE,
         };
         outer_octets = TUNNEL_HEADER as u64;
-        (binding, queue) = (next, next_queue);
+        (egress, queue) = (next, next_queue);
     }
     // The tunnel that it will leave in takes room in front, but not yet.
     match queue.hold(packet, TUNNEL_HEADER, |frame| {
         // SAFETY: a slot's frame, which is the caller's until it is put.
         unsafe { checksum::finish(frame, &inner, outer_octets) };
     }) {
-        Put::Held => return sink(),
+        Put::Held => return router::sink(),
         Put::Refused(reason) => {
             queue.count_dropped();
             return Outcome::Drop(reason);
         }
         // Drained, and held again one tunnel further, both in this instant.
-        Put::Closed if !was_closed && around(&binding.egress).is_some() => {
+        Put::Closed if !was_closed && around(&egress).is_some() => {
             return Outcome::Drop(Reason::Contended);
         }
         Put::Closed => {}
@@ -146,13 +149,13 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
         0 => Reason::MobileSent,
         _ => Reason::MobileTunnelled,
     };
-    if binding.egress.is_tunnel() {
-        if into_tunnel(packet, &header, &binding.egress).is_none() {
+    if egress.is_tunnel() {
+        if into_tunnel(packet, &header, &egress).is_none() {
             return UNCHANGEABLE;
         }
         reason = Reason::MobileTunnelled;
     }
-    match forward::address_to(packet, &binding.egress.next_hop) {
+    match packet.address_to(&egress.next_hop) {
         Some(()) => Outcome::Pass(reason),
         None => UNCHANGEABLE,
     }
@@ -160,16 +163,18 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
 
 /// What is bound for the tunnel's own end: the tunnel around this one, and where its packets are held.
 #[inline(always)]
-fn around(egress: &Egress) -> Option<(Binding, Queue)> {
+fn around(egress: &Egress) -> Option<(Egress, Queue)> {
     if !egress.is_tunnel() {
         return None;
     }
-    match lookup::binding(&egress.outer_source) {
-        Lookup::Found(binding) if binding.action == ACTION_MOBILE => {
-            Some((binding, Queue::new(binding.buffer)?))
-        }
-        _ => None,
+    let bound = lookup::binding(&egress.outer_source);
+    if !bound.is(ACTION_MOBILE) {
+        return None;
     }
+    Some((
+        lookup::tunnel(&bound.binding),
+        Queue::new(bound.binding.buffer)?,
+    ))
 }
 
 /// The longest packet that may go into the tunnel, with its header, and then into the one around it. 0 if
@@ -183,37 +188,14 @@ fn tunnel_mtu(egress: &Egress, around: &Egress) -> u32 {
     inside.min(egress.mtu)
 }
 
-/// How long the packet is on the link, or each of those that the kernel makes of it.
-#[inline(always)]
-fn wire_length(packet: &TcPacket<'_>, header: &Ipv6) -> u32 {
-    const TCP_DATA_OFFSET: u32 = (IPV6 + IPV6_HEADER + 12) as u32;
-    const UDP_HEADER: u32 = 8;
-    match packet.segment() {
-        0 => header.total_length(),
-        segment if header.next_header == TCP => {
-            // RFC 9293 section 3.1: in units of four octets, in the upper half of the octet.
-            let offset = packet.octet(TCP_DATA_OFFSET).unwrap_or(0) >> 4;
-            IPV6_HEADER as u32 + u32::from(offset) * 4 + segment
-        }
-        segment => IPV6_HEADER as u32 + UDP_HEADER + segment,
-    }
-}
-
 /// Puts the packet into the tunnel; the header that leads it then.
 #[inline(always)]
 fn into_tunnel(packet: &mut TcPacket<'_>, header: &Ipv6, egress: &Egress) -> Option<Ipv6> {
     // This node is the packet's source: it takes no hop of it.
     let outer = tunnel::outer_header(header, egress);
-    tunnel::push(packet, outer)?;
-    Some(outer)
-}
-
-/// Where the original of a held packet goes: out of the parked interface, behind which nobody is.
-/// Dropping it would tell the application that its packet was lost, which it was not.
-#[inline(always)]
-fn sink() -> Outcome {
-    match PARKED.get(0) {
-        Some(&interface) if interface != 0 => Outcome::Redirect(Reason::Held, interface),
-        _ => Outcome::Drop(Reason::Held),
+    if !packet.resize(Resize::Push) {
+        return None;
     }
+    packet.write_ip(0, outer)?;
+    Some(outer)
 }

@@ -1,19 +1,20 @@
-//! Ethernet and IPv6 headers: from octets to [`Headers`].
+//! Ethernet, VLAN and IPv6 headers: from octets to [`Headers`].
 
 use core::mem::offset_of;
 
-use fmip_common::binding::Address;
+use fmip_common::{
+    binding::{Address, Tag, Vlan},
+    reason::Reason,
+};
 use network_types::{
     eth::{EthHdr, EtherType},
     ip::IpProto,
 };
 
-use crate::packet::Packet;
+use crate::{maps::VLANS, packet::Packet};
 
-/// Where the IPv6 header starts.
-pub(crate) const IPV6: usize = EthHdr::LEN;
-/// Where the second IPv6 header of a tunnelled packet starts.
-pub(crate) const INNER: usize = IPV6 + IPV6_HEADER;
+/// Where the second IPv6 header of a tunnelled packet starts, counted from the first one.
+pub(crate) const INNER: usize = IPV6_HEADER;
 /// Octets of an IPv6 header.
 pub(crate) const IPV6_HEADER: usize = size_of::<Ipv6>();
 
@@ -61,33 +62,74 @@ impl Ipv6 {
 
 /// What stands at the head of a packet.
 pub(crate) enum Headers {
-    /// IPv6 over untagged Ethernet, long enough for what its header says.
+    /// IPv6, long enough for what its header says; on a VLAN of this node, if it is tagged.
     Ipv6(Ipv6),
-    /// Something else.
-    Other,
-    /// IPv6 by its Ethernet type, but cut short or contradictory.
-    Malformed,
+    /// Something else, for this reason.
+    Other(Reason),
 }
 
-/// Reads the headers.
+/// Reads the headers, and tells the packet where the IPv6 header is.
 #[inline(always)]
-pub(crate) fn parse(packet: &impl Packet) -> Headers {
-    match packet.read::<u16>(offset_of!(EthHdr, ether_type)) {
-        Some(kind) if kind == EtherType::Ipv6 as u16 => {}
-        _ => return Headers::Other,
+pub(crate) fn parse<P: Packet>(packet: &mut P) -> Headers {
+    const ETHERTYPE: usize = offset_of!(EthHdr, ether_type);
+    const TAG: usize = size_of::<Tag>();
+    const IPV6: u16 = EtherType::Ipv6 as u16;
+    if packet.has_tag_beside() {
+        return Headers::Other(Reason::OtherVlan);
     }
-    match ipv6_at(packet, IPV6) {
+    match packet.read::<u16>(ETHERTYPE) {
+        Some(IPV6) => {}
+        Some(kind) if P::SHOWS_TAGS && is_tag(kind) => {
+            let (Some(outer), Some(kind)) = (
+                packet.read::<Tag>(ETHERTYPE),
+                packet.read::<u16>(ETHERTYPE + TAG),
+            ) else {
+                return Headers::Other(Reason::Malformed);
+            };
+            let mut tags = [outer.vlan(), Tag::NONE];
+            let mut network = ETHERTYPE + TAG + 2;
+            let mut kind = Some(kind);
+            if kind.is_some_and(is_tag) {
+                let Some(inner) = packet.read::<Tag>(ETHERTYPE + TAG) else {
+                    return Headers::Other(Reason::Malformed);
+                };
+                tags[1] = inner.vlan();
+                network += TAG;
+                kind = packet.read::<u16>(ETHERTYPE + 2 * TAG);
+            }
+            if kind != Some(IPV6) {
+                return Headers::Other(Reason::NotIpv6);
+            }
+            let port = packet.interface();
+            // SAFETY: a map element: it may change, but it stays an integer.
+            match unsafe { VLANS.get(Vlan { port, tags }) } {
+                Some(&interface) => packet.set_place(interface, network),
+                None => return Headers::Other(Reason::OtherVlan),
+            }
+        }
+        _ => return Headers::Other(Reason::NotIpv6),
+    }
+    if !packet.blur_place() {
+        return Headers::Other(Reason::Malformed);
+    }
+    match ipv6_at(packet, 0) {
         Some(header) => Headers::Ipv6(header),
-        None => Headers::Malformed,
+        None => Headers::Other(Reason::Malformed),
     }
 }
 
-/// The IPv6 header at `offset`, if the packet holds what it announces.
+/// Whether this is the Ethernet type of a VLAN tag: IEEE 802.1Q's, or 802.1ad's.
+#[inline(always)]
+fn is_tag(kind: u16) -> bool {
+    matches!(u16::from_be(kind), 0x8100 | 0x88a8)
+}
+
+/// The IPv6 header at `offset` behind the start of the first one, if the packet holds what it announces.
 #[inline(always)]
 pub(crate) fn ipv6_at(packet: &impl Packet, offset: usize) -> Option<Ipv6> {
     // In five words and taken apart here: read as the structure, the compiler copies the addresses
     // octet by octet.
-    let [first, a, b, c, d] = packet.read::<[u64; 5]>(offset)?;
+    let [first, a, b, c, d] = packet.read_ip::<[u64; 5]>(offset)?;
     let first = u64::from_be(first);
     let header = Ipv6 {
         version_class_flow: ((first >> 32) as u32).to_be(),
@@ -100,24 +142,24 @@ pub(crate) fn ipv6_at(packet: &impl Packet, offset: usize) -> Option<Ipv6> {
     // A payload length of 0 is a jumbogram (RFC 2675) or nothing at all: neither can be tunnelled.
     if !header.is_version_6()
         || header.payload_length == 0
-        || offset as u64 + u64::from(header.total_length()) > packet.length()
+        || (packet.network() + offset) as u64 + u64::from(header.total_length()) > packet.length()
     {
         return None;
     }
     Some(header)
 }
 
-/// Whether the packet whose header stands at `offset` is neighbor discovery: ICMPv6 types 133 to 137
+/// Whether the packet whose header stands at `offset` behind the first one is neighbor discovery: ICMPv6 types 133 to 137
 /// that no router has forwarded (RFC 4861 sections 4 and 7.1).
 #[inline(always)]
 pub(crate) fn is_neighbor_discovery(packet: &impl Packet, header: &Ipv6, offset: usize) -> bool {
     header.next_header == ICMPV6
         && header.hop_limit == 255
         && matches!(
-            packet.octet((offset + IPV6_HEADER) as u32),
+            packet.octet((packet.network() + offset + IPV6_HEADER) as u32),
             Some(ROUTER_SOLICITATION..=REDIRECT)
         )
 }
 
-/// Offset of the hop limit, counted from the packet's start.
-pub(crate) const HOP_LIMIT: usize = IPV6 + offset_of!(Ipv6, hop_limit);
+/// Offset of the hop limit in an IPv6 header.
+pub(crate) const HOP_LIMIT: usize = offset_of!(Ipv6, hop_limit);

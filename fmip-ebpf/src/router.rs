@@ -1,61 +1,101 @@
-//! An access router: what happens to a packet that comes in.
+//! An access router: what happens to a packet that comes in, and to one that goes out to mobile nodes.
 
 use aya_log_ebpf::debug;
 use fmip_common::{
-    binding::{
-        ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_TUNNEL, Address, Binding, Egress, NextHop,
-    },
+    binding::{ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_TUNNEL, Address, Egress, NextHop},
     reason::Reason,
 };
 
 use crate::{
     Outcome,
     buffer::{Put, Queue},
-    count,
-    forward::{self, Route},
-    lookup::{self, Lookup},
-    maps::{self, LOCAL, PEERS},
-    packet::{Packet, TUNNEL_HEADER, XdpPacket},
-    parse::{self, HOP_LIMIT, Headers, INNER, IPV6, IPV6_IN_IPV6, Ipv6},
+    checksum, count,
+    forward::{self, Answer, Route},
+    lookup::{self, Bound, State},
+    maps::{self, INTERFACES, LOCAL, PARKED, PEERS},
+    packet::{Packet, Resize, TUNNEL_HEADER, TcPacket},
+    parse::{self, HOP_LIMIT, Headers, INNER, IPV6_IN_IPV6, Ipv6},
     signal::{self, Node},
     too_big, tunnel,
 };
 
 const UNCHANGEABLE: Outcome = Outcome::Drop(Reason::Unchangeable);
 
-/// One packet's way through the router.
+/// Octets that are read directly: Ethernet, outer and inner header.
+const HEADERS: u32 = 14 + 2 * parse::IPV6_HEADER as u32;
+
+/// Interface index of the loopback, in every network namespace.
+const LOOPBACK: u32 = 1;
+
+/// The way of a packet that comes in.
 #[inline(always)]
-pub(crate) fn handle(packet: &mut XdpPacket) -> Outcome {
+pub(crate) fn handle_in(packet: &mut impl Packet) -> Outcome {
+    packet.pull(HEADERS);
     let header = match parse::parse(packet) {
         Headers::Ipv6(header) => header,
-        Headers::Other => return Outcome::Pass(Reason::NotIpv6),
-        Headers::Malformed => return Outcome::Pass(Reason::Malformed),
+        Headers::Other(reason) => return Outcome::Pass(reason),
     };
     if let Some(outcome) = signal::intercept(packet, &header, Node::Router) {
         return outcome;
     }
-    let (header, origin, binding) = match from_host(packet, &header) {
-        Some(Ok(binding)) => (header, Origin::Host, binding),
+    let (header, origin, bound) = match from_host(packet, &header) {
+        Some(Ok(bound)) => (header, Origin::Host, bound),
         Some(Err(outcome)) => return outcome,
-        None => match lookup::binding(&header.destination) {
-            Lookup::Found(binding) => (header, Origin::Elsewhere, binding),
-            Lookup::Expired => return Outcome::Pass(Reason::Expired),
-            Lookup::None if header.next_header == IPV6_IN_IPV6 && is_local(&header.destination) => {
-                let inner = match from_tunnel(packet, &header) {
-                    Ok(inner) => inner,
-                    Err(outcome) => return outcome,
-                };
-                // To a node that is held here (HAck code 3), or that has left this router as well: out
-                // of one's tunnel and into the other's.
-                match lookup::binding(&inner.destination) {
-                    Lookup::Found(binding) => (inner, Origin::Tunnel, binding),
-                    _ => return forward(packet, &inner),
+        None => {
+            let bound = lookup::binding(&header.destination);
+            match bound.state {
+                State::InForce => (header, Origin::Elsewhere, bound),
+                State::Expired => return Outcome::Pass(Reason::Expired),
+                State::Nothing
+                    if header.next_header == IPV6_IN_IPV6 && is_local(&header.destination) =>
+                {
+                    let inner = match from_tunnel(packet, &header) {
+                        Ok(inner) => inner,
+                        Err(outcome) => return outcome,
+                    };
+                    // To a node that is held here (HAck code 3), or that has left this router as
+                    // well: out of one's tunnel and into the other's.
+                    let bound = lookup::binding(&inner.destination);
+                    if bound.state != State::InForce {
+                        return forward(packet, &inner);
+                    }
+                    (inner, Origin::Tunnel, bound)
                 }
+                State::Nothing => return Outcome::Pass(Reason::NoBinding),
             }
-            Lookup::None => return Outcome::Pass(Reason::NoBinding),
+        }
+    };
+    to_bound(packet, &header, origin, &bound)
+}
+
+/// The way of a packet that goes out of an interface towards mobile nodes: the router's own, and those that
+/// came out of tunnels of the kernel's, which [`handle_in`] has never seen.
+#[inline(always)]
+pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
+    let origin = match packet.came_in_on() {
+        0 => Origin::Router,
+        // What the drain gave to the kernel comes in on the loopback.
+        LOOPBACK => return Outcome::Unseen,
+        incoming => match INTERFACES.get(incoming) {
+            Some(interface) if interface.port != 0 => return Outcome::Unseen,
+            _ => Origin::Kernel,
         },
     };
-    to_bound(packet, &header, origin, &binding)
+    packet.pull(HEADERS);
+    let header = match parse::parse(packet) {
+        Headers::Ipv6(header) => header,
+        Headers::Other(reason) => return Outcome::Pass(reason),
+    };
+    // The controller says itself which way its messages take.
+    if origin == Origin::Router && signal::is_own(packet, &header) {
+        return Outcome::Unseen;
+    }
+    let bound = lookup::binding(&header.destination);
+    match bound.state {
+        State::InForce => to_bound(packet, &header, origin, &bound),
+        State::Expired => Outcome::Pass(Reason::Expired),
+        State::Nothing => Outcome::Pass(Reason::NoBinding),
+    }
 }
 
 /// Where a bound packet comes from.
@@ -67,44 +107,77 @@ enum Origin {
     Tunnel,
     /// From the bound address, which a mobile node keeps on a link that it does not belong to.
     Host,
+    /// From this router itself, to the bound address.
+    Router,
+    /// To the bound address, and forwarded by the kernel.
+    Kernel,
+}
+
+impl Origin {
+    /// Hops that this router takes of it yet.
+    #[inline(always)]
+    fn hops(self) -> u8 {
+        match self {
+            Self::Elsewhere | Self::Tunnel | Self::Host => 1,
+            Self::Router | Self::Kernel => 0,
+        }
+    }
+
+    /// Whether its checksum may be left to the interface that it goes out of.
+    #[inline(always)]
+    fn is_unfinished(self) -> bool {
+        matches!(self, Self::Router | Self::Kernel)
+    }
 }
 
 #[inline(always)]
-fn to_bound(packet: &mut XdpPacket, header: &Ipv6, origin: Origin, binding: &Binding) -> Outcome {
+fn to_bound(packet: &mut impl Packet, header: &Ipv6, origin: Origin, bound: &Bound) -> Outcome {
     // A neighbor's probe of an address that this router defends (proxy neighbor discovery) is the kernel's
     // to answer, and nothing from a link-local address may leave its link.
-    if !header.source.is_forwarded_from() || parse::is_neighbor_discovery(packet, header, IPV6) {
+    if !header.source.is_forwarded_from() || parse::is_neighbor_discovery(packet, header, 0) {
         return Outcome::Pass(Reason::LinkScope);
     }
-    if header.hop_limit <= 1 {
+    let hops = origin.hops();
+    if header.hop_limit <= hops {
         return Outcome::Pass(Reason::HopLimit);
     }
+    bound.count(packet.length());
+    let binding = &bound.binding;
     let into_tunnel = binding.action == ACTION_TUNNEL || origin == Origin::Host;
-    if into_tunnel
-        && tunnel::outer_header(header, &binding.egress).total_length() > binding.egress.mtu
-    {
-        return too_big::answer(
-            packet,
-            header,
-            &binding.egress.outer_source,
-            binding.egress.mtu,
-        );
+    let tunnel = match into_tunnel {
+        true => lookup::tunnel(binding),
+        false => Egress::default(),
+    };
+    if into_tunnel {
+        if tunnel::is_nested(packet, header) {
+            return Outcome::Drop(Reason::Nested);
+        }
+        if packet.wire_length(header) + TUNNEL_HEADER as u32 > tunnel.mtu {
+            return too_big::answer(packet, header, &tunnel.outer_source, tunnel.mtu);
+        }
     }
     if origin != Origin::Host
         && let Some(queue) = Queue::new(binding.buffer)
     {
         let put = queue.hold(packet, 0, |frame| {
-            // SAFETY: a slot's frame, which holds an IPv6 packet; its hop limit is not 0.
-            unsafe { *frame.add(HOP_LIMIT) -= 1 };
+            // SAFETY: a slot's frame, which holds an IPv6 packet; its hop limit is more than `hops`.
+            unsafe {
+                *frame.add(14 + HOP_LIMIT) -= hops;
+                if origin.is_unfinished() {
+                    checksum::finish(frame, header, 0);
+                }
+            }
         });
+        let interface = packet.interface();
         match put {
             Put::Closed => {}
             Put::Held if binding.action == ACTION_COPY => {
-                count::count(Reason::Copied, packet.length());
+                count::count(interface, Reason::Copied, packet.length());
             }
             Put::Refused(_) if binding.action == ACTION_COPY => {
-                count::count(Reason::CopyRefused, packet.length());
+                count::count(interface, Reason::CopyRefused, packet.length());
             }
+            Put::Held if origin.is_unfinished() => return sink(),
             Put::Held => return Outcome::Drop(Reason::Held),
             Put::Refused(reason) => {
                 queue.count_dropped();
@@ -113,11 +186,21 @@ fn to_bound(packet: &mut XdpPacket, header: &Ipv6, origin: Origin, binding: &Bin
         }
     }
     match binding.action {
-        _ if into_tunnel => to_tunnel(packet, header, &binding.egress),
-        ACTION_BUFFER | ACTION_HOST => to_mobile_node(packet, header, &binding.egress.next_hop),
+        _ if into_tunnel => to_tunnel(packet, header, hops, &tunnel),
+        ACTION_BUFFER | ACTION_HOST => to_mobile_node(packet, header, hops, &lookup::node(binding)),
         // As if nothing were bound.
         _ if origin == Origin::Tunnel => forward(packet, header),
         _ => Outcome::Pass(Reason::NoBinding),
+    }
+}
+
+/// Where the original of a held packet goes that this node sends: out of the parked interface, behind which
+/// nobody is. Dropping it would tell the sender that it was lost, which it was not.
+#[inline(always)]
+pub(crate) fn sink() -> Outcome {
+    match PARKED.get(0) {
+        Some(&interface) if interface != 0 => Outcome::Redirect(Reason::Held, interface),
+        _ => Outcome::Drop(Reason::Held),
     }
 }
 
@@ -128,62 +211,83 @@ fn is_local(address: &Address) -> bool {
 
 /// Into a tunnel: at a PAR from PCoA to NCoA (TUN-01), at a NAR from the PCoA to the PAR (HAK-07).
 #[inline(always)]
-fn to_tunnel(packet: &mut XdpPacket, inner: &Ipv6, egress: &Egress) -> Outcome {
+fn to_tunnel<P: Packet>(packet: &mut P, inner: &Ipv6, hops: u8, egress: &Egress) -> Outcome {
     let outer = tunnel::outer_header(inner, egress);
-    let length = outer.total_length();
-    let route = forward::route(packet, &outer.source, &outer.destination, length);
-    if let Route::TooBig(mtu) = route {
-        return too_big::answer(packet, inner, &egress.outer_source, mtu);
+    let length = packet.wire_length(inner) + TUNNEL_HEADER as u32;
+    let route = forward::known_or_route(
+        packet,
+        &egress.next_hop,
+        &outer.source,
+        &outer.destination,
+        length,
+    );
+    if route.answer == Answer::TooBig {
+        return too_big::answer(packet, inner, &egress.outer_source, route.mtu);
     }
     // RFC 2473 section 3.1: the entry point forwards the packet, and so takes one hop of it.
-    if packet.write(HOP_LIMIT, inner.hop_limit - 1).is_none()
-        || tunnel::push(packet, outer).is_none()
-    {
+    if hops > 0 && packet.write_ip(HOP_LIMIT, inner.hop_limit - hops).is_none() {
         return UNCHANGEABLE;
     }
-    send(packet, route, Reason::Tunnelled, Reason::TunnelledByKernel)
+    send(
+        packet,
+        Resize::Push,
+        Some(outer),
+        route,
+        Reason::Tunnelled,
+        Reason::TunnelledByKernel,
+    )
 }
 
 /// To a mobile node on its link, its buffer being drained.
 #[inline(always)]
-fn to_mobile_node(packet: &mut XdpPacket, header: &Ipv6, hop: &NextHop) -> Outcome {
-    if packet.write(HOP_LIMIT, header.hop_limit - 1).is_none()
-        || forward::address_to(packet, hop).is_none()
+fn to_mobile_node<P: Packet>(packet: &mut P, header: &Ipv6, hops: u8, hop: &NextHop) -> Outcome {
+    if hops == 0 && packet.interface() == hop.interface {
+        // It goes out there already: only its link-layer addresses are missing.
+        return match packet.depart(Resize::Keep, hop) {
+            true => Outcome::Pass(Reason::Delivered),
+            false => UNCHANGEABLE,
+        };
+    }
+    if packet
+        .write_ip(HOP_LIMIT, header.hop_limit - hops)
+        .is_none()
+        || !packet.depart(Resize::Keep, hop)
     {
         return UNCHANGEABLE;
     }
-    Outcome::Redirect(Reason::Delivered, hop.interface)
+    Outcome::Redirect(Reason::Delivered, P::exit(hop))
 }
 
 /// NAR that answered HAck code 3: from the mobile node that kept its PCoA (HAK-07, HI-16). What is bound
 /// for it then; or what becomes of the packet, if it is not for the tunnel.
 #[inline(always)]
-fn from_host(packet: &XdpPacket, header: &Ipv6) -> Option<Result<Binding, Outcome>> {
+fn from_host(packet: &impl Packet, header: &Ipv6) -> Option<Result<Bound, Outcome>> {
     if maps::hosts() == 0 {
         return None;
     }
-    let binding = match lookup::binding(&header.source) {
-        Lookup::Found(binding) if binding.action == ACTION_HOST => binding,
-        _ => return None,
-    };
+    let bound = lookup::binding(&header.source);
+    if !bound.is(ACTION_HOST) {
+        return None;
+    }
     // What is said to this router, or on this link alone, is the kernel's.
     let destination = &header.destination;
     if destination.is_multicast() || destination.is_link_local() || is_local(destination) {
         return Some(Err(Outcome::Pass(Reason::LinkScope)));
     }
-    let hop = binding.egress.next_hop;
     // TUN-04, from this side: nobody else speaks for it.
+    let hop = lookup::node(&bound.binding);
     if packet.interface() != hop.interface || packet.read::<[u8; 6]>(6) != Some(hop.destination) {
         return Some(Err(Outcome::Pass(Reason::Spoofed)));
     }
-    Some(Ok(binding))
+    Some(Ok(bound))
 }
 
 /// Out of a tunnel that ends here, if it is that of a mobile node: at a PAR the reverse tunnel from a PCoA
 /// (TUN-04, TUN-05), at a NAR that answered HAck code 3 the tunnel to a PCoA (HAK-08). The header that
-/// leads the packet then; or what becomes of it, if it stays in the tunnel.
+/// leads the packet then, with the outer one still before it; or what becomes of it, if it stays in the
+/// tunnel.
 #[inline(always)]
-fn from_tunnel(packet: &mut XdpPacket, outer: &Ipv6) -> Result<Ipv6, Outcome> {
+fn from_tunnel(packet: &mut impl Packet, outer: &Ipv6) -> Result<Ipv6, Outcome> {
     let Some(mut inner) = parse::ipv6_at(packet, INNER) else {
         return Err(Outcome::Pass(Reason::Malformed));
     };
@@ -208,30 +312,31 @@ fn from_tunnel(packet: &mut XdpPacket, outer: &Ipv6) -> Result<Ipv6, Outcome> {
     }
     inner.version_class_flow =
         tunnel::congestion(outer, &inner).ok_or(Outcome::Drop(Reason::CongestionLost))?;
-    tunnel::pop(packet, inner.version_class_flow).ok_or(UNCHANGEABLE)?;
+    packet
+        .write_ip(INNER, inner.version_class_flow)
+        .filter(|()| packet.resize(Resize::Pop))
+        .ok_or(UNCHANGEABLE)?;
+    packet.pull(HEADERS);
     Ok(inner)
 }
 
 /// Whether `outer` is the header of the tunnel that is bound for `address`; if not, why.
 #[inline(always)]
-fn ends_here(outer: &Ipv6, address: &Address, action: u32, refusal: &mut Reason) -> bool {
-    match lookup::binding(address) {
-        Lookup::Found(binding) if binding.action == action => {
-            let egress = &binding.egress;
-            let ours = outer.destination == egress.outer_source
-                && (outer.source == egress.outer_destination
-                    || is_peer(&outer.source, egress.group));
-            if !ours {
-                *refusal = Reason::Spoofed;
-            }
-            ours
-        }
-        Lookup::Expired => {
-            *refusal = Reason::Expired;
-            false
-        }
-        _ => false,
+fn ends_here(outer: &Ipv6, address: &Address, action: u16, refusal: &mut Reason) -> bool {
+    let bound = lookup::binding(address);
+    if bound.state == State::Expired {
+        *refusal = Reason::Expired;
     }
+    if !bound.is(action) {
+        return false;
+    }
+    let egress = lookup::tunnel(&bound.binding);
+    let ours = outer.destination == egress.outer_source
+        && (outer.source == egress.outer_destination || is_peer(&outer.source, egress.group));
+    if !ours {
+        *refusal = Reason::Spoofed;
+    }
+    ours
 }
 
 /// Whether the address is one of the router's with this number (AMB-20).
@@ -243,19 +348,19 @@ fn is_peer(address: &Address, group: u32) -> bool {
 
 /// On the kernel's routes, as any router would.
 #[inline(always)]
-fn forward(packet: &mut XdpPacket, header: &Ipv6) -> Outcome {
+fn forward(packet: &mut impl Packet, header: &Ipv6) -> Outcome {
     if header.hop_limit <= 1 {
         return Outcome::Pass(Reason::HopLimit);
     }
-    let length = header.total_length();
+    let length = packet.wire_length(header);
     let route = forward::route(packet, &header.source, &header.destination, length);
-    if let Route::To(..) = route
-        && packet.write(HOP_LIMIT, header.hop_limit - 1).is_none()
-    {
+    if route.answer == Answer::To && packet.write_ip(HOP_LIMIT, header.hop_limit - 1).is_none() {
         return UNCHANGEABLE;
     }
     send(
         packet,
+        Resize::Keep,
+        None,
         route,
         Reason::Untunnelled,
         Reason::UntunnelledByKernel,
@@ -265,13 +370,30 @@ fn forward(packet: &mut XdpPacket, header: &Ipv6) -> Outcome {
 /// Sends the packet, or leaves it to the kernel: a neighbor that is not known yet is resolved there,
 /// and the packet waits for it.
 #[inline(always)]
-fn send(packet: &mut XdpPacket, route: Route, sent: Reason, passed: Reason) -> Outcome {
-    match route {
-        Route::To(hop, _) => match forward::address_to(packet, &hop) {
-            Some(()) => Outcome::Redirect(sent, hop.interface),
-            None => UNCHANGEABLE,
-        },
-        Route::TooBig(_) | Route::Unresolved | Route::Kernel => Outcome::Pass(passed),
+fn send<P: Packet>(
+    packet: &mut P,
+    change: Resize,
+    outer: Option<Ipv6>,
+    route: Route,
+    sent: Reason,
+    passed: Reason,
+) -> Outcome {
+    let (outcome, resized) = match route.answer {
+        Answer::To => (
+            Outcome::Redirect(sent, P::exit(&route.hop)),
+            packet.depart(change, &route.hop),
+        ),
+        Answer::TooBig | Answer::Unresolved | Answer::Kernel => {
+            (Outcome::Pass(passed), packet.resize(change))
+        }
+    };
+    let written = match outer {
+        Some(outer) => packet.write_ip(0, outer),
+        None => Some(()),
+    };
+    match resized && written.is_some() {
+        true => outcome,
+        false => UNCHANGEABLE,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     Outcome,
     maps::{LOCAL, SIGNALS},
     packet::{Packet, bounded, now},
-    parse::{DESTINATION_OPTIONS, HOP_BY_HOP, ICMPV6, IPV6, IPV6_HEADER, Ipv6, MOBILITY},
+    parse::{DESTINATION_OPTIONS, HOP_BY_HOP, ICMPV6, IPV6_HEADER, Ipv6, MOBILITY},
 };
 
 /// ICMPv6 Parameter Problem (RFC 4443 section 3.4): a router that does not know the Mobility Header
@@ -83,9 +83,20 @@ pub(crate) fn intercept(packet: &impl Packet, header: &Ipv6, node: Node) -> Opti
     })
 }
 
+/// Whether this is a message of RFC 5568, as the controller of this router sends them.
+#[inline(always)]
+pub(crate) fn is_own(packet: &impl Packet, header: &Ipv6) -> bool {
+    let start = (packet.network() + IPV6_HEADER) as u32;
+    match header.next_header {
+        MOBILITY => matches!(packet.octet(start + 2), Some(BINDING_ERROR..)),
+        ICMPV6 => packet.octet(start) == Some(MOBILITY_ICMPV6),
+        _ => false,
+    }
+}
+
 #[inline(always)]
 fn kind(packet: &impl Packet, header: &Ipv6, node: Node) -> Option<Kind> {
-    let start = (IPV6 + IPV6_HEADER) as u32;
+    let start = (packet.network() + IPV6_HEADER) as u32;
     let (next_header, offset) = upper_layer(packet, header.next_header, start)?;
     match next_header {
         MOBILITY => match packet.octet(offset + 2)? {
@@ -142,7 +153,7 @@ fn report(packet: &impl Packet) -> bool {
         (*signal).arrival_ns = now();
         (*signal).interface = packet.interface();
         (*signal).length = length as u32;
-        if let Some(length) = bounded(length, IPV6 as u64, SIGNAL_BYTES as u64)
+        if let Some(length) = bounded(length, 14, SIGNAL_BYTES as u64)
             && packet.copy(0, (&raw mut (*signal).frame).cast(), length as u32)
         {
             bpf_ringbuf_submit(signal.cast(), 0);

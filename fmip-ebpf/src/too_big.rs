@@ -7,8 +7,8 @@ use fmip_common::{binding::Address, limits::TUNNEL_HOP_LIMIT, reason::Reason};
 use crate::{
     Outcome, count,
     maps::ERROR_RATE,
-    packet::{Packet, TUNNEL_HEADER, now},
-    parse::{ICMPV6, IPV6, IPV6_HEADER, Ipv6, REDIRECT},
+    packet::{Packet, Resize, TUNNEL_HEADER, now},
+    parse::{ICMPV6, IPV6_HEADER, Ipv6, REDIRECT},
 };
 
 /// RFC 8200 section 5: no link of IPv6 is narrower.
@@ -47,11 +47,11 @@ pub(crate) fn answer(
     router: &Address,
     mtu: u32,
 ) -> Outcome {
-    let length = packet.length();
+    let (interface, length) = (packet.interface(), packet.length());
     if !becomes_error(packet, original, router, mtu) {
         return Outcome::Drop(Reason::TooBig);
     }
-    count::count(Reason::TooBig, length);
+    count::count(interface, Reason::TooBig, length);
     Outcome::Reply(Reason::TooBigSent)
 }
 
@@ -76,7 +76,7 @@ fn is_error(packet: &impl Packet, original: &Ipv6) -> bool {
     const FIRST_INFORMATIONAL: u8 = 128;
     original.next_header == ICMPV6
         && matches!(
-            packet.octet((IPV6 + IPV6_HEADER) as u32),
+            packet.octet((packet.network() + IPV6_HEADER) as u32),
             Some(..FIRST_INFORMATIONAL | REDIRECT)
         )
 }
@@ -91,17 +91,16 @@ fn turn_around(
     const ADDED: usize = IPV6_HEADER + ICMPV6_HEADER;
     let destination = packet.read::<[u8; 6]>(0)?;
     let source = packet.read::<[u8; 6]>(6)?;
-    let kind = packet.read::<[u8; 2]>(12)?;
-    if !packet.set_length((IPV6 + QUOTED) as u32) || !packet.insert(ADDED) {
+    let link = packet.network();
+    if !packet.set_length((link + QUOTED) as u32) || !packet.resize(Resize::Insert(ADDED)) {
         return None;
     }
-    packet.pull((IPV6 + ADDED + QUOTED) as u32);
+    packet.pull((link + ADDED + QUOTED) as u32);
     packet.write(0, source)?;
     packet.write(6, destination)?;
-    packet.write(12, kind)?;
     let payload = (ICMPV6_HEADER + QUOTED) as u16;
-    packet.write(
-        IPV6,
+    packet.write_ip(
+        0,
         Ipv6 {
             version_class_flow: (6_u32 << 28).to_be(),
             payload_length: payload.to_be(),
@@ -122,9 +121,9 @@ fn turn_around(
         checksum: 0,
         mtu: mtu.to_be(),
     };
-    packet.write(IPV6 + IPV6_HEADER, error)?;
+    packet.write_ip(IPV6_HEADER, error)?;
     error.checksum = checksum(packet, payload)?;
-    packet.write(IPV6 + IPV6_HEADER, error)
+    packet.write_ip(IPV6_HEADER, error)
 }
 
 /// RFC 4443 section 2.3, over the packet as it stands: addresses, length and next header, then the
@@ -134,9 +133,9 @@ fn checksum(packet: &impl Packet, payload: u16) -> Option<u16> {
     // The addresses are the last 32 octets of the IPv6 header, so that the sum runs on from them
     // over the message. In parts: the helper takes at most 512 octets.
     let mut sum = u32::from(payload.to_be()) + u32::from(u16::from(ICMPV6).to_be());
-    sum = add::<512>(packet, IPV6 + 8, sum)?;
-    sum = add::<512>(packet, IPV6 + 8 + 512, sum)?;
-    sum = add::<REST>(packet, IPV6 + 8 + 1024, sum)?;
+    sum = add::<512>(packet, 8, sum)?;
+    sum = add::<512>(packet, 8 + 512, sum)?;
+    sum = add::<REST>(packet, 8 + 1024, sum)?;
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
     Some(!(sum as u16))
@@ -147,7 +146,7 @@ const _: () = assert!(REST <= 512 && REST % 4 == 0);
 
 #[inline(always)]
 fn add<const OCTETS: usize>(packet: &impl Packet, offset: usize, sum: u32) -> Option<u32> {
-    let part = packet.at::<[u8; OCTETS]>(offset)?;
+    let part = packet.at::<[u8; OCTETS]>(packet.network() + offset)?;
     // SAFETY: bounds checked by `at`.
     let result =
         unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, part.cast(), OCTETS as u32, sum) };

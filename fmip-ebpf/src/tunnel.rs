@@ -1,10 +1,12 @@
 //! Push and pop of the outer header (RFC 2473, 6040, 6438).
 
+use core::mem::offset_of;
+
 use fmip_common::{binding::Egress, limits::TUNNEL_HOP_LIMIT};
 
 use crate::{
-    packet::{Packet, TUNNEL_HEADER},
-    parse::{IPV6, IPV6_IN_IPV6, Ipv6},
+    packet::Packet,
+    parse::{IPV6_HEADER, IPV6_IN_IPV6, Ipv6},
 };
 
 const ECN: u32 = 0b11;
@@ -12,6 +14,24 @@ const NOT_ECT: u32 = 0b00;
 const ECT_1: u32 = 0b01;
 const ECT_0: u32 = 0b10;
 const CONGESTION_EXPERIENCED: u32 = 0b11;
+
+/// Tunnels that a packet may be in when it comes to be put into one more. No handover needs so many: a
+/// node that moves again before its first tunnel has ended makes two. What is in more goes in circles, from
+/// router to router, and every turn would add a header and a fresh hop limit (RFC 2473 section 4.1).
+pub(crate) const NESTING: usize = 4;
+
+/// Whether the packet is in so many tunnels that it must go into no other.
+#[inline(always)]
+pub(crate) fn is_nested(packet: &impl Packet, header: &Ipv6) -> bool {
+    const NEXT_HEADER: usize = offset_of!(Ipv6, next_header);
+    if header.next_header != IPV6_IN_IPV6 {
+        return false;
+    }
+    (1..NESTING).all(|level| {
+        packet.octet((packet.network() + level * IPV6_HEADER + NEXT_HEADER) as u32)
+            == Some(IPV6_IN_IPV6)
+    })
+}
 
 /// The outer header for a packet with this inner header.
 ///
@@ -38,15 +58,6 @@ pub(crate) fn outer_header(inner: &Ipv6, egress: &Egress) -> Ipv6 {
     }
 }
 
-/// Puts an outer header before the packet's IPv6 header.
-#[inline(always)]
-pub(crate) fn push(packet: &mut impl Packet, outer: Ipv6) -> Option<()> {
-    if !packet.grow() {
-        return None;
-    }
-    packet.write(IPV6, outer)
-}
-
 /// How the outer header's congestion mark meets the inner header (RFC 6040 section 4.2, figure 4): the
 /// inner header's first word as it leaves the tunnel, or `None` if the packet cannot carry the mark and must
 /// be dropped.
@@ -61,11 +72,4 @@ pub(crate) fn congestion(outer: &Ipv6, inner: &Ipv6) -> Option<u32> {
     };
     let cleared = u32::from_be(inner.version_class_flow) & !(ECN << 20);
     Some((cleared | marked << 20).to_be())
-}
-
-/// Takes the outer header away, and gives the inner one the first word that [`congestion`] found.
-#[inline(always)]
-pub(crate) fn pop(packet: &mut impl Packet, version_class_flow: u32) -> Option<()> {
-    packet.write(IPV6 + TUNNEL_HEADER, version_class_flow)?;
-    packet.shrink().then_some(())
 }

@@ -349,11 +349,11 @@ impl Executor {
     }
 
     fn next_hop(&self, interface: InterfaceIndex, destination: MacAddr) -> Result<NextHop> {
-        Ok(NextHop {
+        Ok(NextHop::untagged(
             interface,
-            destination: destination.0,
-            source: self.interface(interface)?.link_address.0,
-        })
+            destination.0,
+            self.interface(interface)?.link_address.0,
+        ))
     }
 
     fn release(&self, release: Option<Release>) {

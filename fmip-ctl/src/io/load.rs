@@ -13,13 +13,23 @@ use aya::{
     },
     util::KernelVersion,
 };
+use fmip_common::{
+    limits::{INTERFACES, REASONS_PER_INTERFACE},
+    table::{PLACES, Seed, buckets_for},
+};
 use rustix::io::Errno;
+
+use super::bindings::random_seed;
 
 /// The BPF object that the build script made.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fmip-ebpf"));
 
 /// Name of the program on every interface of an access router.
 pub const ROUTER: &str = "fmip_router";
+/// Name of the program that takes its place where a driver does not run XDP.
+pub const ROUTER_IN: &str = "fmip_router_in";
+/// Name of the program on what goes out of the access interfaces.
+pub const ROUTER_OUT: &str = "fmip_router_out";
 /// Name of the program that takes packets out of the handover buffers.
 pub const DRAIN: &str = "fmip_drain";
 /// Name of the program on what comes in at a mobile node.
@@ -41,12 +51,54 @@ enum Link {
     Tc { _link: SchedClassifierLink },
 }
 
+/// How large the maps are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Slots for held packets, of 2 KiB each.
+    pub pool: u32,
+    /// Addresses that are bound at a time; 230 octets each (`fmip_common::table`).
+    pub bindings: u32,
+    /// The highest index of an interface that packets come in on or leave by.
+    pub highest_interface: u32,
+    /// Interfaces that have counters of their own, and one more.
+    pub counters: u32,
+    /// What the hash of the table of bindings depends on.
+    pub seed: Seed,
+}
+
+impl Shape {
+    /// For a pool and so many bindings, and the interfaces with these indexes.
+    ///
+    /// # Errors
+    /// When the kernel gives no random numbers.
+    pub fn new(
+        pool: u32,
+        bindings: u32,
+        interfaces: impl IntoIterator<Item = u32>,
+    ) -> Result<Self> {
+        let (mut highest_interface, mut counters) = (0, 1);
+        for interface in interfaces {
+            highest_interface = highest_interface.max(interface);
+            counters += 1;
+        }
+        Ok(Self {
+            pool,
+            bindings,
+            highest_interface,
+            counters: counters.min(INTERFACES),
+            seed: random_seed()?,
+        })
+    }
+}
+
 impl Programs {
-    /// Loads the object, all its programs included, with a pool of `pool` slots for held packets.
+    /// Loads the object, all its programs included, with maps of this shape.
     ///
     /// # Errors
     /// When the kernel refuses a map or, in its verifier's words, a program.
-    pub fn load(pool: u32) -> Result<Self> {
+    pub fn load(shape: &Shape) -> Result<Self> {
+        let buckets = buckets_for(shape.bindings);
+        let pool = shape.pool;
         // Log statements that nobody would see cost the data path nothing.
         let log_level: u8 = if tracing::enabled!(tracing::Level::DEBUG) {
             aya_log::Level::Debug as u8
@@ -55,11 +107,20 @@ impl Programs {
         };
         let ebpf = EbpfLoader::new()
             .map_max_entries("SLOTS", pool)
+            .map_max_entries("BUCKETS", buckets)
+            .map_max_entries("ENTRIES", buckets * PLACES)
+            .map_max_entries("INTERFACES", shape.highest_interface + 1)
+            .map_max_entries("COUNTS", shape.counters * REASONS_PER_INTERFACE)
+            .override_global("TABLE_SEED", &shape.seed, true)
+            .override_global("TABLE_MASK", &(buckets - 1), true)
             .override_global(aya_log::LEVEL, &log_level, true)
             .load(OBJECT)
             .map_err(|error| anyhow!(in_full(&error)))
             .with_context(|| {
-                format!("cannot load the BPF object (with a pool of {pool} packets)")
+                format!(
+                    "cannot load the BPF object (with a pool of {pool} packets, for {} bindings)",
+                    shape.bindings
+                )
             })?;
         let mut programs = Self {
             ebpf,
@@ -69,7 +130,7 @@ impl Programs {
         for name in [ROUTER, DRAIN] {
             loaded(programs.xdp(name)?.load(), name)?;
         }
-        for name in [MOBILE_IN, MOBILE_OUT] {
+        for name in [ROUTER_IN, ROUTER_OUT, MOBILE_IN, MOBILE_OUT] {
             loaded(programs.classifier(name)?.load(), name)?;
         }
         Ok(programs)

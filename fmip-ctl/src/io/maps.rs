@@ -13,14 +13,18 @@ use aya::{
 };
 use fmip_common::{
     binding::{
-        ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_MOBILE, ACTION_TUNNEL, Address, Binding,
-        Egress, NO_BUFFER, NextHop,
+        ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_MOBILE, ACTION_TUNNEL, Address, Egress,
+        Interface, NO_BUFFER, NextHop, Tag, Vlan,
     },
     buffer::{Buffer, CLOSED, DrainJob, EMPTY, Pool, Slot},
-    limits::{BUFFERS, FRAME_BYTES},
+    limits::{BUFFERS, FRAME_BYTES, REASONS_PER_INTERFACE},
     reason::{Count, Reason},
 };
 
+use super::{
+    bindings::{Bindings, Hop, Spec},
+    load::Shape,
+};
 use crate::proto::Tunnel;
 
 /// Bounds of one mobile node's handover buffer.
@@ -46,12 +50,15 @@ impl From<&crate::config::Buffer> for BufferLimits {
 
 /// The maps that the controller's main loop owns.
 pub struct Maps {
-    bindings: HashMap<MapData, Address, Binding>,
+    bindings: Bindings,
     local: HashMap<MapData, Address, u32>,
     buffers: Array<MapData, Buffer>,
     pool: Array<MapData, Pool>,
     parked: Array<MapData, u32>,
-    interfaces: HashMap<MapData, u32, u32>,
+    interfaces: Array<MapData, Interface>,
+    vlans: HashMap<MapData, Vlan, u32>,
+    /// The interfaces by the number of their counters.
+    numbered: Vec<u32>,
     counts: PerCpuArray<MapData, Count>,
     limits: BufferLimits,
     tunnel_mtu: u32,
@@ -61,14 +68,18 @@ pub struct Maps {
     /// The highest number that a router was ever given.
     last_group: u32,
     hosts: Array<MapData, u32>,
+    /// How many addresses are bound that a node keeps away from home.
+    host_count: u32,
     free: FreeBuffers,
+    /// Interfaces that have counters of their own, and one more.
+    counters: u32,
     bound: BTreeMap<Ipv6Addr, Bound>,
 }
 
 /// What is bound for an address.
 #[derive(Clone, Copy, Debug)]
 struct Bound {
-    action: u32,
+    action: u16,
     buffer: Option<u32>,
 }
 
@@ -121,6 +132,37 @@ pub struct DrainMaps {
     pub buffers: Array<MapData, Buffer>,
 }
 
+/// What is bound for one address, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BindingStatus {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// What happens to its packets.
+    pub action: &'static str,
+    /// The tunnel that they go into, if they do.
+    pub tunnel: Option<Tunnel>,
+    /// Index of the handover buffer, if there is one.
+    pub buffer: Option<u32>,
+    /// When it ends, on the monotonic clock.
+    pub expires_ns: u64,
+    /// Packets that met it.
+    pub packets: u64,
+    /// Their octets, with the Ethernet header.
+    pub bytes: u64,
+}
+
+/// The name of an action.
+fn action_name(action: u16) -> &'static str {
+    match action {
+        ACTION_TUNNEL => "tunnel",
+        ACTION_BUFFER => "buffer",
+        ACTION_COPY => "copy",
+        ACTION_HOST => "host",
+        ACTION_MOBILE => "mobile",
+        _ => "none",
+    }
+}
+
 /// One handover buffer, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferStatus {
@@ -142,7 +184,8 @@ impl Maps {
     ///
     /// # Errors
     /// When a map is missing or the kernel refuses a write.
-    pub fn new(ebpf: &mut Ebpf, pool: u32, limits: BufferLimits) -> Result<Self> {
+    pub fn new(ebpf: &mut Ebpf, shape: &Shape, limits: BufferLimits) -> Result<Self> {
+        let pool = shape.pool;
         let mut slots: Array<_, Slot> = take(ebpf, "SLOTS")?.try_into()?;
         let mut slot = Slot {
             next: EMPTY,
@@ -166,12 +209,14 @@ impl Maps {
         pool.set(0, Pool::default(), 0)
             .context("cannot open the pool of slots")?;
         Ok(Self {
-            bindings: take(ebpf, "BINDINGS")?.try_into()?,
+            bindings: Bindings::new(ebpf, shape.bindings, shape.seed)?,
             local: take(ebpf, "LOCAL")?.try_into()?,
             buffers: again(ebpf, "BUFFERS")?.try_into()?,
             pool,
             parked: take(ebpf, "PARKED")?.try_into()?,
             interfaces: take(ebpf, "INTERFACES")?.try_into()?,
+            vlans: take(ebpf, "VLANS")?.try_into()?,
+            numbered: vec![0],
             counts: take(ebpf, "COUNTS")?.try_into()?,
             limits,
             tunnel_mtu: u32::MAX,
@@ -179,8 +224,10 @@ impl Maps {
             groups: BTreeMap::new(),
             last_group: 0,
             hosts: take(ebpf, ".bss")?.try_into()?,
+            host_count: 0,
             free: FreeBuffers::new(),
             bound: BTreeMap::new(),
+            counters: shape.counters,
         })
     }
 
@@ -215,10 +262,47 @@ impl Maps {
     /// # Errors
     /// When the map is full.
     pub fn add_interface(&mut self, index: u32, mtu: u32) -> Result<()> {
+        self.add_port(index, mtu, index, [Tag::NONE; 2])
+    }
+
+    /// The same for a VLAN: its frames come and go by the interface `port`, with these tags.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn add_vlan(&mut self, index: u32, mtu: u32, port: u32, tags: [Tag; 2]) -> Result<()> {
+        let vlan = Vlan { port, tags };
+        self.vlans.insert(vlan, index, 0).with_context(|| {
+            format!("cannot take the frames of the VLAN that is interface {index}")
+        })?;
+        self.add_port(index, mtu, port, tags)
+    }
+
+    fn add_port(&mut self, index: u32, mtu: u32, port: u32, tags: [Tag; 2]) -> Result<()> {
         self.tunnel_mtu = self.tunnel_mtu.min(mtu);
+        self.bindings.set_tunnel_mtu(self.tunnel_mtu)?;
+        // Those that are too many are counted together.
+        let number = match u32::try_from(self.numbered.len()) {
+            Ok(number) if number < self.counters => number,
+            _ => 0,
+        };
+        let interface = Interface { port, tags, number };
         self.interfaces
-            .insert(index, mtu, 0)
-            .with_context(|| format!("cannot redirect to interface {index}"))
+            .set(index, interface, 0)
+            .with_context(|| format!("cannot redirect to interface {index}"))?;
+        if number > 0 {
+            self.numbered.push(index);
+        }
+        Ok(())
+    }
+
+    /// Packets in a tunnel to `remote` go to this next hop from now on, which takes `mtu` octets; `None`:
+    /// where the kernel's routes say, packet by packet.
+    ///
+    /// # Errors
+    /// When there are too many different next hops.
+    pub fn set_hop(&mut self, remote: Ipv6Addr, hop: Option<(NextHop, u32)>) -> Result<()> {
+        let hop = hop.map(|(next_hop, mtu)| Hop { next_hop, mtu });
+        self.bindings.set_hop(remote, hop)
     }
 
     /// Names the parked interface, where originals of held packets go.
@@ -279,7 +363,7 @@ impl Maps {
         };
         let egress = self.egress(Some(tunnel), NextHop::default());
         let buffer = self.buffer_of(pcoa);
-        let binding = Binding {
+        let binding = Spec {
             action: ACTION_TUNNEL,
             buffer: buffer.unwrap_or(NO_BUFFER),
             expires_ns,
@@ -308,7 +392,7 @@ impl Maps {
         tunnel: Option<Tunnel>,
         expires_ns: u64,
     ) -> Result<u32> {
-        let binding = Binding {
+        let binding = Spec {
             action: match tunnel {
                 Some(_) => ACTION_HOST,
                 None => ACTION_BUFFER,
@@ -328,7 +412,7 @@ impl Maps {
     /// # Errors
     /// When no buffer is free or the map is full.
     pub fn copy(&mut self, address: Ipv6Addr, next_hop: NextHop) -> Result<u32> {
-        let binding = Binding {
+        let binding = Spec {
             action: ACTION_COPY,
             buffer: NO_BUFFER,
             // Nothing is redirected, so nothing must end by itself.
@@ -347,7 +431,8 @@ impl Maps {
     pub fn release(&mut self, address: Ipv6Addr, expires_ns: u64) -> Result<Option<Release>> {
         self.buffer_of(address)
             .with_context(|| format!("{address} has no handover buffer"))?;
-        let binding = self.set_expiry(address, expires_ns)?;
+        self.set_expiry(address, expires_ns)?;
+        let binding = self.binding(address)?;
         self.to_release(address, Egress::plain(binding.egress.next_hop))
     }
 
@@ -372,7 +457,7 @@ impl Maps {
             Some(_) => self.egress(tunnel, before.next_hop),
             None => before,
         };
-        let binding = Binding {
+        let binding = Spec {
             action: ACTION_MOBILE,
             buffer: NO_BUFFER,
             expires_ns,
@@ -399,7 +484,7 @@ impl Maps {
             .buffer_of(pcoa)
             .with_context(|| format!("{pcoa} has no handover buffer"))?;
         let egress = self.egress(tunnel, next_hop);
-        let binding = Binding {
+        let binding = Spec {
             action: ACTION_MOBILE,
             buffer,
             expires_ns,
@@ -409,15 +494,14 @@ impl Maps {
         self.to_release(pcoa, egress)
     }
 
-    /// Changes when a binding ends; the binding.
+    /// Changes when a binding ends.
     ///
     /// # Errors
     /// When there is none for `address`.
-    pub fn set_expiry(&mut self, address: Ipv6Addr, expires_ns: u64) -> Result<Binding> {
+    pub fn set_expiry(&mut self, address: Ipv6Addr, expires_ns: u64) -> Result<()> {
         let mut binding = self.binding(address)?;
         binding.expires_ns = expires_ns;
-        self.bind(address, binding)?;
-        Ok(binding)
+        self.bind(address, binding)
     }
 
     /// The buffer of an address, if it has one.
@@ -431,10 +515,11 @@ impl Maps {
     /// # Errors
     /// When the kernel refuses.
     pub fn unbind(&mut self, address: Ipv6Addr) -> Result<Option<u32>> {
-        gone(self.bindings.remove(&address.into()))
-            .with_context(|| format!("cannot remove what is bound for {address}"))?;
+        self.bindings.remove(address);
         let bound = self.bound.remove(&address);
-        self.count_hosts()?;
+        if bound.is_some_and(|bound| bound.action == ACTION_HOST) {
+            self.set_hosts(self.host_count - 1)?;
+        }
         Ok(bound.and_then(|bound| bound.buffer))
     }
 
@@ -443,17 +528,40 @@ impl Maps {
         self.free.give_back(Instant::now(), index);
     }
 
-    /// Packets and octets by reason, over all processors.
+    /// Packets and octets by reason, over all interfaces and processors.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn counts(&self) -> Result<Vec<(Reason, Count)>> {
+        let mut sums = vec![Count::default(); Reason::ALL.len()];
+        for number in 0..self.numbered.len() {
+            for (sum, (_, count)) in sums.iter_mut().zip(self.counts_of(number)?) {
+                sum.packets += count.packets;
+                sum.bytes += count.bytes;
+            }
+        }
+        Ok(Reason::ALL.iter().copied().zip(sums).collect())
+    }
+
+    /// The same, interface by interface, by index. Number 0 stands for all that has no counters of its
+    /// own, and for what leaves the buffers.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn counts_by_interface(&self) -> Result<Vec<(u32, Vec<(Reason, Count)>)>> {
+        (0..self.numbered.len())
+            .map(|number| Ok((self.numbered[number], self.counts_of(number)?)))
+            .collect()
+    }
+
+    fn counts_of(&self, number: usize) -> Result<Vec<(Reason, Count)>> {
+        let first = u32::try_from(number)? * REASONS_PER_INTERFACE;
         Reason::ALL
             .iter()
             .map(|reason| {
                 let counts = self
                     .counts
-                    .get(&(*reason as u32), 0)
+                    .get(&(first + *reason as u32), 0)
                     .with_context(|| format!("cannot read the counter {}", reason.name()))?;
                 let mut sum = Count::default();
                 for count in counts.iter() {
@@ -461,6 +569,29 @@ impl Maps {
                     sum.bytes += count.bytes;
                 }
                 Ok((*reason, sum))
+            })
+            .collect()
+    }
+
+    /// What is bound, and the packets that met it, with their octets.
+    pub fn bindings(&self) -> Vec<BindingStatus> {
+        self.bound
+            .iter()
+            .filter_map(|(&address, bound)| {
+                let spec = self.bindings.get(address)?;
+                let (packets, bytes) = self.bindings.counts(address)?;
+                Some(BindingStatus {
+                    address,
+                    action: action_name(bound.action),
+                    tunnel: spec.egress.is_tunnel().then(|| Tunnel {
+                        local: spec.egress.outer_source.into(),
+                        remote: spec.egress.outer_destination.into(),
+                    }),
+                    buffer: bound.buffer,
+                    expires_ns: spec.expires_ns,
+                    packets,
+                    bytes,
+                })
             })
             .collect()
     }
@@ -511,9 +642,9 @@ impl Maps {
         }
     }
 
-    fn binding(&self, address: Ipv6Addr) -> Result<Binding> {
+    fn binding(&self, address: Ipv6Addr) -> Result<Spec> {
         self.bindings
-            .get(&address.into(), 0)
+            .get(address)
             .with_context(|| format!("nothing is bound for {address}"))
     }
 
@@ -537,32 +668,36 @@ impl Maps {
         )
     }
 
-    fn bind(&mut self, address: Ipv6Addr, binding: Binding) -> Result<()> {
-        self.bindings
-            .insert(Address::from(address), binding, 0)
-            .with_context(|| format!("cannot bind {address}"))?;
+    fn bind(&mut self, address: Ipv6Addr, binding: Spec) -> Result<()> {
+        let is_host = binding.action == ACTION_HOST;
+        if is_host && self.host_count == 0 {
+            // Before the first of them is bound: none of its packets may be missed.
+            self.set_hosts(1)?;
+            self.host_count = 0;
+        }
+        self.bindings.set(address, &binding)?;
         let bound = Bound {
             action: binding.action,
             buffer: (binding.buffer != NO_BUFFER).then_some(binding.buffer),
         };
-        self.bound.insert(address, bound);
-        self.count_hosts()
+        let before = self.bound.insert(address, bound);
+        let was_host = before.is_some_and(|bound| bound.action == ACTION_HOST);
+        if is_host != was_host {
+            self.set_hosts(self.host_count + u32::from(is_host) - u32::from(was_host))?;
+        }
+        Ok(())
     }
 
     /// Tells the data path whether there is an address by which sources must be looked up.
-    fn count_hosts(&mut self) -> Result<()> {
-        let number = self
-            .bound
-            .values()
-            .filter(|bound| bound.action == ACTION_HOST)
-            .count();
+    fn set_hosts(&mut self, count: u32) -> Result<()> {
+        self.host_count = count;
         self.hosts
-            .set(0, u32::try_from(number).unwrap_or(u32::MAX), 0)
+            .set(0, count, 0)
             .context("cannot say how many addresses are kept away from home")
     }
 
     /// Binds an address to its buffer, or to a new one if it has none that holds.
-    fn bind_buffer(&mut self, address: Ipv6Addr, mut binding: Binding) -> Result<u32> {
+    fn bind_buffer(&mut self, address: Ipv6Addr, mut binding: Spec) -> Result<u32> {
         let previous = self.buffer_of(address);
         if let Some(index) = previous
             && self.buffer(address, index)?.tail != CLOSED
@@ -649,13 +784,17 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
 
 /// Another handle of a map that stays in the object.
 fn again(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
-    let map = ebpf
-        .map(name)
-        .with_context(|| format!("the BPF object has no map {name}"))?;
-    let Map::Array(data) = map else {
-        anyhow::bail!("the map {name} of the BPF object is not an array");
-    };
+    let data = array(ebpf, name)?;
     Ok(Map::Array(MapData::from_id(data.info()?.id())?))
+}
+
+/// An array that stays in the object.
+pub(super) fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData> {
+    match ebpf.map(name) {
+        Some(Map::Array(data)) => Ok(data),
+        Some(_) => anyhow::bail!("the map {name} of the BPF object is not an array"),
+        None => anyhow::bail!("the BPF object has no map {name}"),
+    }
 }
 
 /// A key that is not there is removed already.

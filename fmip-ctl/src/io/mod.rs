@@ -1,12 +1,14 @@
 //! Thin adapters between the protocol core and Linux: the only room that knows sockets, netlink,
 //! the BPF maps and a clock.
 
+mod bindings;
 pub mod check;
 mod controller;
 pub mod drain;
 pub mod execute;
 pub mod load;
 mod machine;
+mod mapped;
 pub mod maps;
 pub mod monitor;
 pub mod netlink;

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use aya::programs::TcAttachType;
 use aya_log::EbpfLogger;
+use fmip_common::limits::DEFAULT_BINDINGS;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -16,7 +17,7 @@ use super::{
     controller::{Controller, Sources},
     drain::{Drain, Pace, Report},
     execute::Executor,
-    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER},
+    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER, Shape},
     machine::Machine,
     maps::{BufferLimits, DrainMaps, Maps, signal_ring},
     netlink::Netlink,
@@ -89,9 +90,11 @@ async fn load(
 ) -> Result<Loaded> {
     let transmitter = Transmitter::new()?;
     let buffer = &config.buffer;
-    let mut programs = Programs::load(buffer.packets)?;
+    let indexes = interfaces.iter().map(|interface| interface.index);
+    let shape = Shape::new(buffer.packets, DEFAULT_BINDINGS, indexes)?;
+    let mut programs = Programs::load(&shape)?;
     forward_logs(&mut programs)?;
-    let mut maps = Maps::new(programs.ebpf(), buffer.packets, BufferLimits::from(buffer))?;
+    let mut maps = Maps::new(programs.ebpf(), &shape, BufferLimits::from(buffer))?;
     for interface in interfaces {
         maps.add_interface(interface.index, interface.mtu)?;
         let addresses = interface.addresses.iter().map(|(address, _)| *address);

@@ -19,7 +19,7 @@ use fmip_common::{
     reason::Reason,
 };
 use fmip_ctl::io::{
-    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER},
+    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER, Shape},
     maps::{BufferLimits, DrainMaps, Maps, Release, signal_ring},
     monotonic_ns,
 };
@@ -112,6 +112,8 @@ pub(crate) struct Bench {
 
 /// Slots of the pool, unless a test says otherwise.
 pub(crate) const POOL: u32 = 64;
+/// Bindings that the table is made for.
+pub(crate) const BINDINGS: u32 = 1024;
 /// Bounds of a buffer, unless a test says otherwise: none that a test meets by accident.
 pub(crate) const WIDE: BufferLimits = BufferLimits {
     packets: 1 << 20,
@@ -130,7 +132,8 @@ impl Bench {
     }
 
     pub(crate) fn with(pool: u32, limits: BufferLimits) -> Result<Self> {
-        let mut programs = Programs::load(pool)?;
+        let shape = Shape::new(pool, BINDINGS, OURS)?;
+        let mut programs = Programs::load(&shape)?;
         let ebpf = programs.ebpf();
         let slots = ebpf.map("SLOTS").context("the object has no slots")?;
         let Map::Array(data) = slots else {
@@ -138,7 +141,7 @@ impl Bench {
         };
         let id = data.info()?.id();
         let slots = Map::Array(MapData::from_id(id)?).try_into()?;
-        let mut maps = Maps::new(ebpf, pool, limits)?;
+        let mut maps = Maps::new(ebpf, &shape, limits)?;
         for interface in OURS {
             maps.add_interface(interface, MTU)?;
         }
@@ -440,12 +443,13 @@ impl Router {
 
     /// Where a buffer releases to: out of `out0`.
     pub(crate) fn next_hop(&self) -> NextHop {
-        NextHop {
-            interface: self.outgoing,
-            destination: NEXT_HOP_MAC,
-            source: OUT_MAC,
-        }
+        NextHop::untagged(self.outgoing, NEXT_HOP_MAC, OUT_MAC)
     }
+}
+
+/// A point in time that is over, also for a clock that is late by a tick of the kernel's.
+pub(crate) fn over() -> u64 {
+    monotonic_ns() - 100_000_000
 }
 
 pub(crate) fn index(namespace: &NetNs, interface: &str) -> Result<u32> {

@@ -13,7 +13,7 @@ use fmip_ctl::io::{maps::BufferLimits, monotonic_ns};
 use crate::{
     bench::{
         Bench, NEXT_HOP_MAC, OUT_MAC, POOL, Router, Verdict, WIDE, address::*, in_namespace, later,
-        on_router,
+        on_router, over,
     },
     packets::{ETHERNET, IPV6, Packet},
 };
@@ -100,7 +100,7 @@ fn a_used_up_hop_limit_is_not_held() {
 #[test]
 fn an_expired_binding_holds_nothing() {
     holding(POOL, WIDE, |bench, router, _| {
-        bench.maps.set_expiry(NCOA, monotonic_ns())?;
+        bench.maps.set_expiry(NCOA, over())?;
         let sent = Packet::udp(CN, NCOA, 100).octets();
         let ran = bench.router_on(router.incoming, &sent)?;
         ran.is_unchanged(Verdict::Pass, Reason::Expired, &sent);

@@ -4,12 +4,12 @@ use std::net::Ipv6Addr;
 
 use anyhow::Result;
 use fmip_common::{binding::NextHop, buffer::DRAIN_RELEASE, reason::Reason};
-use fmip_ctl::{io::monotonic_ns, proto::Tunnel};
+use fmip_ctl::proto::Tunnel;
 
 use crate::{
     bench::{
         Bench, NEXT_HOP_MAC, OUT_MAC, OUT_MTU, Router, Verdict, address::*, in_namespace, later,
-        on_router,
+        on_router, over,
     },
     packets::{ICMPV6, IPV6, Packet},
     receiver::Receiver,
@@ -29,11 +29,7 @@ const TUNNEL: Tunnel = Tunnel {
 
 /// The mobile node, behind `in0`.
 fn node(router: &Router) -> NextHop {
-    NextHop {
-        interface: router.incoming,
-        destination: NEXT_HOP_MAC,
-        source: IN_MAC,
-    }
+    NextHop::untagged(router.incoming, NEXT_HOP_MAC, IN_MAC)
 }
 
 /// Holds what is for the PCoA; the buffer's index.
@@ -208,7 +204,7 @@ fn when_it_ends_the_node_is_a_stranger_again() {
         keep(bench, router)?;
         let up = from_node(CN).octets();
         let down = Packet::udp(CN, PCOA, 100).tunnelled(PAR, NAR).octets();
-        bench.maps.set_expiry(PCOA, monotonic_ns())?;
+        bench.maps.set_expiry(PCOA, over())?;
         let ran = bench.router_on(router.incoming, &up)?;
         ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &up);
         let ran = bench.router_on(router.incoming, &down)?;

@@ -9,16 +9,13 @@ use fmip_common::{
     limits::FRAME_BYTES,
     reason::Reason,
 };
-use fmip_ctl::{
-    io::{load::MOBILE_OUT, monotonic_ns},
-    proto::Tunnel,
-};
+use fmip_ctl::{io::load::MOBILE_OUT, proto::Tunnel};
 use fmip_tests::wait_until;
 
 use crate::{
     bench::{
         Bench, NEXT_HOP_MAC, OUT_MAC, Ran, Router, Verdict, address::*, in_namespace, later,
-        on_bench, on_router,
+        on_bench, on_router, over,
     },
     packets::{ETHERNET, ICMPV6, IPV6, Packet, UDP},
     receiver::Receiver,
@@ -75,7 +72,7 @@ fn what_is_not_for_a_bound_address_stays_closed() {
         let ran = bench.mobile_in(&plain)?;
         ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &plain);
 
-        bench.maps.set_expiry(PCOA, monotonic_ns())?;
+        bench.maps.set_expiry(PCOA, over())?;
         let ran = bench.mobile_in(&to_pcoa)?;
         ran.is_unchanged(Verdict::Pass, Reason::Expired, &to_pcoa);
         Ok(())
@@ -425,7 +422,7 @@ fn packets_from_other_addresses_go_their_own_way() {
         let sent = Packet::udp(NCOA, CN, 100).octets();
         let ran = bench.mobile_out(&sent)?;
         ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
-        bench.maps.set_expiry(PCOA, monotonic_ns())?;
+        bench.maps.set_expiry(PCOA, over())?;
         let sent = Packet::udp(PCOA, CN, 100).octets();
         let ran = bench.mobile_out(&sent)?;
         ran.is_unchanged(Verdict::Pass, Reason::Expired, &sent);

@@ -1,10 +1,9 @@
 //! PAR: out of the mobile node's reverse tunnel (TUN-04, TUN-05).
 
 use fmip_common::reason::Reason;
-use fmip_ctl::io::monotonic_ns;
 
 use crate::{
-    bench::{Bench, NEXT_HOP_MAC, OUT_MAC, Verdict, address::*, later, on_bench, on_router},
+    bench::{Bench, NEXT_HOP_MAC, OUT_MAC, Verdict, address::*, later, on_bench, on_router, over},
     packets::Packet,
 };
 
@@ -104,7 +103,7 @@ fn a_tunnel_that_carries_nobody_known_stays_closed() {
 fn an_expired_binding_opens_no_tunnel() {
     on_router(|bench, router| {
         bind(bench)?;
-        bench.maps.set_expiry(PCOA, monotonic_ns())?;
+        bench.maps.set_expiry(PCOA, over())?;
         let sent = Packet::udp(PCOA, CN, 100).tunnelled(NCOA, PAR).octets();
         let ran = bench.router_on(router.incoming, &sent)?;
         ran.is_unchanged(Verdict::Pass, Reason::Expired, &sent);

@@ -1,12 +1,11 @@
 //! PAR: from the previous care-of address into the tunnel (RFC 2473, 6040, 6438).
 
 use fmip_common::reason::Reason;
-use fmip_ctl::io::monotonic_ns;
 
 use crate::{
     bench::{
         Bench, NEXT_HOP_MAC, OUT_MAC, Ran, Router, Verdict, address::*, in_namespace, later,
-        on_bench, on_router,
+        on_bench, on_router, over,
     },
     packets::{IPV6, IPV6_IN_IPV6, Packet},
 };
@@ -159,7 +158,7 @@ fn a_used_up_hop_limit_is_left_to_the_kernel() {
 #[test]
 fn an_expired_binding_redirects_nothing() {
     on_router(|bench, router| {
-        bench.maps.install_tunnel(PCOA, NCOA, PAR, monotonic_ns())?;
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, over())?;
         let sent = Packet::udp(CN, PCOA, 100).octets();
         let ran = bench.router_on(router.incoming, &sent)?;
         ran.is_unchanged(Verdict::Pass, Reason::Expired, &sent);

@@ -49,9 +49,9 @@ reasons! {
     Spoofed = 9, "pass-spoofed";
     /// Held in a handover buffer.
     Held = 10, "held";
-    /// Not held: the mobile node's own bound is reached.
+    /// Not held: the mobile node's own bound on packets is reached.
     NodeFull = 11, "drop-node-full";
-    /// Not held: all slots of the pool are in use.
+    /// Not held: all slots of the pool are in use, but for those that are guaranteed to other nodes.
     PoolFull = 12, "drop-pool-full";
     /// Not held: longer than a slot, or several packets that the kernel has merged into one.
     TooLong = 13, "drop-too-long";
@@ -104,6 +104,8 @@ reasons! {
     TooBigHeld = 35, "drop-too-big-held";
     /// Mobile node: sent as it is by the router that its binding names.
     MobileSent = 36, "mobile-sent";
+    /// Not held: the mobile node's own bound on octets is reached.
+    NodeOctets = 37, "drop-node-octets";
 }
 
 /// How many reasons there are.

@@ -26,6 +26,11 @@ pub(crate) trait Packet {
     fn end(&self) -> usize;
     /// Octets in all.
     fn length(&self) -> u64;
+    /// Where its IPv6 header starts.
+    #[inline(always)]
+    fn network(&self) -> u32 {
+        14
+    }
     /// The interface it came in on, or (TC, egress) goes out of.
     fn interface(&self) -> u32;
     /// Whether it is several packets, which the kernel will cut apart on their way out (GSO).

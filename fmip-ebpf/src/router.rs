@@ -93,9 +93,9 @@ fn to_bound(packet: &mut XdpPacket, header: &Ipv6, origin: Origin, binding: &Bin
     if origin != Origin::Host
         && let Some(queue) = Queue::new(binding.buffer)
     {
-        let put = queue.hold(packet, 0, |frame| {
+        let put = queue.hold(packet, header.next_header, 0, |frame| {
             // SAFETY: a slot's frame, which holds an IPv6 packet; its hop limit is not 0.
-            unsafe { *frame.add(HOP_LIMIT) -= 1 };
+            unsafe { *frame.add(HOP_LIMIT - IPV6) -= 1 };
         });
         match put {
             Put::Closed => {}
@@ -107,7 +107,7 @@ fn to_bound(packet: &mut XdpPacket, header: &Ipv6, origin: Origin, binding: &Bin
             }
             Put::Held => return Outcome::Drop(Reason::Held),
             Put::Refused(reason) => {
-                queue.count_dropped();
+                queue.count_dropped(reason);
                 return Outcome::Drop(reason);
             }
         }

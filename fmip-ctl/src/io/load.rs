@@ -15,6 +15,8 @@ use aya::{
 };
 use rustix::io::Errno;
 
+use super::pool::Room;
+
 /// The BPF object that the build script made.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fmip-ebpf"));
 
@@ -42,11 +44,11 @@ enum Link {
 }
 
 impl Programs {
-    /// Loads the object, all its programs included, with a pool of `pool` slots for held packets.
+    /// Loads the object, all its programs included, with that much room for held packets.
     ///
     /// # Errors
     /// When the kernel refuses a map or, in its verifier's words, a program.
-    pub fn load(pool: u32) -> Result<Self> {
+    pub fn load(room: Room) -> Result<Self> {
         // Log statements that nobody would see cost the data path nothing.
         let log_level: u8 = if tracing::enabled!(tracing::Level::DEBUG) {
             aya_log::Level::Debug as u8
@@ -54,12 +56,15 @@ impl Programs {
             aya_log::Level::Warn as u8
         };
         let ebpf = EbpfLoader::new()
-            .map_max_entries("SLOTS", pool)
+            .map_max_entries("SLOTS", room.packets)
+            .map_max_entries("LINKS", room.packets)
+            .map_max_entries("BUFFERS", room.nodes)
             .override_global(aya_log::LEVEL, &log_level, true)
             .load(OBJECT)
             .map_err(|error| anyhow!(in_full(&error)))
             .with_context(|| {
-                format!("cannot load the BPF object (with a pool of {pool} packets)")
+                let Room { packets, nodes, .. } = room;
+                format!("cannot load the BPF object (with a pool of {packets} packets for {nodes} nodes)")
             })?;
         let mut programs = Self {
             ebpf,

@@ -14,12 +14,13 @@ use tracing::info;
 use super::{
     check,
     controller::{Controller, Sources},
-    drain::{Drain, Pace, Report},
+    drain::{Drain, DrainMaps, Report},
     execute::Executor,
     load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER},
     machine::Machine,
-    maps::{BufferLimits, DrainMaps, Maps, signal_ring},
+    maps::{Maps, signal_ring},
     netlink::Netlink,
+    pool::{BufferLimits, Pool, Room},
     requests::Requests,
     sequences::Sequences,
     signals::Signals,
@@ -88,10 +89,12 @@ async fn load(
     netlink: &mut Netlink,
 ) -> Result<Loaded> {
     let transmitter = Transmitter::new()?;
-    let buffer = &config.buffer;
-    let mut programs = Programs::load(buffer.packets)?;
+    let room = Room::from(&config.buffer);
+    let mut programs = Programs::load(room)?;
     forward_logs(&mut programs)?;
-    let mut maps = Maps::new(programs.ebpf(), buffer.packets, BufferLimits::from(buffer))?;
+    let limits = BufferLimits::configured(config, interfaces);
+    let pool = Pool::new(programs.ebpf(), room, limits)?;
+    let mut maps = Maps::new(programs.ebpf(), pool)?;
     for interface in interfaces {
         maps.add_interface(interface.index, interface.mtu)?;
         let addresses = interface.addresses.iter().map(|(address, _)| *address);
@@ -117,16 +120,10 @@ async fn load(
         }
         info!(interface = interface.name, "attached");
     }
-    let pace = match buffer.drain {
-        config::Drain::Burst => Pace::Burst,
-        config::Drain::Paced => Pace::Metered {
-            catch_up: buffer.catch_up,
-        },
-    };
     let (sender, reports) = unbounded_channel();
     Ok(Loaded {
         maps,
-        drain: Drain::start(programs, drain_maps, pace, sender)?,
+        drain: Drain::start(programs, drain_maps, sender)?,
         reports,
         signals,
         transmitter,

@@ -1,12 +1,14 @@
-//! The handover buffer: its layout, its algorithm and its invariants, the same code in the kernel
-//! and in the tests on the host.
+//! The handover buffers: their layout, their algorithm and their invariants, the same code in the kernel
+//! and in the models on the host.
 //!
 //! One pool of slots serves all mobile nodes. A free slot is on the pool's stack; a held packet's
-//! slot is in the queue of its mobile node. Both are chained through the slot's `next` word, so an
-//! idle node costs one [`Buffer`] and no slot.
+//! slot is in a queue of its mobile node. Both are chained through one array of links beside the slots
+//! ([`next_of`]), so that an idle node costs one [`Buffer`] and no slot, and that taking a free slot never
+//! waits for the memory of a packet.
 //!
 //! Many processors put, one drain takes (the controller has one drain thread). What makes it
-//! lossless is one word, the queue's `tail`:
+//! lossless is one word, the queue's `tail`: in its upper half the number of packets that were ever put, in
+//! its lower half
 //!
 //! * [`EMPTY`]: open and nothing held;
 //! * a slot's index: open, and this slot is the newest;
@@ -16,45 +18,73 @@
 //! to direct delivery moves it from `EMPTY` to `CLOSED`: all by compare-and-swap on the same word.
 //! So the switch can succeed only while nothing is held, no packet can be put behind the switch,
 //! and none can overtake those before it. (A state beside the queue was rejected: between reading
-//! the state and putting the packet the drain could finish, and the packet would be stranded.)
+//! the state and putting the packet the drain could finish, and the packet would be stranded.) The number
+//! makes every put a new word, so that a slot which went and came back is not mistaken for one that stayed.
+//!
+//! A buffer has two queues, each with a tail of its own: signalling to the node ([`PRIORITY`]) goes ahead of
+//! the stream ([`STREAM`]) and is switched after it. A packet looks at the word of its own queue alone.
+//!
+//! # Room
+//!
+//! A buffer's packets up to its guaranteed number always find a slot. Those beyond are counted in
+//! [`Pool::shared`], all nodes' together, and bounded by what the pool has beyond the guaranteed numbers of
+//! all its buffers. Which packets these are is decided by the buffer's one word [`Buffer::load`], exactly:
+//! every step up from the guaranteed number on is paired with the step down from there.
+//!
+//! # Memory order
+//!
+//! What [`Memory`] demands is what BPF gives: compare-and-swap and addition are full barriers; loads and
+//! stores of links and heads are plain, but a load whose value is the address of the next one is ordered
+//! before that. The models beside this file check the algorithm under these orderings.
+
+#[cfg(test)]
+mod model;
 
 use crate::binding::Egress;
 use crate::limits::FRAME_BYTES;
 
 /// No slot: the end of a chain, and the tail of an open and empty queue.
-pub const EMPTY: u64 = u32::MAX as u64;
+pub const EMPTY: u32 = u32::MAX;
 /// The tail of a queue that is switched to direct delivery.
-pub const CLOSED: u64 = EMPTY - 1;
+pub const CLOSED: u32 = EMPTY - 1;
+
+/// The queue of what goes to the node.
+pub const STREAM: usize = 0;
+/// The queue of signalling to the node, which goes first.
+pub const PRIORITY: usize = 1;
+/// Queues of a buffer.
+pub const QUEUES: usize = 2;
 
 /// How often a compare-and-swap is tried before the packet is given up. Each failure means that
 /// another processor succeeded, so the number is one of processors, not of time.
-const ATTEMPTS: u32 = 32;
+const ATTEMPTS: u32 = if cfg!(test) { 4 } else { 32 };
 
 /// The same for giving a slot back. What is not given back is lost until the programs are loaded
 /// again, so this is more than the processors that could win at one instant; but no more than that, for the
 /// kernel's verifier walks through them all, from every way that leads here.
-const FREE_ATTEMPTS: u32 = 128;
+const FREE_ATTEMPTS: u32 = if cfg!(test) { 4 } else { 128 };
+
+/// Packets of signalling that are held beyond a node's bound: they are few and small, and without
+/// them the stream that fills the buffer has nowhere to go.
+pub const PRIORITY_RESERVE: u64 = 8;
 
 /// One packet's place.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
-    /// The next slot of the chain, or [`EMPTY`].
-    pub next: u64,
     /// When the packet arrived, on the clock of `bpf_ktime_get_ns`.
     pub arrival_ns: u64,
     /// Octets of `frame` in use.
     pub length: u32,
-    /// Always 0.
-    pub reserved: u32,
-    /// Always 0; keeps the frame on a multiple of 8 and the slot at 2048 octets.
-    pub reserved2: u64,
-    /// The packet from the Ethernet header on.
+    /// Means nothing: written when the slot is the next one to be taken, so that the processor fetches it.
+    pub touched: u32,
+    /// The packet from the IPv6 header on.
     pub frame: [u8; FRAME_BYTES],
 }
 const _: () = assert!(size_of::<Slot>() == 2048);
 
-/// The stack of free slots.
+/// The stack of free slots, and the room that nodes share. As the kernel makes it, all zero but for
+/// the bound, all slots are free.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pool {
@@ -62,68 +92,147 @@ pub struct Pool {
     /// that changes with every move, so that a compare-and-swap cannot mistake a slot which went
     /// and came back for one that stayed.
     pub top: u64,
-    /// Slots in use.
-    pub used: u64,
+    /// Keeps the words of each packet apart from those of a full node's packets: a line of the cache.
+    pub reserved: [u64; 7],
+    /// Packets held beyond their buffers' guaranteed number.
+    pub shared: u64,
+    /// Bound on `shared`.
+    pub max_shared: u64,
+    /// Keeps the pool at whole lines of the cache.
+    pub reserved2: [u64; 6],
 }
-const _: () = assert!(size_of::<Pool>() == 16);
+const _: () = assert!(size_of::<Pool>() == 128);
 
-/// The handover buffer of one mobile node.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Buffer {
-    /// The newest slot, [`EMPTY`] or [`CLOSED`].
-    pub tail: u64,
-    /// The oldest slot, or [`EMPTY`]. Belongs to the taker, but for the put into an empty queue.
-    pub head: u64,
-    /// Packets held now.
-    pub waiting: u64,
-    /// Octets held now.
-    pub waiting_bytes: u64,
-    /// Packets that were ever put.
-    pub held: u64,
-    /// Packets that left towards the mobile node.
-    pub released: u64,
-    /// Packets that were refused, aged or discarded.
-    pub dropped: u64,
-    /// Copies that were taken out again because a newer one would do.
-    pub trimmed: u64,
-    /// Arrival of the first packet put.
-    pub first_ns: u64,
-    /// Arrival of the newest packet put.
-    pub last_ns: u64,
-    /// Bound on `waiting`.
-    pub max_packets: u64,
-    /// Bound on `waiting_bytes`.
-    pub max_bytes: u64,
-    /// Bound on the time that a packet waits, in nanoseconds.
-    pub max_age_ns: u64,
-}
-const _: () = assert!(size_of::<Buffer>() == 104);
-
-impl Buffer {
-    /// An open and empty buffer.
-    pub const fn open(max_packets: u64, max_bytes: u64, max_age_ns: u64) -> Self {
+impl Pool {
+    /// A pool of free slots, of which `max_shared` are not guaranteed to anybody.
+    pub const fn new(max_shared: u64) -> Self {
         Self {
-            tail: EMPTY,
-            head: EMPTY,
-            waiting: 0,
-            waiting_bytes: 0,
-            held: 0,
-            released: 0,
-            dropped: 0,
-            trimmed: 0,
-            first_ns: 0,
-            last_ns: 0,
-            max_packets,
-            max_bytes,
-            max_age_ns,
+            top: 0,
+            reserved: [0; 7],
+            shared: 0,
+            max_shared,
+            reserved2: [0; 6],
         }
     }
 }
 
-/// What the controller asks the drain program for, and what it answers. One record, since there is
-/// one drain thread. (The frame's own octets cannot carry it: recycled pages keep what the last
-/// run wrote.)
+/// The handover buffer of one mobile node: one line of the cache for who puts, one for who takes, one for
+/// what was dropped.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Of each queue: the packets ever put, in the upper half; the newest slot, [`EMPTY`] or [`CLOSED`] in
+    /// the lower.
+    pub tails: [u64; QUEUES],
+    /// What is held now, in both queues: packets and octets ([`packets_of`], [`octets_of`]).
+    pub load: u64,
+    /// Arrival of the first packet of the stream.
+    pub first_ns: u64,
+    /// Arrival of the newest packet of the stream.
+    pub last_ns: u64,
+    /// Bound on the packets held.
+    pub max_packets: u32,
+    /// So many packets are held whatever others hold.
+    pub guaranteed: u32,
+    /// Bound on the octets held.
+    pub max_octets: u64,
+    /// The most packets that were ever held at one time; as good as exact.
+    pub high_water: u64,
+    /// Of each queue: the oldest slot, or [`EMPTY`]. Belongs to the taker, but for the put into an empty
+    /// queue.
+    pub heads: [u64; QUEUES],
+    /// Packets that left towards the mobile node.
+    pub released: u64,
+    /// Copies that were taken out again because a newer one would do.
+    pub trimmed: u64,
+    /// Bound on the time that a packet waits, in nanoseconds.
+    pub max_age_ns: u64,
+    /// Keeps the taker's words apart from the rest.
+    pub reserved: [u64; 3],
+    /// Packets that were not sent, by what kept them: the `DROPPED_` constants.
+    pub dropped: [u64; DROPS],
+}
+const _: () = assert!(size_of::<Buffer>() == 192);
+
+/// The node held as many packets as it may.
+pub const DROPPED_PACKETS: usize = 0;
+/// The node held as many octets as it may.
+pub const DROPPED_OCTETS: usize = 1;
+/// The pool had no room beyond what is guaranteed to others.
+pub const DROPPED_POOL: usize = 2;
+/// It had waited too long.
+pub const DROPPED_AGE: usize = 3;
+/// Longer than a slot, or several packets in one.
+pub const DROPPED_LENGTH: usize = 4;
+/// The buffer ended before its node arrived.
+pub const DROPPED_DISCARDED: usize = 5;
+/// Other processors kept winning.
+pub const DROPPED_CONTENDED: usize = 6;
+/// Anything else: it could not be copied, or not be sent.
+pub const DROPPED_OTHER: usize = 7;
+/// How many counters there are.
+pub const DROPS: usize = 8;
+
+impl Buffer {
+    /// An open and empty buffer.
+    pub const fn open(bounds: &Bounds, max_age_ns: u64) -> Self {
+        Self {
+            tails: [EMPTY as u64; QUEUES],
+            load: 0,
+            first_ns: 0,
+            last_ns: 0,
+            max_packets: bounds.packets,
+            guaranteed: bounds.guaranteed,
+            max_octets: bounds.octets,
+            high_water: 0,
+            heads: [EMPTY as u64; QUEUES],
+            released: 0,
+            trimmed: 0,
+            max_age_ns,
+            reserved: [0; 3],
+            dropped: [0; DROPS],
+        }
+    }
+
+    /// Whether all packets go straight to the mobile node.
+    pub const fn is_closed(&self) -> bool {
+        index_of(self.tails[STREAM]) == CLOSED && index_of(self.tails[PRIORITY]) == CLOSED
+    }
+
+    /// Packets that were ever put.
+    pub const fn held(&self) -> u64 {
+        number_of(self.tails[STREAM]) as u64 + number_of(self.tails[PRIORITY]) as u64
+    }
+
+    /// Packets that are held now.
+    pub const fn waiting(&self) -> u64 {
+        packets_of(self.load)
+    }
+
+    /// Octets that are held now.
+    pub const fn waiting_octets(&self) -> u64 {
+        octets_of(self.load)
+    }
+
+    /// Packets that were not sent, for whatever reason.
+    pub fn all_dropped(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+}
+
+/// What bounds one buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Packets.
+    pub packets: u32,
+    /// Packets that find room whatever others hold.
+    pub guaranteed: u32,
+    /// Octets.
+    pub octets: u64,
+}
+
+/// One of the things that the controller asks the drain program for, and what it answers. (The frame's own
+/// octets cannot carry it: recycled pages keep what the last run wrote.)
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DrainJob {
@@ -131,9 +240,11 @@ pub struct DrainJob {
     pub buffer: u32,
     /// One of the `DRAIN_` constants.
     pub operation: u32,
+    /// Frames that the job may use.
+    pub budget: u32,
     /// Packets taken by this job.
     pub taken: u32,
-    /// One of the `OUTCOME_` constants, of the last run.
+    /// One of the `OUTCOME_` constants, of the last frame.
     pub outcome: u32,
     /// Packets that this job handed to the kernel instead of sending them. Those behind them must
     /// take the same way: a run's frames are sent before any is handed on.
@@ -141,12 +252,25 @@ pub struct DrainJob {
     /// 1 when a packet was handed to the kernel so that it resolves the next hop. Where that is not
     /// done yet nothing more is taken while this is set: the kernel's own queue is short.
     pub resolving: u32,
+    /// Frames used.
+    pub used: u32,
     /// With [`DRAIN_TRIM`]: copies that wait longer, in nanoseconds, are taken.
     pub window_ns: u64,
     /// With [`DRAIN_RELEASE`]: how the packets leave.
     pub egress: Egress,
 }
-const _: () = assert!(size_of::<DrainJob>() == 104);
+const _: () = assert!(size_of::<DrainJob>() == 112);
+
+/// Which jobs a run has: they are done in their order, each frame being of the first that is not done.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DrainList {
+    /// Index of the job that the next frame is of.
+    pub next: u32,
+    /// Jobs.
+    pub jobs: u32,
+}
+const _: () = assert!(size_of::<DrainList>() == 8);
 
 /// Take the oldest packet and send it.
 pub const DRAIN_RELEASE: u32 = 1;
@@ -170,30 +294,42 @@ pub const OUTCOME_BUSY: u32 = 3;
 /// packets are held. Ask again later.
 pub const OUTCOME_WAIT: u32 = 4;
 
-/// The words that the algorithm works on, wherever they are: a BPF map, or atomics in a test.
+/// The words that the algorithm works on, wherever they are: BPF maps, or atomics in a model.
 pub trait Memory {
-    /// One word; a pointer in the kernel, a reference in a test.
+    /// One word; a pointer in the kernel, a reference in a model.
     type Word: Copy;
+    /// One link; the same, half as wide.
+    type Link: Copy;
     /// `Pool::top`.
     fn pool_top(&self) -> Self::Word;
-    /// `Buffer::tail`.
-    fn tail(&self) -> Self::Word;
-    /// `Buffer::head`.
-    fn head(&self) -> Self::Word;
-    /// `Slot::next` of a slot; `None` if there is no such slot.
-    fn next(&self, slot: u64) -> Option<Self::Word>;
-    /// Reads a word.
+    /// `Pool::shared`.
+    fn shared(&self) -> Self::Word;
+    /// `Buffer::load`.
+    fn buffer_load(&self) -> Self::Word;
+    /// `Buffer::tails`; `queue` is below [`QUEUES`].
+    fn tail(&self, queue: usize) -> Self::Word;
+    /// `Buffer::heads`; `queue` is below [`QUEUES`].
+    fn head(&self, queue: usize) -> Self::Word;
+    /// A slot's link; `None` if there is no such slot.
+    fn link(&self, slot: u32) -> Option<Self::Link>;
+    /// Reads a word. Later reads at an address made of the value see what was written before the value.
     fn load(word: Self::Word) -> u64;
-    /// Writes a word; everything written before it is seen by who reads it.
+    /// Writes a word, and orders nothing.
     fn store(word: Self::Word, value: u64);
-    /// Writes `new` if the word is `current`; otherwise gives what it is.
+    /// Reads a link, as [`Memory::load`].
+    fn load_link(link: Self::Link) -> u32;
+    /// Writes a link, and orders nothing.
+    fn store_link(link: Self::Link, value: u32);
+    /// Writes `new` if the word is `current`; otherwise gives what it is. A full barrier.
     fn compare_and_swap(word: Self::Word, current: u64, new: u64) -> Result<(), u64>;
+    /// Adds, wrapping; what the word was before. A full barrier.
+    fn add(word: Self::Word, value: u64) -> u64;
 }
 
 /// Why [`put`] did not put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutError {
-    /// The buffer is closed: deliver the packet directly.
+    /// The queue is closed: deliver the packet directly.
     Closed,
     /// Other processors kept winning.
     Contended,
@@ -208,45 +344,153 @@ pub enum AllocateError {
     Contended,
 }
 
+/// Why [`charge`] found no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The node's packets.
+    Packets,
+    /// The node's octets.
+    Octets,
+    /// The pool, but for what is guaranteed to others.
+    Pool,
+}
+
 /// What [`take`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Take {
     /// The oldest slot; it belongs to the caller now.
-    Slot(u64),
+    Slot(u32),
     /// Nothing is held (or the first put is not finished).
     Empty,
     /// A put is under way behind the last slot: ask again.
     Busy,
 }
 
+/// The slot, or [`EMPTY`] or [`CLOSED`], that a tail or a top names.
 #[inline(always)]
-const fn index_of(top: u64) -> u64 {
-    top & EMPTY
+pub const fn index_of(word: u64) -> u32 {
+    word as u32
+}
+
+/// The number in a tail or a top.
+#[inline(always)]
+pub const fn number_of(word: u64) -> u32 {
+    (word >> 32) as u32
 }
 
 #[inline(always)]
-const fn moved_to(top: u64, index: u64) -> u64 {
-    ((top >> 32).wrapping_add(1) << 32) | index
+const fn word(number: u32, index: u32) -> u64 {
+    (number as u64) << 32 | index as u64
 }
 
-/// Takes a free slot off the pool's stack.
+/// Octets are in the lower 40 bits of a load, packets in the upper 24: more than the largest pool has of
+/// either.
+const OCTET_BITS: u32 = 40;
+
+/// The packets in a load.
+#[inline(always)]
+pub const fn packets_of(load: u64) -> u64 {
+    load >> OCTET_BITS
+}
+
+/// The octets in a load.
+#[inline(always)]
+pub const fn octets_of(load: u64) -> u64 {
+    load & ((1 << OCTET_BITS) - 1)
+}
+
+/// One packet of so many octets, as a load.
+#[inline(always)]
+pub const fn one_packet(octets: u64) -> u64 {
+    1 << OCTET_BITS | octets
+}
+
+/// The slot behind this one, by its link: as the kernel makes it, zero, the next one of the array, so
+/// that a pool needs no chaining before its first use.
+#[inline(always)]
+pub const fn next_of(slot: u32, link: u32) -> u32 {
+    link.wrapping_add(slot).wrapping_add(1)
+}
+
+/// The link that says so.
+#[inline(always)]
+pub const fn link_to(slot: u32, next: u32) -> u32 {
+    next.wrapping_sub(slot).wrapping_sub(1)
+}
+
+/// Makes room for a packet of so many octets in the account of its buffer, within `bounds` and the
+/// pool's `max_shared`; packets held, with this one.
+///
+/// # Errors
+/// What is full; nothing is changed then.
+#[inline(always)]
+pub fn charge<M: Memory>(
+    memory: &M,
+    octets: u64,
+    bounds: &Bounds,
+    max_shared: u64,
+) -> Result<u64, Full> {
+    let before = M::add(memory.buffer_load(), one_packet(octets));
+    let packets = packets_of(before);
+    let beyond = packets >= bounds.guaranteed as u64;
+    let full = if packets >= bounds.packets as u64 {
+        Full::Packets
+    } else if octets_of(before) + octets > bounds.octets {
+        Full::Octets
+    } else if !beyond {
+        return Ok(packets + 1);
+    } else {
+        // Signed: another processor may have taken back what it had not added yet.
+        let shared = M::add(memory.shared(), 1) as i64;
+        if shared < max_shared as i64 {
+            return Ok(packets + 1);
+        }
+        discharge(memory, octets, bounds.guaranteed);
+        return Err(Full::Pool);
+    };
+    // This step up was not counted as shared. The step down may be another one: only the difference is.
+    let was_beyond = lighten(memory, octets, bounds.guaranteed);
+    if beyond != was_beyond {
+        let difference = if beyond { 1 } else { 1_u64.wrapping_neg() };
+        M::add(memory.shared(), difference);
+    }
+    Err(full)
+}
+
+/// Undoes [`charge`]. After the packet's slot was given back, so that whoever is promised one finds one.
+#[inline(always)]
+pub fn discharge<M: Memory>(memory: &M, octets: u64, guaranteed: u32) {
+    if lighten(memory, octets, guaranteed) {
+        M::add(memory.shared(), 1_u64.wrapping_neg());
+    }
+}
+
+/// Whether the step down was one from beyond the guaranteed number.
+#[inline(always)]
+fn lighten<M: Memory>(memory: &M, octets: u64, guaranteed: u32) -> bool {
+    let before = M::add(memory.buffer_load(), one_packet(octets).wrapping_neg());
+    packets_of(before) > guaranteed as u64
+}
+
+/// Takes a free slot off the pool's stack; with it the one that is on top then, if any.
 ///
 /// # Errors
 /// [`AllocateError`]; nothing is changed then.
 #[inline(always)]
-pub fn allocate<M: Memory>(memory: &M) -> Result<u64, AllocateError> {
-    let word = memory.pool_top();
-    let mut top = M::load(word);
+pub fn allocate<M: Memory>(memory: &M) -> Result<(u32, u32), AllocateError> {
+    let top_word = memory.pool_top();
+    let mut top = M::load(top_word);
     for _ in 0..ATTEMPTS {
         let index = index_of(top);
-        // Another processor may own the slot by now and change its `next` under us; then the top
+        // Another processor may own the slot by now and change its link under us; then the top
         // has moved, and the swap fails.
-        let next = match memory.next(index) {
-            Some(next) => M::load(next),
+        let next = match memory.link(index) {
+            Some(link) => next_of(index, M::load_link(link)),
             None => return Err(AllocateError::Exhausted),
         };
-        match M::compare_and_swap(word, top, moved_to(top, index_of(next))) {
-            Ok(()) => return Ok(index),
+        let moved = word(number_of(top).wrapping_add(1), next);
+        match M::compare_and_swap(top_word, top, moved) {
+            Ok(()) => return Ok((index, next)),
             Err(found) => top = found,
         }
     }
@@ -257,15 +501,16 @@ pub fn allocate<M: Memory>(memory: &M) -> Result<u64, AllocateError> {
 /// winning: the caller owns it still.
 #[inline(always)]
 #[must_use]
-pub fn free<M: Memory>(memory: &M, slot: u64) -> bool {
-    let Some(next) = memory.next(slot) else {
+pub fn free<M: Memory>(memory: &M, slot: u32) -> bool {
+    let Some(link) = memory.link(slot) else {
         return false;
     };
-    let word = memory.pool_top();
-    let mut top = M::load(word);
+    let top_word = memory.pool_top();
+    let mut top = M::load(top_word);
     for _ in 0..FREE_ATTEMPTS {
-        M::store(next, index_of(top));
-        match M::compare_and_swap(word, top, moved_to(top, slot)) {
+        M::store_link(link, link_to(slot, index_of(top)));
+        let moved = word(number_of(top).wrapping_add(1), slot);
+        match M::compare_and_swap(top_word, top, moved) {
             Ok(()) => return true,
             Err(found) => top = found,
         }
@@ -273,31 +518,33 @@ pub fn free<M: Memory>(memory: &M, slot: u64) -> bool {
     false
 }
 
-/// Puts a filled slot that the caller owns behind all others.
+/// Puts a filled slot that the caller owns behind all others of its queue; how many were put there before.
 ///
 /// # Errors
 /// [`PutError`]; the caller owns the slot still.
 #[inline(always)]
-pub fn put<M: Memory>(memory: &M, slot: u64) -> Result<(), PutError> {
-    let Some(next) = memory.next(slot) else {
+pub fn put<M: Memory>(memory: &M, queue: usize, slot: u32) -> Result<u32, PutError> {
+    let Some(link) = memory.link(slot) else {
         return Err(PutError::Contended);
     };
-    M::store(next, EMPTY);
-    let word = memory.tail();
-    let mut tail = M::load(word);
+    M::store_link(link, link_to(slot, EMPTY));
+    let tail_word = memory.tail(queue);
+    let mut tail = M::load(tail_word);
     for _ in 0..ATTEMPTS {
-        if tail == CLOSED {
+        let newest = index_of(tail);
+        if newest == CLOSED {
             return Err(PutError::Closed);
         }
-        match M::compare_and_swap(word, tail, slot) {
+        let moved = word(number_of(tail).wrapping_add(1), slot);
+        match M::compare_and_swap(tail_word, tail, moved) {
             Ok(()) => {
                 // The slot is in the queue; now it is chained to its elder. Until then a take
                 // answers Busy or Empty, and the switch to direct delivery cannot succeed.
-                match memory.next(tail) {
-                    Some(elder) => M::store(elder, slot),
-                    None => M::store(memory.head(), slot),
+                match memory.link(newest) {
+                    Some(elder) => M::store_link(elder, link_to(newest, slot)),
+                    None => M::store(memory.head(queue), slot as u64),
                 }
-                return Ok(());
+                return Ok(number_of(tail));
             }
             Err(found) => tail = found,
         }
@@ -305,52 +552,86 @@ pub fn put<M: Memory>(memory: &M, slot: u64) -> Result<(), PutError> {
     Err(PutError::Contended)
 }
 
-/// Takes the oldest slot. One taker at a time.
+/// Takes the oldest slot of a queue. One taker at a time.
 #[inline(always)]
-pub fn take<M: Memory>(memory: &M) -> Take {
-    let head = memory.head();
-    let slot = M::load(head);
-    let Some(next) = memory.next(slot) else {
+pub fn take<M: Memory>(memory: &M, queue: usize) -> Take {
+    let head = memory.head(queue);
+    let slot = index_of(M::load(head));
+    let Some(link) = memory.link(slot) else {
         return Take::Empty;
     };
-    let younger = M::load(next);
+    let younger = next_of(slot, M::load_link(link));
     if younger != EMPTY {
-        M::store(head, younger);
+        M::store(head, younger as u64);
         return Take::Slot(slot);
     }
-    // The last one, as far as can be seen. The head must be empty before the tail says so: the
-    // next put into the empty queue writes the head.
-    M::store(head, EMPTY);
-    match M::compare_and_swap(memory.tail(), slot, EMPTY) {
+    // The last one, as far as can be seen.
+    let tail_word = memory.tail(queue);
+    let tail = M::load(tail_word);
+    if index_of(tail) != slot {
+        return Take::Busy;
+    }
+    // The head must be empty before the tail says so: the next put into the empty queue writes the head.
+    M::store(head, EMPTY as u64);
+    match M::compare_and_swap(tail_word, tail, word(number_of(tail), EMPTY)) {
         Ok(()) => Take::Slot(slot),
         Err(_) => {
-            M::store(head, slot);
+            M::store(head, slot as u64);
             Take::Busy
         }
     }
 }
 
-/// Switches to direct delivery; `false` if packets are held.
+/// Switches to direct delivery, the stream first; `false` if packets are held.
 #[inline(always)]
 pub fn close<M: Memory>(memory: &M) -> bool {
-    matches!(
-        M::compare_and_swap(memory.tail(), EMPTY, CLOSED),
-        Ok(()) | Err(CLOSED)
-    )
+    close_queue(memory, STREAM) && close_queue(memory, PRIORITY)
 }
 
-/// Switches back to holding, if the queue is shut; nothing is changed if it is open.
+#[inline(always)]
+fn close_queue<M: Memory>(memory: &M, queue: usize) -> bool {
+    let tail_word = memory.tail(queue);
+    let tail = M::load(tail_word);
+    match index_of(tail) {
+        CLOSED => true,
+        EMPTY => M::compare_and_swap(tail_word, tail, word(number_of(tail), CLOSED)).is_ok(),
+        _ => false,
+    }
+}
+
+/// Switches back to holding what is shut; nothing is changed in a queue that is open.
 #[inline(always)]
 pub fn open<M: Memory>(memory: &M) {
-    // The only other move of a shut queue's tail is none at all.
-    let _ = M::compare_and_swap(memory.tail(), CLOSED, EMPTY);
+    for queue in [PRIORITY, STREAM] {
+        let tail_word = memory.tail(queue);
+        let tail = M::load(tail_word);
+        if index_of(tail) == CLOSED {
+            // The only other move of a shut queue's tail is none at all.
+            let _ = M::compare_and_swap(tail_word, tail, word(number_of(tail), EMPTY));
+        }
+    }
 }
 
-/// The oldest slot, without taking it. For the taker alone.
+/// Whether packets of this queue go straight on.
 #[inline(always)]
-pub fn oldest<M: Memory>(memory: &M) -> Option<u64> {
-    let slot = M::load(memory.head());
-    memory.next(slot).map(|_| slot)
+pub fn is_closed<M: Memory>(memory: &M, queue: usize) -> bool {
+    index_of(M::load(memory.tail(queue))) == CLOSED
+}
+
+/// The oldest slot of a queue, without taking it. For the taker alone.
+#[inline(always)]
+pub fn oldest<M: Memory>(memory: &M, queue: usize) -> Option<u32> {
+    let slot = index_of(M::load(memory.head(queue)));
+    memory.link(slot).map(|_| slot)
+}
+
+/// The queue whose turn it is: that of signalling, unless it has nothing. For the taker alone.
+#[inline(always)]
+pub fn first<M: Memory>(memory: &M) -> usize {
+    match oldest(memory, PRIORITY) {
+        Some(_) => PRIORITY,
+        None => STREAM,
+    }
 }
 
 #[cfg(feature = "user")]
@@ -363,343 +644,6 @@ mod pod {
     unsafe impl aya::Pod for super::Buffer {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::DrainJob {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::VecDeque;
-    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-
-    struct Words {
-        top: AtomicU64,
-        tail: AtomicU64,
-        head: AtomicU64,
-        next: Vec<AtomicU64>,
-        content: Vec<AtomicU64>,
-    }
-
-    impl Words {
-        fn new(slots: u64) -> Self {
-            let chain = |slot| if slot + 1 < slots { slot + 1 } else { EMPTY };
-            Self {
-                top: AtomicU64::new(0),
-                tail: AtomicU64::new(EMPTY),
-                head: AtomicU64::new(EMPTY),
-                next: (0..slots).map(|slot| chain(slot).into()).collect(),
-                content: (0..slots).map(|_| AtomicU64::new(0)).collect(),
-            }
-        }
-
-        fn free_slots(&self) -> usize {
-            let mut count = 0;
-            let mut slot = index_of(self.top.load(SeqCst));
-            while let Some(next) = self.next.get(slot as usize) {
-                count += 1;
-                slot = next.load(SeqCst);
-            }
-            count
-        }
-    }
-
-    impl<'a> Memory for &'a Words {
-        type Word = &'a AtomicU64;
-        fn pool_top(&self) -> Self::Word {
-            &self.top
-        }
-        fn tail(&self) -> Self::Word {
-            &self.tail
-        }
-        fn head(&self) -> Self::Word {
-            &self.head
-        }
-        fn next(&self, slot: u64) -> Option<Self::Word> {
-            self.next.get(slot as usize)
-        }
-        fn load(word: Self::Word) -> u64 {
-            word.load(SeqCst)
-        }
-        fn store(word: Self::Word, value: u64) {
-            word.store(value, SeqCst);
-        }
-        fn compare_and_swap(word: Self::Word, current: u64, new: u64) -> Result<(), u64> {
-            word.compare_exchange(current, new, SeqCst, SeqCst)
-                .map(drop)
-        }
-    }
-
-    // Rows: BUF-08
-    #[test]
-    fn packets_leave_in_the_order_they_came() {
-        let words = &Words::new(4);
-        for content in 1..=4 {
-            let slot = allocate(&words).expect("a free slot");
-            words.content[slot as usize].store(content, SeqCst);
-            put(&words, slot).expect("an open queue");
-        }
-        assert_eq!(allocate(&words), Err(AllocateError::Exhausted));
-        for content in 1..=4 {
-            let Take::Slot(slot) = take(&words) else {
-                panic!("nothing to take")
-            };
-            assert_eq!(words.content[slot as usize].load(SeqCst), content);
-            assert!(free(&words, slot));
-        }
-        assert_eq!(take(&words), Take::Empty);
-        assert_eq!(words.free_slots(), 4);
-    }
-
-    #[test]
-    fn the_switch_succeeds_only_while_nothing_is_held_and_shuts_the_queue() {
-        let words = &Words::new(2);
-        let slot = allocate(&words).expect("a free slot");
-        put(&words, slot).expect("an open queue");
-        assert!(!close(&words));
-        assert_eq!(take(&words), Take::Slot(slot));
-        assert!(close(&words));
-        assert!(close(&words), "closing twice is no error");
-        assert_eq!(put(&words, slot), Err(PutError::Closed));
-        assert!(free(&words, slot), "a refused slot is still the caller's");
-        assert_eq!(words.free_slots(), 2);
-    }
-
-    /// Every interleaving of a put with a taker that drains and switches, step by step: the
-    /// straggler race. Each word access is one step; the schedule says whose turn it is.
-    // Rows: BUF-08
-    #[test]
-    fn no_interleaving_of_a_straggler_with_the_switch_strands_or_reorders_it() {
-        use std::sync::{Condvar, Mutex};
-
-        thread_local!(static ME: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
-        struct Turns {
-            schedule: Mutex<(VecDeque<usize>, [bool; 2])>,
-            changed: Condvar,
-        }
-        impl Turns {
-            fn step<T>(&self, action: impl FnOnce() -> T) -> T {
-                let me = ME.get();
-                let mut guard = self.schedule.lock().expect("no panic inside");
-                loop {
-                    match guard.0.front() {
-                        Some(&turn) if turn != me && !guard.1[turn] => {
-                            guard = self.changed.wait(guard).expect("no panic inside");
-                        }
-                        _ => break,
-                    }
-                }
-                if guard.0.front() == Some(&me) {
-                    guard.0.pop_front();
-                } else {
-                    // The one whose turn it was has ended.
-                    while guard.0.front().is_some_and(|&turn| guard.1[turn]) {
-                        guard.0.pop_front();
-                    }
-                    if guard.0.front() == Some(&me) {
-                        guard.0.pop_front();
-                    }
-                }
-                let result = action();
-                self.changed.notify_all();
-                result
-            }
-            fn end(&self) {
-                self.schedule.lock().expect("no panic inside").1[ME.get()] = true;
-                self.changed.notify_all();
-            }
-        }
-        struct Stepped<'a>(&'a Words, &'a Turns);
-        impl<'a> Memory for Stepped<'a> {
-            type Word = (&'a AtomicU64, &'a Turns);
-            fn pool_top(&self) -> Self::Word {
-                (&self.0.top, self.1)
-            }
-            fn tail(&self) -> Self::Word {
-                (&self.0.tail, self.1)
-            }
-            fn head(&self) -> Self::Word {
-                (&self.0.head, self.1)
-            }
-            fn next(&self, slot: u64) -> Option<Self::Word> {
-                Some((self.0.next.get(slot as usize)?, self.1))
-            }
-            fn load(word: Self::Word) -> u64 {
-                word.1.step(|| word.0.load(SeqCst))
-            }
-            fn store(word: Self::Word, value: u64) {
-                word.1.step(|| word.0.store(value, SeqCst));
-            }
-            fn compare_and_swap(word: Self::Word, current: u64, new: u64) -> Result<(), u64> {
-                word.1.step(|| {
-                    word.0
-                        .compare_exchange(current, new, SeqCst, SeqCst)
-                        .map(drop)
-                })
-            }
-        }
-
-        // The put has at most 4 steps, the taker's first 8 cover take, take and close.
-        let mut outcomes = [0; 2];
-        for pattern in 0..(1_u32 << 12) {
-            if pattern.count_ones() != 4 {
-                continue;
-            }
-            let words = &Words::new(2);
-            let elder = allocate(&words).expect("a free slot");
-            put(&words, elder).expect("an open queue");
-            let straggler = allocate(&words).expect("a free slot");
-            let turns = Turns {
-                schedule: Mutex::new((
-                    (0..12)
-                        .map(|bit| usize::from(pattern >> bit & 1 == 1))
-                        .collect(),
-                    [false; 2],
-                )),
-                changed: Condvar::new(),
-            };
-            let (taken, was_put) = std::thread::scope(|scope| {
-                let taker = scope.spawn(|| {
-                    ME.set(0);
-                    let memory = Stepped(words, &turns);
-                    let mut taken = Vec::new();
-                    loop {
-                        match take(&memory) {
-                            Take::Slot(slot) => taken.push(slot),
-                            Take::Busy => {}
-                            Take::Empty => {
-                                if close(&memory) {
-                                    break;
-                                }
-                            }
-                        }
-                    }
-                    turns.end();
-                    taken
-                });
-                let putter = scope.spawn(|| {
-                    ME.set(1);
-                    let result = put(&Stepped(words, &turns), straggler);
-                    turns.end();
-                    result
-                });
-                (
-                    taker.join().expect("no panic"),
-                    putter.join().expect("no panic"),
-                )
-            });
-            match was_put {
-                Ok(()) => assert_eq!(taken, [elder, straggler], "{pattern:012b}"),
-                Err(PutError::Closed) => assert_eq!(taken, [elder], "{pattern:012b}"),
-                Err(PutError::Contended) => panic!("{pattern:012b}: contended"),
-            }
-            outcomes[usize::from(was_put.is_ok())] += 1;
-        }
-        assert!(outcomes.iter().all(|&count| count > 0), "{outcomes:?}");
-    }
-
-    // Rows: BUF-08
-    #[test]
-    fn a_shut_queue_is_opened_again_and_an_open_one_is_left_alone() {
-        let words = &Words::new(2);
-        assert!(close(&words));
-        open(&words);
-        let slot = allocate(&words).expect("a free slot");
-        put(&words, slot).expect("an open queue");
-        open(&words);
-        assert_eq!(oldest(&words), Some(slot));
-        assert_eq!(take(&words), Take::Slot(slot), "what was held is lost");
-        assert_eq!(oldest(&words), None);
-    }
-
-    /// Copies are put on two processors, all the time; the taker looks at the oldest and takes it only if
-    /// its time is over. What it looked at is what it takes, and no put is lost.
-    #[test]
-    fn what_is_trimmed_while_others_put_is_what_was_looked_at() {
-        const EACH: u64 = 50_000;
-        // So many the window keeps.
-        const KEPT: u64 = 8;
-        let words = &Words::new(64);
-        let trimmed = std::thread::scope(|scope| {
-            for producer in 0..2_u64 {
-                scope.spawn(move || {
-                    for number in 0..EACH {
-                        let slot = loop {
-                            match allocate(&words) {
-                                Ok(slot) => break slot,
-                                Err(_) => std::thread::yield_now(),
-                            }
-                        };
-                        words.content[slot as usize].store(producer << 32 | number, SeqCst);
-                        while put(&words, slot) != Ok(()) {}
-                    }
-                });
-            }
-            let mut next = [0_u64; 2];
-            while next.iter().sum::<u64>() < 2 * EACH - KEPT {
-                let Some(seen) = oldest(&words) else {
-                    std::thread::yield_now();
-                    continue;
-                };
-                let content = words.content[seen as usize].load(SeqCst);
-                match take(&words) {
-                    Take::Slot(slot) => {
-                        assert_eq!(slot, seen);
-                        let producer = (content >> 32) as usize;
-                        assert_eq!(content & 0xffff_ffff, next[producer], "out of order");
-                        next[producer] += 1;
-                        while !free(&words, slot) {}
-                    }
-                    Take::Busy => std::thread::yield_now(),
-                    Take::Empty => panic!("the oldest vanished"),
-                }
-            }
-            next.iter().sum::<u64>()
-        });
-        assert_eq!(trimmed, 2 * EACH - KEPT);
-        let mut kept = 0;
-        while let Take::Slot(slot) = take(&words) {
-            kept += 1;
-            assert!(free(&words, slot));
-        }
-        assert_eq!(kept, KEPT);
-        assert_eq!(words.free_slots(), 64, "every slot came back");
-    }
-
-    #[test]
-    fn two_processors_putting_while_one_drains_lose_nothing_and_keep_each_ones_order() {
-        const EACH: u64 = 100_000;
-        let words = &Words::new(64);
-        let received = std::thread::scope(|scope| {
-            for producer in 0..2_u64 {
-                scope.spawn(move || {
-                    for number in 0..EACH {
-                        let slot = loop {
-                            match allocate(&words) {
-                                Ok(slot) => break slot,
-                                Err(_) => std::thread::yield_now(),
-                            }
-                        };
-                        words.content[slot as usize].store(producer << 32 | number, SeqCst);
-                        while put(&words, slot) != Ok(()) {}
-                    }
-                });
-            }
-            let mut received = [0_u64; 2];
-            while received.iter().sum::<u64>() < 2 * EACH {
-                match take(&words) {
-                    Take::Slot(slot) => {
-                        let content = words.content[slot as usize].load(SeqCst);
-                        let producer = (content >> 32) as usize;
-                        assert_eq!(content & 0xffff_ffff, received[producer], "out of order");
-                        received[producer] += 1;
-                        while !free(&words, slot) {}
-                    }
-                    Take::Busy | Take::Empty => std::thread::yield_now(),
-                }
-            }
-            received
-        });
-        assert_eq!(received, [EACH; 2]);
-        assert!(close(&words));
-        assert_eq!(words.free_slots(), 64, "every slot came back");
-    }
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::DrainList {}
 }

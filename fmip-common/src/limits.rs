@@ -1,11 +1,15 @@
 //! Sizes that the data path is built with.
 
-/// Octets of one packet in the handover buffer, from the Ethernet header on; with its own header a
+/// Octets of one packet in the handover buffer, from the IPv6 header on; with its own header a
 /// slot is 2048 octets. Longer packets cannot be held.
-pub const FRAME_BYTES: usize = 2016;
+pub const FRAME_BYTES: usize = 2032;
 
-/// Handover buffers, one for each mobile node whose packets are held at the same time.
-pub const BUFFERS: u32 = 1024;
+/// Handover buffers, one for each mobile node whose packets are held at the same time, unless the
+/// configuration says otherwise.
+pub const DEFAULT_NODES: u32 = 1024;
+
+/// Jobs of one run of the drain program.
+pub const DRAIN_JOBS: u32 = 64;
 
 /// Bindings: mobile nodes whose packets are tunnelled, held or delivered at the same time, unless the
 /// configuration says otherwise.

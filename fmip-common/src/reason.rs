@@ -49,9 +49,9 @@ reasons! {
     Spoofed = 9, "pass-spoofed";
     /// Held in a handover buffer.
     Held = 10, "held";
-    /// Not held: the mobile node's own bound is reached.
+    /// Not held: the mobile node's own bound on packets is reached.
     NodeFull = 11, "drop-node-full";
-    /// Not held: all slots of the pool are in use.
+    /// Not held: all slots of the pool are in use, but for those that are guaranteed to other nodes.
     PoolFull = 12, "drop-pool-full";
     /// Not held: longer than a slot, or several packets that the kernel has merged into one.
     TooLong = 13, "drop-too-long";
@@ -108,6 +108,8 @@ reasons! {
     OtherVlan = 37, "pass-other-vlan";
     /// In too many tunnels to go into one more: it goes in circles (RFC 2473 section 4.1).
     Nested = 38, "drop-nested";
+    /// Not held: the mobile node's own bound on octets is reached.
+    NodeOctets = 39, "drop-node-octets";
 }
 
 /// How many reasons there are.

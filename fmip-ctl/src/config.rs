@@ -20,6 +20,8 @@ use std::{
     time::Duration,
 };
 
+use fmip_common::limits::DEFAULT_NODES;
+
 use crate::{
     proto,
     wire::{MacAddr, Prefix},
@@ -38,6 +40,8 @@ pub const MAX_KEY_OCTETS: usize = 256;
 /// The largest buffer pool, in packets; a slot is about 2 KiB of kernel memory that cannot be
 /// swapped out.
 pub const MAX_POOL_PACKETS: u32 = 1 << 20;
+/// The most handover buffers; each is 192 octets of the same kind of memory.
+pub const MAX_BUFFER_NODES: u32 = 1 << 16;
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,6 +131,8 @@ pub struct Access {
     pub on_invalid_ncoa: proto::OnInvalidNcoa,
     /// The only mobile nodes that are taken; all, if there are none.
     pub known_link_addresses: Vec<MacAddr>,
+    /// How packets leave that are held for its mobile nodes.
+    pub buffer: BufferPolicy,
 }
 
 /// An `[[access-router.neighbor]]`: one access link of another router.
@@ -207,6 +213,18 @@ pub struct Buffer {
     pub packets_per_node: u32,
     /// Octets that can be held for one mobile node.
     pub bytes_per_node: u64,
+    /// Mobile nodes whose packets can be held at the same time.
+    pub nodes: u32,
+    /// Packets of each of them that find room whatever the others hold; not above `packets_per_node`,
+    /// and for all of them together not above `packets`.
+    pub guaranteed_per_node: u32,
+    /// How packets leave, unless their link's own section says otherwise.
+    pub policy: BufferPolicy,
+}
+
+/// How held packets leave, and how long they may stay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BufferPolicy {
     /// How held packets leave.
     pub drain: Drain,
     /// How much faster than it arrived a backlog leaves when paced; above 1, or it would never
@@ -216,6 +234,16 @@ pub struct Buffer {
     pub max_hold: Duration,
 }
 
+impl Default for BufferPolicy {
+    fn default() -> Self {
+        Self {
+            drain: Drain::Paced,
+            catch_up: 2.0,
+            max_hold: Duration::from_secs(10),
+        }
+    }
+}
+
 impl Default for Buffer {
     fn default() -> Self {
         Self {
@@ -223,9 +251,9 @@ impl Default for Buffer {
             packets: 16_384,
             packets_per_node: 8_192,
             bytes_per_node: 16 << 20,
-            drain: Drain::Paced,
-            catch_up: 2.0,
-            max_hold: Duration::from_secs(10),
+            nodes: DEFAULT_NODES,
+            guaranteed_per_node: 8,
+            policy: BufferPolicy::default(),
         }
     }
 }

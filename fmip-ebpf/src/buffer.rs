@@ -1,21 +1,23 @@
 //! Put and take: the algorithm of `fmip_common::buffer` over the maps.
 
-use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 
 use fmip_common::{
-    buffer::{self, AllocateError, Buffer, CLOSED, Memory, PutError, Slot, Take},
+    buffer::{
+        self, AllocateError, Bounds, Buffer, DROPPED_AGE, DROPPED_CONTENDED, DROPPED_DISCARDED,
+        DROPPED_LENGTH, DROPPED_OCTETS, DROPPED_OTHER, DROPPED_PACKETS, DROPPED_POOL, DROPS, Full,
+        Memory, PRIORITY, PRIORITY_RESERVE, PutError, QUEUES, STREAM, Slot, Take,
+    },
     limits::FRAME_BYTES,
     reason::Reason,
 };
 
 use crate::{
     count,
-    maps::{BUFFERS, POOL, SLOTS},
+    maps::{BUFFERS, LINKS, POOL, SLOTS},
     packet::{Packet, bounded, now},
+    parse::{IPV6_HEADER, MOBILITY},
 };
-
-/// Octets of an Ethernet header.
-const ETHERNET: u64 = 14;
 
 /// One buffer and the pool, as the algorithm sees them.
 #[derive(Clone, Copy)]
@@ -26,25 +28,36 @@ pub(crate) struct Queue {
 
 impl Memory for Queue {
     type Word = *mut u64;
+    type Link = *mut u32;
     #[inline(always)]
     fn pool_top(&self) -> *mut u64 {
         // SAFETY: a map element lives as long as the program.
         unsafe { &raw mut (*self.pool).top }
     }
     #[inline(always)]
-    fn tail(&self) -> *mut u64 {
+    fn shared(&self) -> *mut u64 {
         // SAFETY: as above.
-        unsafe { &raw mut (*self.buffer).tail }
+        unsafe { &raw mut (*self.pool).shared }
     }
     #[inline(always)]
-    fn head(&self) -> *mut u64 {
+    fn buffer_load(&self) -> *mut u64 {
         // SAFETY: as above.
-        unsafe { &raw mut (*self.buffer).head }
+        unsafe { &raw mut (*self.buffer).load }
     }
     #[inline(always)]
-    fn next(&self, slot: u64) -> Option<*mut u64> {
+    fn tail(&self, queue: usize) -> *mut u64 {
         // SAFETY: as above.
-        slot_at(slot).map(|slot| unsafe { &raw mut (*slot).next })
+        unsafe { word_of(&raw mut (*self.buffer).tails, queue) }
+    }
+    #[inline(always)]
+    fn head(&self, queue: usize) -> *mut u64 {
+        // SAFETY: as above.
+        unsafe { word_of(&raw mut (*self.buffer).heads, queue) }
+    }
+    #[inline(always)]
+    fn link(&self, slot: u32) -> Option<*mut u32> {
+        // The sentinels EMPTY and CLOSED are beyond every map.
+        LINKS.get_ptr_mut(slot)
     }
     #[inline(always)]
     fn load(word: *mut u64) -> u64 {
@@ -53,10 +66,18 @@ impl Memory for Queue {
     }
     #[inline(always)]
     fn store(word: *mut u64, value: u64) {
-        // SAFETY: a map element. An exchange, since a BPF store orders nothing.
-        unsafe {
-            atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(word, value);
-        }
+        // SAFETY: as above.
+        unsafe { word.write_volatile(value) }
+    }
+    #[inline(always)]
+    fn load_link(link: *mut u32) -> u32 {
+        // SAFETY: as above.
+        unsafe { link.read_volatile() }
+    }
+    #[inline(always)]
+    fn store_link(link: *mut u32, value: u32) {
+        // SAFETY: as above.
+        unsafe { link.write_volatile(value) }
     }
     #[inline(always)]
     fn compare_and_swap(word: *mut u64, current: u64, new: u64) -> Result<(), u64> {
@@ -68,18 +89,23 @@ impl Memory for Queue {
         };
         if swapped { Ok(()) } else { Err(found) }
     }
+    #[inline(always)]
+    fn add(word: *mut u64, value: u64) -> u64 {
+        // SAFETY: a field of a map element.
+        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(word, value) }
+    }
+}
+
+/// The word of one of the queues.
+#[inline(always)]
+fn word_of(words: *mut [u64; QUEUES], queue: usize) -> *mut u64 {
+    // SAFETY: the index is bounded here, where the verifier looks.
+    unsafe { words.cast::<u64>().add(queue & (QUEUES - 1)) }
 }
 
 #[inline(always)]
-fn slot_at(slot: u64) -> Option<*mut Slot> {
-    // The sentinels EMPTY and CLOSED are beyond every map.
-    SLOTS.get_ptr_mut(slot as u32)
-}
-
-#[inline(always)]
-fn add(word: *mut u64, value: u64) -> u64 {
-    // SAFETY: a field of a map element.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(word, value) }
+fn slot_at(slot: u32) -> Option<*mut Slot> {
+    SLOTS.get_ptr_mut(slot)
 }
 
 /// What became of a packet that met a binding with a buffer.
@@ -108,32 +134,50 @@ impl Queue {
         self.buffer
     }
 
-    /// Counts a packet that will never be sent.
+    /// Counts a packet that will never be sent, and what kept it.
     #[inline(always)]
-    pub(crate) fn count_dropped(&self) {
-        // SAFETY: a field of a map element.
-        add(unsafe { &raw mut (*self.buffer).dropped }, 1);
+    pub(crate) fn count_dropped(&self, reason: Reason) {
+        let by = match reason {
+            Reason::NodeFull => DROPPED_PACKETS,
+            Reason::NodeOctets => DROPPED_OCTETS,
+            Reason::PoolFull => DROPPED_POOL,
+            Reason::Aged => DROPPED_AGE,
+            Reason::TooLong => DROPPED_LENGTH,
+            Reason::Discarded => DROPPED_DISCARDED,
+            Reason::Contended => DROPPED_CONTENDED,
+            _ => DROPPED_OTHER,
+        };
+        // SAFETY: a field of a map element; the index is bounded where the verifier looks.
+        let counter = unsafe {
+            (&raw mut (*self.buffer).dropped)
+                .cast::<u64>()
+                .add(by & (DROPS - 1))
+        };
+        Self::add(counter, 1);
     }
 
-    /// Whether packets go straight on.
+    /// Whether the stream's packets go straight on.
     #[inline(always)]
     pub(crate) fn is_closed(&self) -> bool {
-        Self::load(self.tail()) == CLOSED
+        buffer::is_closed(self, STREAM)
     }
 
     /// Holds a copy of the packet, if the buffer is open and has room for it and `spare` octets
-    /// more. `finish` makes of the copy what shall leave one day; tunnels come at its release.
+    /// more. `finish` makes of the copy, from its IPv6 header on, what shall leave one day; tunnels come at
+    /// its release. What that header says comes `next` decides on the queue.
     #[inline(always)]
     pub(crate) fn hold(
         &self,
         packet: &impl Packet,
+        next: u8,
         spare: usize,
         finish: impl FnOnce(*mut u8),
     ) -> Put {
-        if self.is_closed() {
+        let queue = if next == MOBILITY { PRIORITY } else { STREAM };
+        if buffer::is_closed(self, queue) {
             return Put::Closed;
         }
-        match self.try_hold(packet, spare, finish) {
+        match self.try_hold(packet, queue, spare, finish) {
             Ok(()) => Put::Held,
             Err(Refused::Closed) => Put::Closed,
             Err(Refused::Because(reason)) => Put::Refused(reason),
@@ -144,53 +188,86 @@ impl Queue {
     fn try_hold(
         &self,
         packet: &impl Packet,
+        queue: usize,
         spare: usize,
         finish: impl FnOnce(*mut u8),
     ) -> Result<(), Refused> {
-        let length = packet.length();
+        let length = packet.length().wrapping_sub(packet.network() as u64);
         let longest = (FRAME_BYTES - spare) as u64;
-        if length <= ETHERNET || length > longest || packet.is_merged() {
+        if length < IPV6_HEADER as u64 || length > longest || packet.is_merged() {
             return Err(Refused::Because(Reason::TooLong));
         }
-        let buffer = self.buffer;
-        // Counted before the slot is taken, so that the bound holds whoever else is putting.
-        // SAFETY: fields of a map element.
-        let (waiting, waiting_bytes) =
-            unsafe { (&raw mut (*buffer).waiting, &raw mut (*buffer).waiting_bytes) };
-        let packets_before = add(waiting, 1);
-        let bytes_before = add(waiting_bytes, length);
-        // SAFETY: fields that the controller set before the buffer was bound.
-        let (max_packets, max_bytes) = unsafe { ((*buffer).max_packets, (*buffer).max_bytes) };
-        let result = if packets_before >= max_packets || bytes_before + length > max_bytes {
-            Err(Refused::Because(Reason::NodeFull))
-        } else {
-            self.fill_and_put(packet, finish, length)
-        };
-        if result.is_err() {
-            add(waiting, 1_u64.wrapping_neg());
-            add(waiting_bytes, length.wrapping_neg());
+        let bounds = self.bounds(queue);
+        // SAFETY: a field that the controller sets before anything is bound.
+        let max_shared = unsafe { (*self.pool).max_shared };
+        // Charged before the slot is taken, so that the bound holds whoever else is putting.
+        let packets = buffer::charge(self, length, &bounds, max_shared).map_err(|full| {
+            Refused::Because(match full {
+                Full::Packets => Reason::NodeFull,
+                Full::Octets => Reason::NodeOctets,
+                Full::Pool => Reason::PoolFull,
+            })
+        })?;
+        let result = self.fill_and_put(packet, queue, finish, length);
+        match result {
+            Ok(()) => {
+                // SAFETY: a field of a map element. Not in one step: another processor may write a
+                // smaller number over ours, and the next packet corrects it.
+                unsafe {
+                    let high_water = &raw mut (*self.buffer).high_water;
+                    if packets > high_water.read_volatile() {
+                        high_water.write_volatile(packets);
+                    }
+                }
+            }
+            Err(_) => buffer::discharge(self, length, bounds.guaranteed),
         }
         result
+    }
+
+    #[inline(always)]
+    fn bounds(&self, queue: usize) -> Bounds {
+        // SAFETY: fields that the controller set before the buffer was bound.
+        let bounds = unsafe {
+            Bounds {
+                packets: (*self.buffer).max_packets,
+                guaranteed: (*self.buffer).guaranteed,
+                octets: (*self.buffer).max_octets,
+            }
+        };
+        if queue == STREAM {
+            return bounds;
+        }
+        Bounds {
+            packets: bounds.packets.saturating_add(PRIORITY_RESERVE as u32),
+            octets: bounds.octets + PRIORITY_RESERVE * FRAME_BYTES as u64,
+            ..bounds
+        }
     }
 
     #[inline(always)]
     fn fill_and_put(
         &self,
         packet: &impl Packet,
+        queue: usize,
         finish: impl FnOnce(*mut u8),
         length: u64,
     ) -> Result<(), Refused> {
-        let index = buffer::allocate(self).map_err(|error| {
+        let (index, next) = buffer::allocate(self).map_err(|error| {
             Refused::Because(match error {
                 AllocateError::Exhausted => Reason::PoolFull,
                 AllocateError::Contended => Reason::Contended,
             })
         })?;
-        // SAFETY: a field of a map element.
-        add(unsafe { &raw mut (*self.pool).used }, 1);
+        // The next packet's slot is on its way into the cache while this packet is copied. A write, which
+        // nobody waits for; whoever owns that slot by now does not read the word.
+        if let Some(slot) = slot_at(next) {
+            // SAFETY: a field of a map element.
+            unsafe { (&raw mut (*slot).touched).write_volatile(0) };
+        }
         let result = self
             .fill(packet, finish, length, index)
-            .and_then(|arrival| self.put(index, arrival));
+            .and_then(|arrival| self.put(queue, index, arrival));
         if result.is_err() {
             self.free(index);
         }
@@ -204,7 +281,7 @@ impl Queue {
         packet: &impl Packet,
         finish: impl FnOnce(*mut u8),
         length: u64,
-        index: u64,
+        index: u32,
     ) -> Result<u64, Refused> {
         const UNCHANGEABLE: Refused = Refused::Because(Reason::Unchangeable);
         let slot = slot_at(index).ok_or(UNCHANGEABLE)?;
@@ -213,9 +290,10 @@ impl Queue {
         // more here, where the verifier looks.
         unsafe {
             let frame = (&raw mut (*slot).frame).cast::<u8>();
-            let length = bounded(length, ETHERNET, FRAME_BYTES as u64).ok_or(UNCHANGEABLE)?;
+            let length =
+                bounded(length, IPV6_HEADER as u64, FRAME_BYTES as u64).ok_or(UNCHANGEABLE)?;
             (*slot).length = length as u32;
-            if !packet.copy(0, frame, length as u32) {
+            if !packet.copy(packet.network() as u32, frame, length as u32) {
                 return Err(UNCHANGEABLE);
             }
             finish(frame);
@@ -226,68 +304,56 @@ impl Queue {
 
     /// Puts a slot, filled at `arrival`, behind all others.
     #[inline(always)]
-    fn put(&self, index: u64, arrival: u64) -> Result<(), Refused> {
-        let buffer = self.buffer;
-        // SAFETY: fields of a map element.
-        let held = unsafe {
-            (*buffer).last_ns = arrival;
-            &raw mut (*buffer).held
-        };
-        // Counted before it is put, so that no one sees more packets leave than came.
-        if add(held, 1) == 0 {
-            // SAFETY: as above.
-            unsafe { (*buffer).first_ns = arrival };
+    fn put(&self, queue: usize, index: u32, arrival: u64) -> Result<(), Refused> {
+        match buffer::put(self, queue, index) {
+            Ok(_) if queue == PRIORITY => Ok(()),
+            Ok(before) => {
+                // SAFETY: fields of a map element; volatile, since other processors write them.
+                unsafe {
+                    let buffer = self.buffer;
+                    if before == 0 {
+                        (&raw mut (*buffer).first_ns).write_volatile(arrival);
+                    }
+                    (&raw mut (*buffer).last_ns).write_volatile(arrival);
+                }
+                Ok(())
+            }
+            Err(PutError::Closed) => Err(Refused::Closed),
+            Err(PutError::Contended) => Err(Refused::Because(Reason::Contended)),
         }
-        let result = buffer::put(self, index);
-        if result.is_err() {
-            add(held, 1_u64.wrapping_neg());
-        }
-        result.map_err(|error| match error {
-            PutError::Closed => Refused::Closed,
-            PutError::Contended => Refused::Because(Reason::Contended),
-        })
     }
 
-    /// Takes the oldest packet. One taker at a time: the drain program.
+    /// Takes the oldest packet of a queue. One taker at a time: the drain program.
     #[inline(always)]
-    pub(crate) fn take(&self) -> Take {
-        let taken = buffer::take(self);
-        if let Take::Slot(index) = taken
-            && let Some(slot) = slot_at(index)
-        {
-            // SAFETY: the slot is the caller's; fields of map elements.
-            unsafe {
-                let buffer = self.buffer;
-                add(&raw mut (*buffer).waiting, 1_u64.wrapping_neg());
-                add(
-                    &raw mut (*buffer).waiting_bytes,
-                    u64::from((*slot).length).wrapping_neg(),
-                );
-            }
-        }
-        taken
+    pub(crate) fn take(&self, queue: usize) -> Take {
+        buffer::take(self, queue)
     }
 
     /// The content of a slot that was taken.
     #[inline(always)]
-    pub(crate) fn slot(&self, index: u64) -> Option<*mut Slot> {
+    pub(crate) fn slot(&self, index: u32) -> Option<*mut Slot> {
         slot_at(index)
     }
 
     /// Octets of the packet in a slot that was taken.
     #[inline(always)]
-    pub(crate) fn length(&self, index: u64) -> u64 {
+    pub(crate) fn length(&self, index: u32) -> u64 {
         // SAFETY: the slot is the caller's.
         slot_at(index).map_or(0, |slot| u64::from(unsafe { (*slot).length }))
     }
 
-    /// Gives a slot back to the pool.
+    /// Gives back the slot of a packet of `length` octets that was taken, and then the room that it had.
     #[inline(always)]
-    pub(crate) fn free(&self, index: u64) {
-        if buffer::free(self, index) {
-            // SAFETY: a field of a map element.
-            add(unsafe { &raw mut (*self.pool).used }, 1_u64.wrapping_neg());
-        } else {
+    pub(crate) fn give_back(&self, index: u32, length: u64) {
+        self.free(index);
+        // SAFETY: a field that the controller set before the buffer was bound.
+        let guaranteed = unsafe { (*self.buffer).guaranteed };
+        buffer::discharge(self, length, guaranteed);
+    }
+
+    #[inline(always)]
+    fn free(&self, index: u32) {
+        if !buffer::free(self, index) {
             count::count(0, Reason::SlotLost, 0);
         }
     }

@@ -10,20 +10,20 @@ use fmip_common::limits::FRAME_BYTES;
 
 use crate::{
     packet::bounded,
-    parse::{INNER, IPV6_HEADER, Ipv6, TCP, UDP},
+    parse::{IPV6_HEADER, Ipv6, TCP, UDP},
 };
 
 /// Where the upper layer of a packet starts, and that of a tunnelled one. What has extension headers in
 /// front is left alone: the kernel computes those checksums itself.
-const SEGMENT: u64 = (14 + IPV6_HEADER) as u64;
-const TUNNELLED_SEGMENT: u64 = (14 + INNER + IPV6_HEADER) as u64;
+const SEGMENT: u64 = IPV6_HEADER as u64;
+const TUNNELLED_SEGMENT: u64 = 2 * IPV6_HEADER as u64;
 const LONGEST: u64 = FRAME_BYTES as u64 - TUNNELLED_SEGMENT;
 
 /// Most octets that `bpf_csum_diff` takes at once.
 const PART: u64 = 512;
 const PARTS: u64 = LONGEST.div_ceil(PART);
 
-/// Finishes the checksum of the packet in `frame`, whose header `inner` comes behind `outer` octets of
+/// Finishes the checksum of the packet in `frame`, whose header `inner` comes, from its first octet on, behind `outer` octets of
 /// outer headers: none, or one.
 ///
 /// # Safety

@@ -1,10 +1,10 @@
-//! The drain: one run takes one packet out of a handover buffer.
+//! The drain: each frame of a run takes one packet out of a handover buffer.
 
 use fmip_common::{
     binding::{ACTION_MOBILE, Egress, NextHop},
     buffer::{
         self, Buffer, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_OPEN, DRAIN_RELEASE, DRAIN_TRIM, DrainJob,
-        OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT, Slot, Take,
+        OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT, PRIORITY, STREAM, Slot, Take,
     },
     limits::FRAME_BYTES,
     reason::Reason,
@@ -16,7 +16,7 @@ use crate::{
     count,
     forward::{self, Answer},
     lookup,
-    maps::DRAIN,
+    maps::{JOB_LIST, JOBS},
     packet::{self, Packet, TUNNEL_HEADER, XdpPacket, bounded, now},
     parse::{self, INNER, IPV6_HEADER, Ipv6},
     too_big, tunnel,
@@ -26,60 +26,80 @@ use crate::{
 /// as its interface. A packet that really arrives on the parked interface is not ours to fill.
 const LOOPBACK: u32 = 1;
 
-/// Octets of an Ethernet header, which a slot keeps.
-const ETHERNET: usize = 14;
-
 const UNWRITABLE: Outcome = Outcome::Drop(Reason::Unwritable);
 
-/// Carries out the job that the controller wrote; what becomes of the packet, and its length.
+/// Carries out the first of the jobs that is not done; what becomes of the packet, and its length.
 #[inline(always)]
 pub(crate) fn handle(packet: &mut XdpPacket) -> (Outcome, u64) {
     const NOTHING: (Outcome, u64) = (Outcome::Nothing, 0);
     if packet.interface() != LOOPBACK {
         return (Outcome::Pass(Reason::NoBinding), packet.length());
     }
-    let Some(job) = DRAIN.get_ptr_mut(0) else {
+    let Some(list) = JOB_LIST.get_ptr_mut(0) else {
         return NOTHING;
     };
-    // SAFETY: a map element; the controller's one drain thread waits while the program runs.
+    // SAFETY: map elements, here and below; the controller's one drain thread waits while the program runs.
+    let (number, jobs) = unsafe { ((*list).next, (*list).jobs) };
+    if number >= jobs {
+        return NOTHING;
+    }
+    let Some(job) = JOBS.get_ptr_mut(number) else {
+        return NOTHING;
+    };
     let (index, operation) = unsafe { ((*job).buffer, (*job).operation) };
-    let Some(queue) = Queue::new(index) else {
-        return NOTHING;
+    let (outcome, verdict, length) = match Queue::new(index) {
+        Some(queue) => carry_out(packet, &queue, operation, job),
+        None => (0, Outcome::Nothing, 0),
     };
-    let (outcome, verdict, length) = match operation {
-        DRAIN_RELEASE => release(packet, &queue, job),
-        DRAIN_DISCARD => match queue.take() {
-            Take::Slot(slot) => drop_slot(&queue, job, slot, Reason::Discarded),
+    unsafe {
+        (*job).outcome = outcome;
+        let used = (*job).used + 1;
+        (*job).used = used;
+        if outcome != OUTCOME_DONE || used >= (*job).budget {
+            (*list).next = number + 1;
+        }
+    }
+    (verdict, length)
+}
+
+#[inline(always)]
+fn carry_out(
+    packet: &mut XdpPacket,
+    queue: &Queue,
+    operation: u32,
+    job: *mut DrainJob,
+) -> (u32, Outcome, u64) {
+    match operation {
+        DRAIN_RELEASE => release(packet, queue, job),
+        DRAIN_DISCARD => match queue.take(buffer::first(queue)) {
+            Take::Slot(slot) => drop_slot(queue, job, slot, Reason::Discarded),
             Take::Empty => (OUTCOME_EMPTY, Outcome::Nothing, 0),
             Take::Busy => (OUTCOME_BUSY, Outcome::Nothing, 0),
         },
-        DRAIN_TRIM => trim(&queue, job),
-        DRAIN_CLOSE if buffer::close(&queue) => (OUTCOME_DONE, Outcome::Nothing, 0),
+        DRAIN_TRIM => trim(queue, job),
+        DRAIN_CLOSE if buffer::close(queue) => (OUTCOME_DONE, Outcome::Nothing, 0),
         DRAIN_CLOSE => (OUTCOME_BUSY, Outcome::Nothing, 0),
         DRAIN_OPEN => {
-            buffer::open(&queue);
+            buffer::open(queue);
             (OUTCOME_DONE, Outcome::Nothing, 0)
         }
         _ => (0, Outcome::Nothing, 0),
-    };
-    // SAFETY: as above.
-    unsafe { (*job).outcome = outcome };
-    (verdict, length)
+    }
 }
 
 /// Gives up a slot that was taken.
 #[inline(always)]
-fn drop_slot(queue: &Queue, job: *mut DrainJob, slot: u64, reason: Reason) -> (u32, Outcome, u64) {
+fn drop_slot(queue: &Queue, job: *mut DrainJob, slot: u32, reason: Reason) -> (u32, Outcome, u64) {
     let length = queue.length(slot);
     // SAFETY: map elements; only runs of the one drain thread write `taken` and `trimmed`.
     unsafe {
         (*job).taken += 1;
         match reason {
             Reason::CopyTrimmed => (*queue.buffer()).trimmed += 1,
-            _ => queue.count_dropped(),
+            _ => queue.count_dropped(reason),
         }
     }
-    queue.free(slot);
+    queue.give_back(slot, length);
     (OUTCOME_DONE, Outcome::Drop(reason), length)
 }
 
@@ -87,36 +107,40 @@ fn drop_slot(queue: &Queue, job: *mut DrainJob, slot: u64, reason: Reason) -> (u
 #[inline(always)]
 fn trim(queue: &Queue, job: *mut DrainJob) -> (u32, Outcome, u64) {
     const EMPTY: (u32, Outcome, u64) = (OUTCOME_EMPTY, Outcome::Nothing, 0);
-    let Some(slot) = buffer::oldest(queue).and_then(|slot| queue.slot(slot)) else {
+    let which = if is_aged(queue, PRIORITY, job) {
+        PRIORITY
+    } else if is_aged(queue, STREAM, job) || is_nearly_full(queue.buffer()) {
+        STREAM
+    } else {
         return EMPTY;
     };
-    // SAFETY: map elements; a slot that is in the queue changes only when it is taken, and this is the
-    // one taker.
-    let must_go = unsafe {
-        let waited = now().saturating_sub((*slot).arrival_ns);
-        waited >= (*job).window_ns || is_nearly_full(queue.buffer())
-    };
-    if !must_go {
-        return EMPTY;
-    }
-    match queue.take() {
+    match queue.take(which) {
         Take::Slot(slot) => drop_slot(queue, job, slot, Reason::CopyTrimmed),
         Take::Empty => EMPTY,
         Take::Busy => (OUTCOME_BUSY, Outcome::Nothing, 0),
     }
 }
 
+/// Whether the oldest copy in a queue left the window.
+#[inline(always)]
+fn is_aged(queue: &Queue, which: usize, job: *mut DrainJob) -> bool {
+    let oldest = buffer::oldest(queue, which).and_then(|slot| queue.slot(slot));
+    // SAFETY: map elements; a slot that is in the queue changes only when it is taken, and this is the
+    // one taker.
+    oldest
+        .is_some_and(|slot| unsafe { now().saturating_sub((*slot).arrival_ns) >= (*job).window_ns })
+}
+
 /// Whether less than an eighth of the buffer's room is left: of copies it is the newest that count, and
 /// between two trimmings a burst must find room.
-///
-/// # Safety
-/// `buffer` is a map element.
 #[inline(always)]
-unsafe fn is_nearly_full(buffer: *mut Buffer) -> bool {
-    // SAFETY: as the caller says.
+fn is_nearly_full(buffer: *mut Buffer) -> bool {
+    // SAFETY: fields of a map element; volatile, since other processors write the load.
     unsafe {
-        let (packets, bytes) = ((*buffer).max_packets, (*buffer).max_bytes);
-        (*buffer).waiting > packets - packets / 8 || (*buffer).waiting_bytes > bytes - bytes / 8
+        let load = (&raw const (*buffer).load).read_volatile();
+        let (packets, octets) = (u64::from((*buffer).max_packets), (*buffer).max_octets);
+        buffer::packets_of(load) > packets - packets / 8
+            || buffer::octets_of(load) > octets - octets / 8
     }
 }
 
@@ -131,13 +155,14 @@ fn release(packet: &mut XdpPacket, queue: &Queue, job: *mut DrainJob) -> (u32, O
     if nested.held {
         return (OUTCOME_WAIT, Outcome::Nothing, 0);
     }
-    if buffer::oldest(queue).is_none() {
+    let which = buffer::first(queue);
+    if buffer::oldest(queue, which).is_none() {
         return (OUTCOME_EMPTY, Outcome::Nothing, 0);
     }
     let Some(way) = way(packet, job, egress, &nested) else {
         return (OUTCOME_WAIT, Outcome::Nothing, 0);
     };
-    let index = match queue.take() {
+    let index = match queue.take(which) {
         Take::Slot(index) => index,
         Take::Empty => return (OUTCOME_EMPTY, Outcome::Nothing, 0),
         Take::Busy => return (OUTCOME_BUSY, Outcome::Nothing, 0),
@@ -161,10 +186,11 @@ fn release(packet: &mut XdpPacket, queue: &Queue, job: *mut DrainJob) -> (u32, O
             Outcome::Redirect(..) | Outcome::Pass(Reason::ReleasedByKernel) => {
                 (*queue.buffer()).released += 1;
             }
-            _ => queue.count_dropped(),
+            Outcome::Drop(reason) => queue.count_dropped(reason),
+            _ => queue.count_dropped(Reason::TooBigHeld),
         }
     }
-    queue.free(index);
+    queue.give_back(index, length);
     (OUTCOME_DONE, verdict, length)
 }
 
@@ -333,14 +359,13 @@ unsafe fn send(
 unsafe fn fill(packet: &mut XdpPacket, slot: *mut Slot, hop: &NextHop, outer: usize) -> bool {
     // SAFETY: the slot is the caller's.
     unsafe {
-        let inner = u64::from((*slot).length).wrapping_sub(ETHERNET as u64);
-        let longest = (FRAME_BYTES - ETHERNET) as u64;
-        let Some(inner) = bounded(inner, IPV6_HEADER as u64, longest) else {
+        let inner = u64::from((*slot).length);
+        let Some(inner) = bounded(inner, IPV6_HEADER as u64, FRAME_BYTES as u64) else {
             return false;
         };
         let inner = inner as u32;
         let start = (packet::link_octets(hop) + outer) as u32;
-        let from = (&raw mut (*slot).frame).cast::<u8>().add(ETHERNET);
+        let from = (&raw mut (*slot).frame).cast::<u8>();
         packet.set_length(start + inner)
             && packet.fill(start, from, inner)
             && packet.write_link(hop).is_some()

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use fmip_common::{
     binding::{Address, Interface, Vlan, Way},
-    buffer::{Buffer, DrainJob, Pool, Slot},
+    buffer::{Buffer, DrainJob, DrainList, Pool, Slot},
     limits,
     reason::Count,
     table::{Entry, Seed},
@@ -53,22 +53,35 @@ pub(crate) static WAYS: Array<Way> = Array::with_max_entries(limits::WAYS, BPF_F
 pub(crate) static LOCAL: HashMap<Address, u32> =
     HashMap::with_max_entries(limits::LOCAL_ADDRESSES, 0);
 
-/// The handover buffers. Controller opens, router and mobile programs put, drain program takes.
-#[map]
-pub(crate) static BUFFERS: Array<Buffer> = Array::with_max_entries(limits::BUFFERS, 0);
+/// An array that user space can map into its own memory. Its elements begin at the beginning of a page: the
+/// structures of the handover buffers lie on lines of the cache as they were laid out, and a slot never
+/// reaches into a second page.
+const MAPPED: u32 = BPF_F_MMAPABLE;
 
-/// The slots of all buffers. Controller chains them once and sets their number; the programs own
-/// them after that.
+/// The handover buffers. Controller sets their number and opens them, router and mobile programs put,
+/// drain program takes.
 #[map]
-pub(crate) static SLOTS: Array<Slot> = Array::with_max_entries(limits::DEFAULT_POOL, 0);
+pub(crate) static BUFFERS: Array<Buffer> = Array::with_max_entries(limits::DEFAULT_NODES, MAPPED);
 
-/// The free slots, one entry. As `SLOTS`.
+/// The slots of all buffers. Controller sets their number; the programs own them.
 #[map]
-pub(crate) static POOL: Array<Pool> = Array::with_max_entries(1, 0);
+pub(crate) static SLOTS: Array<Slot> = Array::with_max_entries(limits::DEFAULT_POOL, MAPPED);
 
-/// What the drain program is asked for, one entry. Controller's drain thread and drain program.
+/// The link of each slot. As `SLOTS`.
 #[map]
-pub(crate) static DRAIN: Array<DrainJob> = Array::with_max_entries(1, 0);
+pub(crate) static LINKS: Array<u32> = Array::with_max_entries(limits::DEFAULT_POOL, 0);
+
+/// The free slots, one entry. Controller writes it once; the programs own it after that.
+#[map]
+pub(crate) static POOL: Array<Pool> = Array::with_max_entries(1, MAPPED);
+
+/// What the drain program is asked for. Controller's drain thread and drain program.
+#[map]
+pub(crate) static JOBS: Array<DrainJob> = Array::with_max_entries(limits::DRAIN_JOBS, MAPPED);
+
+/// How far it is with that, one entry. As `JOBS`.
+#[map]
+pub(crate) static JOB_LIST: Array<DrainList> = Array::with_max_entries(1, MAPPED);
 
 /// Packets and octets by interface and reason, [`limits::REASONS_PER_INTERFACE`] for each interface. Every
 /// program writes, controller reads. Its size is set by the controller.

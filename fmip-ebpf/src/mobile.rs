@@ -130,13 +130,13 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
         (egress, queue) = (next, next_queue);
     }
     // The tunnel that it will leave in takes room in front, but not yet.
-    match queue.hold(packet, TUNNEL_HEADER, |frame| {
+    match queue.hold(packet, header.next_header, TUNNEL_HEADER, |frame| {
         // SAFETY: a slot's frame, which is the caller's until it is put.
         unsafe { checksum::finish(frame, &inner, outer_octets) };
     }) {
         Put::Held => return router::sink(),
         Put::Refused(reason) => {
-            queue.count_dropped();
+            queue.count_dropped(reason);
             return Outcome::Drop(reason);
         }
         // Drained, and held again one tunnel further, both in this instant.

@@ -159,10 +159,10 @@ fn to_bound(packet: &mut impl Packet, header: &Ipv6, origin: Origin, bound: &Bou
     if origin != Origin::Host
         && let Some(queue) = Queue::new(binding.buffer)
     {
-        let put = queue.hold(packet, 0, |frame| {
+        let put = queue.hold(packet, header.next_header, 0, |frame| {
             // SAFETY: a slot's frame, which holds an IPv6 packet; its hop limit is more than `hops`.
             unsafe {
-                *frame.add(14 + HOP_LIMIT) -= hops;
+                *frame.add(HOP_LIMIT) -= hops;
                 if origin.is_unfinished() {
                     checksum::finish(frame, header, 0);
                 }
@@ -180,7 +180,7 @@ fn to_bound(packet: &mut impl Packet, header: &Ipv6, origin: Origin, bound: &Bou
             Put::Held if origin.is_unfinished() => return sink(),
             Put::Held => return Outcome::Drop(Reason::Held),
             Put::Refused(reason) => {
-                queue.count_dropped();
+                queue.count_dropped(reason);
                 return Outcome::Drop(reason);
             }
         }

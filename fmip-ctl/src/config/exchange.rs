@@ -37,8 +37,11 @@ impl Config {
                 old.state_directory == new.state_directory,
             ),
             ("buffer.packets", before.packets == after.packets),
-            ("buffer.drain", before.drain == after.drain),
-            ("buffer.catch-up", before.catch_up == after.catch_up),
+            ("buffer.nodes", before.nodes == after.nodes),
+            (
+                "buffer.guaranteed-per-node",
+                before.guaranteed_per_node == after.guaranteed_per_node,
+            ),
         ] {
             if !same {
                 return Err(fixed(file, key));

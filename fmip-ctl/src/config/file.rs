@@ -24,7 +24,10 @@ use self::{
     router::RawAccessRouter,
     value::{check_socket_path, choice, integer, milliseconds},
 };
-use super::{Buffer, Config, ConfigError, DEFAULT_CONTROL_SOCKET, Drain, MAX_POOL_PACKETS, Role};
+use super::{
+    Buffer, BufferPolicy, Config, ConfigError, DEFAULT_CONTROL_SOCKET, Drain, MAX_BUFFER_NODES,
+    MAX_POOL_PACKETS, Role,
+};
 use crate::proto;
 
 /// As [`Config::parse`].
@@ -57,6 +60,8 @@ struct RawBuffer {
     packets: Option<Spanned<i64>>,
     packets_per_node: Option<Spanned<i64>>,
     bytes_per_node: Option<Spanned<i64>>,
+    nodes: Option<Spanned<i64>>,
+    guaranteed_per_node: Option<Spanned<i64>>,
     drain: Option<Spanned<String>>,
     catch_up: Option<Spanned<f64>>,
     max_hold_ms: Option<Spanned<i64>>,
@@ -90,7 +95,7 @@ impl RawFile {
             self.mobile_node,
         ) {
             ("access-router", Some(router), None) => {
-                Role::AccessRouter(router.into_inner().check(text)?)
+                Role::AccessRouter(router.into_inner().check(text, &buffer.policy)?)
             }
             ("mobile-node", None, Some(node)) => {
                 Role::MobileNode(node.into_inner().check(text, &timers)?)
@@ -149,25 +154,35 @@ impl RawBuffer {
             packets.min(default.packets_per_node.into()),
             1..=packets,
         )?;
-        let catch_up = match self.catch_up {
-            None => default.catch_up,
-            Some(factor) if *factor.get_ref() > 1.0 && *factor.get_ref() <= 100.0 => {
-                *factor.get_ref()
-            }
-            Some(factor) => {
-                return Err(Fault::new(
-                    factor.span(),
-                    format!(
-                        "{} is out of range: above 1 (or the backlog never shrinks) and at most 100",
-                        factor.get_ref()
-                    ),
-                ));
-            }
-        };
-        let drain = choice(
+        let nodes = integer(
+            self.nodes,
+            default.nodes.into(),
+            1..=MAX_BUFFER_NODES.into(),
+        )?;
+        // Nor are defaults that the pool and the number of nodes do not leave room for.
+        let guaranteed_per_node = integer(
+            self.guaranteed_per_node.clone(),
+            u64::from(default.guaranteed_per_node)
+                .min(packets_per_node)
+                .min(packets / nodes),
+            0..=packets_per_node,
+        )?;
+        if let Some(guaranteed) = self.guaranteed_per_node
+            && guaranteed_per_node * nodes > packets
+        {
+            return Err(Fault::new(
+                guaranteed.span(),
+                format!(
+                    "{guaranteed_per_node} for each of {nodes} nodes are more than the {packets} packets of \
+                     the pool: lower it or `nodes`, or raise `packets`"
+                ),
+            ));
+        }
+        let policy = check_policy(
             &self.drain,
-            "drain policy",
-            &[Drain::Paced, Drain::Burst].map(|drain| (drain.name(), drain)),
+            self.catch_up,
+            self.max_hold_ms,
+            &default.policy,
         )?;
         Ok(Buffer {
             enabled: self.enabled.unwrap_or(default.enabled),
@@ -179,11 +194,42 @@ impl RawBuffer {
                 default.bytes_per_node,
                 1_280..=u64::from(u32::MAX),
             )?,
-            drain,
-            catch_up,
-            max_hold: milliseconds(self.max_hold_ms, default.max_hold, 1..=600_000)?,
+            nodes: nodes as u32,
+            guaranteed_per_node: guaranteed_per_node as u32,
+            policy,
         })
     }
+}
+
+/// What is not said is as in `default`.
+fn check_policy(
+    drain: &Option<Spanned<String>>,
+    catch_up: Option<Spanned<f64>>,
+    max_hold_ms: Option<Spanned<i64>>,
+    default: &BufferPolicy,
+) -> Result<BufferPolicy, Fault> {
+    let catch_up = match catch_up {
+        None => default.catch_up,
+        Some(factor) if *factor.get_ref() > 1.0 && *factor.get_ref() <= 100.0 => *factor.get_ref(),
+        Some(factor) => {
+            return Err(Fault::new(
+                factor.span(),
+                format!(
+                    "{} is out of range: above 1 (or the backlog never shrinks) and at most 100",
+                    factor.get_ref()
+                ),
+            ));
+        }
+    };
+    let policies = [Drain::Paced, Drain::Burst].map(|drain| (drain.name(), drain));
+    Ok(BufferPolicy {
+        drain: match drain {
+            None => default.drain,
+            some => choice(some, "drain policy", &policies)?,
+        },
+        catch_up,
+        max_hold: milliseconds(max_hold_ms, default.max_hold, 1..=600_000)?,
+    })
 }
 
 impl RawTimers {

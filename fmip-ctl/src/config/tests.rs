@@ -92,6 +92,7 @@ fn the_access_router_example_says_what_it_seems_to() {
                 duplicate_probe: None,
                 on_invalid_ncoa: proto::OnInvalidNcoa::Silent,
                 known_link_addresses: Vec::new(),
+                buffer: BufferPolicy::default(),
             }],
             neighbors: vec![Neighbor {
                 address: "2001:db8:2::1".parse().unwrap(),
@@ -157,7 +158,7 @@ fn the_readme_shows_the_example_as_it_is() {
 fn every_key_of_buffer_and_timers_is_read() {
     let config = parse(&format!(
         "{}\n[buffer]\nenabled = false\npackets = 100\npackets-per-node = 10\n\
-         bytes-per-node = 20000\ndrain = \"burst\"\ncatch-up = 3\nmax-hold-ms = 4\n\
+         bytes-per-node = 20000\nnodes = 20\nguaranteed-per-node = 5\ndrain = \"burst\"\ncatch-up = 3\nmax-hold-ms = 4\n\
          [timers]\nrtsolpr-retries = 11\nmax-rtsolpr-rate = 12\nfbu-retries = 13\n\
          proxy-nd-lifetime-ms = 14\nhi-retries = 15\ninitial-timeout-ms = 16\n\
          una-retries = 17\nuna-interval-ms = 18\nmax-binding-lifetime-s = 19\n",
@@ -176,9 +177,13 @@ fn every_key_of_buffer_and_timers_is_read() {
             packets: 100,
             packets_per_node: 10,
             bytes_per_node: 20_000,
-            drain: Drain::Burst,
-            catch_up: 3.0,
-            max_hold: ms(4),
+            nodes: 20,
+            guaranteed_per_node: 5,
+            policy: BufferPolicy {
+                drain: Drain::Burst,
+                catch_up: 3.0,
+                max_hold: ms(4),
+            },
         }
     );
     assert_eq!(
@@ -338,4 +343,35 @@ fn a_mobile_node_may_announce_itself_by_an_fna() {
 fn a_small_pool_lowers_the_default_per_node() {
     let config = parse(&ROUTER.replace("#packets = 16384", "packets = 8")).unwrap();
     assert_eq!(config.buffer.packets_per_node, 8);
+}
+
+#[test]
+fn a_link_says_how_its_packets_leave_and_what_it_leaves_out_is_as_for_all() {
+    let text = ROUTER.replace("#catch-up = 2.0", "catch-up = 4.0").replace(
+        "#known-link-addresses = []",
+        "drain = \"burst\"\nmax-hold-ms = 300",
+    );
+    let config = parse(&text).unwrap();
+    let Role::AccessRouter(router) = config.role else {
+        panic!("it is an access router's")
+    };
+    let expected = BufferPolicy {
+        drain: Drain::Burst,
+        catch_up: 4.0,
+        max_hold: Duration::from_millis(300),
+    };
+    assert_eq!(router.access[0].buffer, expected);
+    assert_eq!(config.buffer.policy.drain, Drain::Paced);
+}
+
+#[test]
+fn a_small_pool_guarantees_each_node_what_there_is() {
+    for (packets, nodes, guaranteed) in [(16384, 1024, 8), (4096, 1024, 4), (100, 1024, 0)] {
+        let text = ROUTER.replace(
+            "#packets = 16384",
+            &format!("packets = {packets}\nnodes = {nodes}"),
+        );
+        let buffer = parse(&text).unwrap().buffer;
+        assert_eq!(buffer.guaranteed_per_node, guaranteed);
+    }
 }

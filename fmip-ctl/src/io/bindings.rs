@@ -2,24 +2,24 @@
 //! leave by.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry as Slot},
+    collections::{HashMap, VecDeque, hash_map::Entry as Place},
     net::Ipv6Addr,
-    sync::atomic::{AtomicU64, Ordering::Release},
+    sync::atomic::AtomicU64,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use aya::Ebpf;
+use aya::{Ebpf, Pod};
 use fmip_common::{
     binding::{
         ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_TUNNEL, Address, Binding, Egress, NextHop,
         Way,
     },
     limits::WAYS,
-    table::{ENTRY_WORDS, Seed, Words, Writer, buckets_for},
+    table::{ENTRY_WORDS, Entry, Seed, Words, Writer, buckets_for},
 };
 
-use super::{mapped::Mapped, maps::array};
+use super::mapped::MappedArray;
 
 /// What is to happen to packets of an address: [`Binding`] with all that it only points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,18 +55,25 @@ pub(super) struct Bindings {
 }
 
 struct Tables {
-    buckets: Mapped,
-    entries: Mapped,
+    buckets: MappedArray<u64>,
+    entries: MappedArray<Entry>,
 }
 
 impl Words for Tables {
     fn bucket(&self, number: u32) -> &AtomicU64 {
-        &self.buckets.words()[number as usize]
+        &element::<_, 1>(&self.buckets, number)[0]
     }
     fn entry(&self, number: u32) -> &[AtomicU64; ENTRY_WORDS] {
-        let (entries, _) = self.entries.words().as_chunks::<ENTRY_WORDS>();
-        &entries[number as usize]
+        element(&self.entries, number)
     }
+}
+
+/// The words of an element that is there.
+fn element<T: Pod, const WORDS: usize>(array: &MappedArray<T>, number: u32) -> &[AtomicU64; WORDS] {
+    array
+        .element(number)
+        .and_then(|words| words.try_into().ok())
+        .expect("the map has as many elements as its writer was told, each of so many words")
 }
 
 /// What the table's hash depends on, for a new table.
@@ -92,12 +99,12 @@ impl Bindings {
     /// When a map is missing, or cannot be mapped.
     pub(super) fn new(ebpf: &Ebpf, bindings: u32, seed: Seed) -> Result<Self> {
         let tables = Tables {
-            buckets: mapped(ebpf, "BUCKETS")?,
-            entries: mapped(ebpf, "ENTRIES")?,
+            buckets: MappedArray::new(ebpf, "BUCKETS")?,
+            entries: MappedArray::new(ebpf, "ENTRIES")?,
         };
         Ok(Self {
             table: Writer::new(tables, seed, buckets_for(bindings)),
-            ways: Ways::new(mapped(ebpf, "WAYS")?),
+            ways: Ways::new(MappedArray::new(ebpf, "WAYS")?),
             tunnel_mtu: u32::MAX,
             hops: HashMap::new(),
             tunnels_to: HashMap::new(),
@@ -268,7 +275,7 @@ impl Bindings {
 
     fn forget_tunnel(&mut self, remote: Option<Address>, key: Address) {
         if let Some(remote) = remote
-            && let Slot::Occupied(mut keys) = self.tunnels_to.entry(remote)
+            && let Place::Occupied(mut keys) = self.tunnels_to.entry(remote)
         {
             keys.get_mut().retain(|other| *other != key);
             if keys.get().is_empty() {
@@ -283,13 +290,9 @@ fn is_tunnel_to(binding: &Binding) -> bool {
     matches!(binding.action, ACTION_TUNNEL | ACTION_HOST)
 }
 
-fn mapped(ebpf: &Ebpf, name: &str) -> Result<Mapped> {
-    Mapped::new(array(ebpf, name)?).with_context(|| format!("cannot map the BPF array {name}"))
-}
-
 /// The ways that bindings name, each once, however many name it.
 struct Ways {
-    map: Mapped,
+    map: MappedArray<Way>,
     known: HashMap<Way, u16>,
     /// Of each number: its way, and how many name it.
     used: Vec<(Way, u32)>,
@@ -303,7 +306,7 @@ impl Ways {
     /// preempts for long.
     const REST: Duration = Duration::from_millis(100);
 
-    fn new(map: Mapped) -> Self {
+    fn new(map: MappedArray<Way>) -> Self {
         // The first is the empty one, as the array is at first.
         let nothing = Way::default();
         Self {
@@ -343,13 +346,7 @@ impl Ways {
             }
         };
         // Before any binding names it.
-        const WORDS: usize = size_of::<Way>() / 8;
-        // SAFETY: a structure of integers without padding (fmip-common asserts its size).
-        let words = unsafe { std::mem::transmute::<Way, [u64; WORDS]>(way) };
-        let (ways, _) = self.map.words().as_chunks::<WORDS>();
-        for (to, word) in ways[usize::from(number)].iter().zip(words) {
-            to.store(word, Release);
-        }
+        self.map.set(number.into(), &way)?;
         self.used[usize::from(number)] = (way, 1);
         self.known.insert(way, number);
         Ok(number)

@@ -17,6 +17,7 @@ use super::{
     machine::{Machine, now},
     monitor::{Monitor, Watched},
     monotonic_ns,
+    pool::BufferLimits,
     requests::{Request, Requests},
     signals::Signals,
     transmit::{self, Transmitter},
@@ -267,8 +268,8 @@ impl Controller {
         };
         let interfaces = self.executor.resolve(&config.interface_names()).await?;
         let told = config.router_config(router, &interfaces)?;
-        self.executor
-            .reconfigure(interfaces, &config.buffer, router)?;
+        let limits = BufferLimits::configured(&config, &interfaces);
+        self.executor.reconfigure(interfaces, limits, router)?;
         self.machine.reload(told);
         self.links = links(&config, self.executor.interfaces());
         if let Some(monitor) = monitor {

@@ -6,19 +6,26 @@
 //! the main loop.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::Ipv6Addr,
     num::NonZeroU64,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
-use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions};
-use fmip_common::buffer::{
-    Buffer, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_OPEN, DRAIN_RELEASE, DRAIN_TRIM, DrainJob,
-    OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT,
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    Ebpf,
+    programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp},
+};
+use fmip_common::{
+    buffer::{
+        Buffer, CLOSED, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_OPEN, DRAIN_RELEASE, DRAIN_TRIM,
+        DrainJob, DrainList, OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT, STREAM,
+        index_of, number_of,
+    },
+    limits::DRAIN_JOBS,
 };
 use rustix::{
     process::setpriority_process,
@@ -28,13 +35,14 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     load::{DRAIN, Programs},
-    maps::{DrainMaps, Release},
+    mapped::MappedArray,
+    maps::Release,
     monotonic_ns,
 };
 
 /// RFC 5568 section 5.4: at most this many packets one after another.
 const BACK_TO_BACK: u32 = 5;
-/// Packets of one run at most, without a pace or to catch up. Larger batches overrun the ring of a veth (256 frames).
+/// Frames of one run, and of one [`QUANTUM`], at most. Larger batches overrun the ring of a veth (256 frames).
 const BATCH: u32 = 64;
 /// The pace while nothing has been metered yet: one packet, or all in one instant.
 const UNMETERED: Duration = Duration::from_micros(100);
@@ -65,7 +73,7 @@ const FRAME: [u8; 64] = [0; 64];
 /// How fast held packets are released.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// As fast as the kernel takes them: a batch, and a pause in which it is delivered.
+    /// As fast as the kernel takes them.
     Burst,
     /// RFC 5568 section 5.4, the default: five back to back, then at the rate at which packets
     /// entered the buffer.
@@ -120,6 +128,73 @@ enum Order {
     Discard { buffer: u32 },
 }
 
+/// The maps that the drain thread owns.
+pub struct DrainMaps {
+    jobs: MappedArray<DrainJob>,
+    list: MappedArray<DrainList>,
+    buffers: MappedArray<Buffer>,
+}
+
+impl DrainMaps {
+    /// Opens what the drain thread needs.
+    ///
+    /// # Errors
+    /// When a map is missing or cannot be mapped.
+    pub fn new(ebpf: &Ebpf) -> Result<Self> {
+        Ok(Self {
+            jobs: MappedArray::new(ebpf, "JOBS")?,
+            list: MappedArray::new(ebpf, "JOB_LIST")?,
+            buffers: MappedArray::new(ebpf, "BUFFERS")?,
+        })
+    }
+
+    /// A buffer's words.
+    ///
+    /// # Errors
+    /// When there is none with this index.
+    pub fn buffer(&self, index: u32) -> Result<Buffer> {
+        self.buffers
+            .get(index)
+            .with_context(|| format!("there is no handover buffer {index}"))
+    }
+
+    /// Writes down what the next run is asked for.
+    ///
+    /// # Errors
+    /// When there are more than [`DRAIN_JOBS`].
+    pub fn ask(&self, jobs: &[DrainJob]) -> Result<()> {
+        for (number, job) in (0..).zip(jobs) {
+            self.jobs.set(number, job)?;
+        }
+        let list = DrainList {
+            next: 0,
+            jobs: u32::try_from(jobs.len())?,
+        };
+        self.list.set(0, &list)
+    }
+
+    /// Runs the drain program with as many frames as the jobs may use; what it made of them.
+    ///
+    /// # Errors
+    /// When the kernel refuses the run. Some of the jobs may have been done then.
+    pub fn run(&self, program: &Xdp, jobs: &[DrainJob]) -> Result<Vec<DrainJob>> {
+        self.ask(jobs)?;
+        let frames = jobs.iter().map(|job| job.budget).sum();
+        program
+            .test_run(TestRunOptions {
+                data_in: Some(&FRAME),
+                repeat: frames,
+                attrs: TestRunAttrs::new().xdp_live_frames(frames.min(BATCH)),
+                ..TestRunOptions::new()
+            })
+            .context("cannot run the drain program")?;
+        (0..)
+            .zip(jobs)
+            .map(|(number, _)| self.jobs.get(number).context("a job is gone"))
+            .collect()
+    }
+}
+
 /// The drain thread, from outside. Ends, and unloads the programs, when it is dropped.
 pub struct Drain {
     orders: Option<Sender<Order>>,
@@ -134,17 +209,17 @@ impl Drain {
     pub fn start(
         programs: Programs,
         maps: DrainMaps,
-        pace: Pace,
         reports: UnboundedSender<Report>,
     ) -> Result<Self> {
         let (orders, receiver) = channel();
         let worker = Worker {
             programs,
             maps,
-            pace,
             reports,
-            releases: BTreeMap::new(),
-            copies: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            fresh: VecDeque::new(),
+            due: BTreeSet::new(),
+            throttle: Throttle::new(Instant::now()),
         };
         let thread = std::thread::Builder::new()
             .name("fmip-drain".to_owned())
@@ -202,10 +277,27 @@ impl Drop for Drain {
 struct Worker {
     programs: Programs,
     maps: DrainMaps,
-    pace: Pace,
     reports: UnboundedSender<Report>,
-    releases: BTreeMap<u32, Releasing>,
-    copies: BTreeMap<u32, Copying>,
+    /// What is to be done, by buffer.
+    tasks: BTreeMap<u32, Task>,
+    /// Those that nothing was done of yet, which go first, in the order in which they came.
+    fresh: VecDeque<u32>,
+    /// The others, by when they are due.
+    due: BTreeSet<(Instant, u32)>,
+    throttle: Throttle,
+}
+
+/// What is done with a buffer.
+enum Task {
+    Release(Releasing),
+    Copy {
+        window: Duration,
+    },
+    Discard {
+        operation: u32,
+        packets: u32,
+        shut: bool,
+    },
 }
 
 /// A buffer that is being released.
@@ -216,274 +308,415 @@ struct Releasing {
     failures: u32,
     /// Since when the kernel resolves the next hop.
     resolving: Option<Instant>,
+    /// Everything has left, so that the buffer is to be shut. In a run of its own: what the run before it
+    /// released has left this processor by then, so that a packet delivered directly cannot overtake it.
+    empty: bool,
 }
 
-/// A buffer that copies are kept in.
-struct Copying {
-    window: Duration,
-    next: Instant,
-}
-
-impl Copying {
-    fn trimmed(&mut self, now: Instant) {
-        self.next = now + TRIM_INTERVAL.max(self.window / 10);
-    }
+/// When a task goes on.
+enum Next {
+    At(Instant),
+    Never,
 }
 
 impl Worker {
     fn run(mut self, orders: &Receiver<Order>) {
         hurry();
         loop {
-            let order = match self.wake() {
-                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(due) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
-            };
-            match order {
-                Ok(order) => self.carry_out(order),
+            match self.next_order(orders) {
+                Ok(order) => {
+                    self.carry_out(order);
+                    // All of them, so that those that came together are served together.
+                    continue;
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.release_due();
-            self.trim_due();
+            self.work();
+        }
+    }
+
+    /// Waits for an order, as long as nothing is due.
+    fn next_order(&self, orders: &Receiver<Order>) -> Result<Order, RecvTimeoutError> {
+        match orders.try_recv() {
+            Ok(order) => return Ok(order),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => {}
+        }
+        let Some(wake) = self.wake() else {
+            return orders.recv().map_err(|_| RecvTimeoutError::Disconnected);
+        };
+        match wake.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(RecvTimeoutError::Timeout),
+            wait => orders.recv_timeout(wait),
         }
     }
 
     fn wake(&self) -> Option<Instant> {
-        let releases = self.releases.values().map(|release| release.pacer.wake);
-        let copies = self.copies.values().map(|copying| copying.next);
-        releases.chain(copies).min()
+        let due = match self.fresh.front() {
+            Some(_) => Instant::now(),
+            None => self.due.first()?.0,
+        };
+        Some(due.max(self.throttle.until()))
     }
 
     fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Release(release) => {
-                self.copies.remove(&release.buffer);
-                match self.releases.get_mut(&release.buffer) {
-                    Some(releasing) => {
-                        releasing.release = release;
-                        releasing.resolving = None;
-                    }
-                    None => {
-                        let releasing = Releasing {
-                            release,
-                            pacer: Pacer::new(self.pace, Instant::now()),
-                            started: false,
-                            failures: 0,
-                            resolving: None,
-                        };
-                        self.releases.insert(release.buffer, releasing);
-                    }
+            Order::Release(release) => match self.tasks.get_mut(&release.buffer) {
+                Some(Task::Release(releasing)) => {
+                    releasing.release = release;
+                    releasing.resolving = None;
                 }
-            }
+                _ => {
+                    let releasing = Releasing {
+                        pacer: Pacer::new(release.pace, Instant::now()),
+                        release,
+                        started: false,
+                        failures: 0,
+                        resolving: None,
+                        empty: false,
+                    };
+                    self.begin(release.buffer, Task::Release(releasing));
+                }
+            },
             Order::Hold { buffer } => {
-                self.copies.remove(&buffer);
-                self.releases.remove(&buffer);
+                self.end(buffer);
                 // The release may have ended after the order to hold was given.
-                self.must(buffer, "hold", |worker| {
-                    let job = worker.run_job(job(buffer, DRAIN_OPEN), 1)?;
-                    Ok(job.outcome == OUTCOME_DONE)
-                });
+                self.reopen(buffer);
             }
             Order::Copy { buffer, window } => {
-                self.releases.remove(&buffer);
-                let mut copying = Copying {
-                    window,
-                    next: Instant::now(),
-                };
-                copying.trimmed(Instant::now());
-                self.copies.insert(buffer, copying);
+                self.end(buffer);
+                self.tasks.insert(buffer, Task::Copy { window });
+                self.due
+                    .insert((Instant::now() + trim_interval(window), buffer));
             }
-            Order::Discard { buffer } => self.discard(buffer),
+            Order::Discard { buffer } => {
+                // Of copies nothing is lost.
+                let operation = match self.end(buffer) {
+                    Some(Task::Copy { .. }) => DRAIN_TRIM,
+                    _ => DRAIN_DISCARD,
+                };
+                let discard = Task::Discard {
+                    operation,
+                    packets: 0,
+                    shut: false,
+                };
+                self.tasks.insert(buffer, discard);
+                // Behind those that somebody waits for.
+                self.due.insert((Instant::now(), buffer));
+            }
         }
     }
 
-    fn release_due(&mut self) {
+    fn begin(&mut self, buffer: u32, task: Task) {
+        self.end(buffer);
+        self.tasks.insert(buffer, task);
+        self.fresh.push_back(buffer);
+    }
+
+    fn end(&mut self, buffer: u32) -> Option<Task> {
+        let task = self.tasks.remove(&buffer)?;
+        self.fresh.retain(|fresh| *fresh != buffer);
+        self.due.retain(|(_, due)| *due != buffer);
+        Some(task)
+    }
+
+    /// Switches a buffer back from direct delivery to holding.
+    fn reopen(&mut self, buffer: u32) {
+        // Nobody but this thread shuts one.
+        let is_shut = |buffer: Buffer| buffer.tails.iter().any(|&tail| index_of(tail) == CLOSED);
+        if !self.maps.buffer(buffer).is_ok_and(is_shut) {
+            return;
+        }
+        let open = DrainJob {
+            budget: 1,
+            ..job(buffer, DRAIN_OPEN)
+        };
+        for _ in 0..RETRIES {
+            match self.run_jobs(&[open]) {
+                Ok(_) => return,
+                Err(error) => tracing::debug!(buffer, "cannot open a buffer: {error:#}"),
+            }
+        }
+        tracing::error!(buffer, "cannot hold a node's packets");
+    }
+
+    /// One run, for as many of those that are due as it can serve.
+    fn work(&mut self) {
         let now = Instant::now();
-        let due: Vec<u32> = self
-            .releases
-            .iter()
-            .filter(|(_, release)| release.pacer.wake <= now)
-            .map(|(&buffer, _)| buffer)
-            .collect();
-        for buffer in due {
-            let Some(mut releasing) = self.releases.remove(&buffer) else {
-                continue;
+        let room = self.throttle.room(now);
+        let waiting = self.fresh.len() + self.due.range(..=(now, u32::MAX)).take(2).count();
+        let mut jobs: Vec<DrainJob> = Vec::new();
+        let mut frames = 0;
+        while frames < room && jobs.len() < DRAIN_JOBS as usize {
+            let Some(buffer) = self.pick(now) else {
+                break;
             };
+            let mut turn = room - frames;
+            if waiting > 1 {
+                turn = turn.min(BACK_TO_BACK);
+            }
+            match self.job_of(buffer, now, turn) {
+                Some(job) => {
+                    frames += job.budget;
+                    jobs.push(job);
+                }
+                None => self.go_on(buffer, Next::At(now + TRIM_INTERVAL)),
+            }
+        }
+        if jobs.is_empty() {
+            return;
+        }
+        let result = self.run_jobs(&jobs);
+        let after = Instant::now();
+        match result {
+            Ok(results) => {
+                let released = results.iter().filter(|job| job.operation == DRAIN_RELEASE);
+                self.throttle
+                    .sent(after, released.map(|job| job.taken).sum());
+                for result in results {
+                    let next = self.conclude(&result, after);
+                    self.go_on(result.buffer, next);
+                }
+            }
+            Err(error) => {
+                self.throttle.sent(after, frames);
+                for job in jobs {
+                    let next = self.failed(job.buffer, &error, after);
+                    self.go_on(job.buffer, next);
+                }
+            }
+        }
+    }
+
+    /// The next one whose turn it is.
+    fn pick(&mut self, now: Instant) -> Option<u32> {
+        if let Some(buffer) = self.fresh.pop_front() {
+            return Some(buffer);
+        }
+        let &(due, buffer) = self.due.first()?;
+        (due <= now).then(|| {
+            self.due.pop_first();
+            buffer
+        })
+    }
+
+    fn go_on(&mut self, buffer: u32, next: Next) {
+        match next {
+            Next::At(time) => {
+                self.due.insert((time, buffer));
+            }
+            Next::Never => {
+                self.tasks.remove(&buffer);
+            }
+        }
+    }
+
+    /// What is to be done for a buffer, with so many frames at most; `None` if nothing is.
+    fn job_of(&mut self, buffer: u32, now: Instant, turn: u32) -> Option<DrainJob> {
+        match self.tasks.get_mut(&buffer)? {
+            Task::Release(releasing) if releasing.empty => Some(DrainJob {
+                budget: 1,
+                ..job(buffer, DRAIN_CLOSE)
+            }),
+            Task::Release(releasing) => {
+                releasing.resolving = releasing
+                    .resolving
+                    .filter(|since| since.elapsed() < RESOLUTION);
+                Some(DrainJob {
+                    budget: releasing.pacer.packets_due(now).min(turn),
+                    egress: releasing.release.egress,
+                    resolving: releasing.resolving.is_some().into(),
+                    ..job(buffer, DRAIN_RELEASE)
+                })
+            }
+            Task::Copy { window } => {
+                // Most nodes are idle most of the time, and a look costs less than a frame.
+                let waiting = self
+                    .maps
+                    .buffer(buffer)
+                    .map_or(0, |buffer| buffer.waiting());
+                let window_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+                (waiting > 0).then_some(DrainJob {
+                    budget: turn,
+                    window_ns,
+                    ..job(buffer, DRAIN_TRIM)
+                })
+            }
+            Task::Discard { shut: true, .. } => Some(DrainJob {
+                budget: 1,
+                ..job(buffer, DRAIN_CLOSE)
+            }),
+            Task::Discard { operation, .. } => Some(DrainJob {
+                budget: turn,
+                ..job(buffer, *operation)
+            }),
+        }
+    }
+
+    /// Takes note of what a run made of a job; when its buffer's turn is again.
+    fn conclude(&mut self, result: &DrainJob, now: Instant) -> Next {
+        let state = self.maps.buffer(result.buffer);
+        match self.tasks.get_mut(&result.buffer) {
+            Some(Task::Release(releasing)) => {
+                let state = match state {
+                    Ok(state) if result.outcome != 0 => state,
+                    _ => {
+                        return self.failed(result.buffer, &anyhow::anyhow!("no such buffer"), now);
+                    }
+                };
+                let (next, reports) = releasing.conclude(result, &state, now);
+                for report in reports.into_iter().flatten() {
+                    self.report(report);
+                }
+                next
+            }
+            // When a run ends in the middle, there may be more.
+            Some(Task::Copy { .. }) if result.outcome == OUTCOME_DONE => Next::At(now),
+            Some(Task::Copy { window }) => Next::At(now + trim_interval(*window)),
+            Some(Task::Discard { packets, shut, .. }) => {
+                *packets += result.taken;
+                match (result.operation, result.outcome) {
+                    (DRAIN_CLOSE, OUTCOME_DONE) => {
+                        let report = Report::Discarded {
+                            buffer: result.buffer,
+                            packets: *packets,
+                        };
+                        self.report(report);
+                        return Next::Never;
+                    }
+                    // Shut behind the last one: what a processor that looked up the binding before it was
+                    // removed puts now is refused, and not held for nobody.
+                    (_, OUTCOME_EMPTY) => *shut = true,
+                    _ => *shut = false,
+                }
+                Next::At(now)
+            }
+            None => Next::Never,
+        }
+    }
+
+    fn failed(&mut self, buffer: u32, error: &anyhow::Error, now: Instant) -> Next {
+        if let Some(Task::Release(releasing)) = self.tasks.get_mut(&buffer) {
             let address = releasing.release.address;
-            match self.release_some(&mut releasing) {
-                Ok(true) => {}
-                Ok(false) => {
-                    releasing.failures = 0;
-                    self.releases.insert(buffer, releasing);
-                }
-                Err(error) if releasing.failures < RETRIES => {
-                    tracing::debug!(%address, "run failed: {error:#}");
-                    releasing.failures += 1;
-                    releasing.pacer.wake = Instant::now() + RETRY;
-                    self.releases.insert(buffer, releasing);
-                }
-                Err(error) => self.report(Report::Failed {
+            releasing.failures += 1;
+            if releasing.failures > RETRIES {
+                self.report(Report::Failed {
                     address,
                     error: format!("{error:#}"),
-                }),
+                });
+                return Next::Never;
             }
         }
+        tracing::debug!(buffer, "run failed: {error:#}");
+        Next::At(now + RETRY)
     }
 
-    /// Releases the packets of a buffer that are due; `true` if that was the last one and the
-    /// buffer is switched to direct delivery.
-    fn release_some(&mut self, releasing: &mut Releasing) -> Result<bool> {
-        let Release {
-            address,
-            buffer,
-            egress,
-        } = releasing.release;
-        let packets = releasing.pacer.packets_due(Instant::now());
-        releasing.resolving = releasing
-            .resolving
-            .filter(|since| since.elapsed() < RESOLUTION);
-        let result = self.run_job(
-            DrainJob {
-                egress,
-                resolving: releasing.resolving.is_some().into(),
-                ..job(buffer, DRAIN_RELEASE)
-            },
-            packets,
-        )?;
-        if result.taken > 0 && !releasing.started {
-            releasing.started = true;
-            self.report(Report::FirstReleased {
-                address,
-                time_ns: monotonic_ns(),
-            });
-        }
-        if result.resolving != 0 {
-            releasing.resolving.get_or_insert_with(Instant::now);
-        }
-        let state = self.maps.buffers.get(&buffer, 0)?;
-        let now = Instant::now();
-        match result.outcome {
-            OUTCOME_DONE => {
-                let interval = metered_interval(&state);
-                releasing.pacer.released(result.taken, interval, now);
-                return Ok(false);
-            }
-            OUTCOME_WAIT => {
-                releasing.pacer.wake = now + WAIT;
-                return Ok(false);
-            }
-            _ => {}
-        }
-        // The switch is a run of its own: what the run before it released has left this processor
-        // by now, so that a packet delivered directly cannot overtake it.
-        if result.outcome == OUTCOME_EMPTY
-            && self.run_job(job(buffer, DRAIN_CLOSE), 1)?.outcome == OUTCOME_DONE
-        {
-            self.report(Report::Drained {
-                address,
-                held: state.held.saturating_sub(state.trimmed),
-                released: state.released,
-                dropped: state.dropped,
-            });
-            return Ok(true);
-        }
-        releasing.pacer.wake = now + RETRY;
-        Ok(false)
-    }
-
-    fn trim_due(&mut self) {
-        let now = Instant::now();
-        let due: Vec<(u32, Duration)> = self
-            .copies
-            .iter_mut()
-            .filter(|(_, copying)| copying.next <= now)
-            .map(|(&buffer, copying)| {
-                copying.trimmed(now);
-                (buffer, copying.window)
-            })
-            .collect();
-        for (buffer, window) in due {
-            if let Err(error) = self.trim(buffer, window) {
-                // The next time comes soon.
-                tracing::debug!(buffer, "cannot trim: {error:#}");
-            }
-        }
-    }
-
-    /// Takes out the copies that are older than the window.
-    fn trim(&mut self, buffer: u32, window: Duration) -> Result<()> {
-        // Most nodes are idle most of the time, and a look costs less than a run.
-        if self.maps.buffers.get(&buffer, 0)?.waiting == 0 {
-            return Ok(());
-        }
-        let window_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
-        let trim = DrainJob {
-            window_ns,
-            ..job(buffer, DRAIN_TRIM)
-        };
-        // When a run ends in the middle, there may be more.
-        while self.run_job(trim, BATCH)?.outcome == OUTCOME_DONE {}
-        Ok(())
-    }
-
-    fn discard(&mut self, buffer: u32) {
-        self.releases.remove(&buffer);
-        // Of copies nothing is lost.
-        let operation = match self.copies.remove(&buffer) {
-            Some(_) => DRAIN_TRIM,
-            None => DRAIN_DISCARD,
-        };
-        let mut packets = 0;
-        self.must(buffer, "discard", |worker| {
-            let result = worker.run_job(job(buffer, operation), BATCH)?;
-            packets += result.taken;
-            // Shut behind the last one: what a processor that looked up the binding before it was
-            // removed puts now is refused, and not held for nobody.
-            Ok(result.outcome == OUTCOME_EMPTY
-                && worker.run_job(job(buffer, DRAIN_CLOSE), 1)?.outcome == OUTCOME_DONE)
-        });
-        self.report(Report::Discarded { buffer, packets });
-    }
-
-    /// Does a `step` until it says that it was the last one.
-    fn must(&mut self, buffer: u32, what: &str, mut step: impl FnMut(&mut Self) -> Result<bool>) {
-        let mut failures = 0;
-        loop {
-            match step(self) {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => {
-                    failures += 1;
-                    if failures > RETRIES {
-                        tracing::error!(buffer, "cannot {what} a buffer: {error:#}");
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Runs a job with as many frames; what the program made of it.
-    fn run_job(&mut self, job: DrainJob, frames: u32) -> Result<DrainJob> {
-        self.maps
-            .job
-            .set(0, job, 0)
-            .context("cannot write the job")?;
-        self.programs
-            .xdp(DRAIN)?
-            .test_run(TestRunOptions {
-                data_in: Some(&FRAME),
-                repeat: frames,
-                attrs: TestRunAttrs::new().xdp_live_frames(frames),
-                ..TestRunOptions::new()
-            })
-            .context("cannot run the drain program")?;
-        self.maps.job.get(&0, 0).context("cannot read the job")
+    fn run_jobs(&mut self, jobs: &[DrainJob]) -> Result<Vec<DrainJob>> {
+        let results = self.maps.run(self.programs.xdp(DRAIN)?, jobs)?;
+        ensure!(results.len() == jobs.len(), "a job got lost");
+        Ok(results)
     }
 
     fn report(&self, report: Report) {
         // Nobody listens any more when the controller is about to end.
         let _ = self.reports.send(report);
+    }
+}
+
+impl Releasing {
+    /// Takes note of what a run released, or whether it shut the buffer; when the next one is due, and what
+    /// there is to tell.
+    fn conclude(
+        &mut self,
+        result: &DrainJob,
+        state: &Buffer,
+        now: Instant,
+    ) -> (Next, [Option<Report>; 2]) {
+        let address = self.release.address;
+        self.failures = 0;
+        if result.operation == DRAIN_CLOSE {
+            if result.outcome == OUTCOME_DONE {
+                let drained = Report::Drained {
+                    address,
+                    held: state.held().saturating_sub(state.trimmed),
+                    released: state.released,
+                    dropped: state.all_dropped(),
+                };
+                return (Next::Never, [Some(drained), None]);
+            }
+            // Another one came.
+            self.empty = false;
+            return (Next::At(self.pacer.wake.max(now)), [None, None]);
+        }
+        let first = (result.taken > 0 && !self.started).then(|| Report::FirstReleased {
+            address,
+            time_ns: monotonic_ns(),
+        });
+        self.started |= result.taken > 0;
+        if result.resolving != 0 {
+            self.resolving.get_or_insert(now);
+        }
+        if result.taken > 0 {
+            self.pacer
+                .released(result.taken, metered_interval(state), now);
+        }
+        let next = match result.outcome {
+            OUTCOME_EMPTY => {
+                self.empty = true;
+                now
+            }
+            OUTCOME_BUSY => now + RETRY,
+            OUTCOME_WAIT => now + WAIT,
+            _ => self.pacer.wake,
+        };
+        (Next::At(next), [first, None])
+    }
+}
+
+/// How often copies are taken out.
+fn trim_interval(window: Duration) -> Duration {
+    TRIM_INTERVAL.max(window / 10)
+}
+
+/// Keeps what is sent below what the rings on the way take: what was sent on this processor is delivered by
+/// it, too, which must come to do so before they overflow.
+struct Throttle {
+    /// When the present quantum began.
+    start: Instant,
+    /// Frames sent in it.
+    frames: u32,
+}
+
+impl Throttle {
+    fn new(now: Instant) -> Self {
+        Self {
+            start: now,
+            frames: 0,
+        }
+    }
+
+    /// How many frames may be sent now.
+    fn room(&self, now: Instant) -> u32 {
+        match now.saturating_duration_since(self.start) < QUANTUM {
+            true => BATCH.saturating_sub(self.frames),
+            false => BATCH,
+        }
+    }
+
+    /// When there is room again.
+    fn until(&self) -> Instant {
+        match self.frames >= BATCH {
+            true => self.start + QUANTUM,
+            false => self.start,
+        }
+    }
+
+    fn sent(&mut self, now: Instant, frames: u32) {
+        if now.saturating_duration_since(self.start) >= QUANTUM {
+            *self = Self::new(now);
+        }
+        self.frames += frames;
     }
 }
 
@@ -498,9 +731,13 @@ fn job(buffer: u32, operation: u32) -> DrainJob {
 
 /// The mean time between packets entering the buffer, if it can be told.
 fn metered_interval(buffer: &Buffer) -> Option<Duration> {
-    let window = buffer.last_ns.checked_sub(buffer.first_ns)?;
-    let intervals = buffer.held.checked_sub(1).filter(|&count| count > 0)?;
-    Some(Duration::from_nanos(window / intervals)).filter(|interval| !interval.is_zero())
+    // The number of the first one is seen before its time is.
+    let first = Some(buffer.first_ns).filter(|&first| first > 0)?;
+    let window = buffer.last_ns.checked_sub(first)?;
+    let intervals = number_of(buffer.tails[STREAM])
+        .checked_sub(1)
+        .filter(|&count| count > 0)?;
+    Some(Duration::from_nanos(window / u64::from(intervals))).filter(|interval| !interval.is_zero())
 }
 
 /// Asks the scheduler to run this thread on time. Without the rights for it the pace is coarser,
@@ -559,9 +796,8 @@ impl Pacer {
     /// Takes note that `packets` were sent; `metered` is the mean time between arrivals.
     fn released(&mut self, packets: u32, metered: Option<Duration>, now: Instant) {
         let Pace::Metered { catch_up } = self.pace else {
-            // A pause all the same: the kernel delivers what was sent on this processor, and must
-            // come to do so before the next batch, or the rings on the way overflow.
-            self.wake = now + QUANTUM;
+            // Behind the others whose turn it is.
+            self.wake = now;
             return;
         };
         self.interval = metered.map_or(UNMETERED, |interval| interval.div_f64(catch_up));
@@ -577,13 +813,18 @@ impl Pacer {
         if now.saturating_duration_since(self.next) > self.interval * BATCH {
             self.next = now;
         }
-        self.wake = self.next.max(now + QUANTUM);
+        // Who is late goes on at once, behind the others whose turn it is.
+        self.wake = match self.next <= now {
+            true => now,
+            false => self.next.max(now + QUANTUM),
+        };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fmip_common::buffer::Bounds;
 
     const METERED: Pace = Pace::Metered { catch_up: 2.0 };
     const MS: Duration = Duration::from_millis(1);
@@ -640,22 +881,39 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_knows_no_pace_but_leaves_the_kernel_time_to_deliver() {
+    fn a_burst_knows_no_pace() {
         let start = Instant::now();
         let mut pacer = Pacer::new(Pace::Burst, start);
         assert_eq!(pacer.packets_due(start), BATCH);
         pacer.released(BATCH, Some(MS), start);
-        assert_eq!(pacer.wake, start + QUANTUM);
+        assert_eq!(pacer.wake, start);
+    }
+
+    #[test]
+    fn no_more_is_sent_in_one_quantum_than_the_rings_take() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(start);
+        throttle.sent(start, BATCH - 5);
+        assert_eq!(throttle.room(start), 5);
+        throttle.sent(start + QUANTUM / 2, 5);
+        assert_eq!(throttle.room(start + QUANTUM / 2), 0);
+        assert_eq!(throttle.until(), start + QUANTUM);
+        assert_eq!(throttle.room(start + QUANTUM), BATCH);
     }
 
     // Rows: BUF-03, BUF-04
     #[test]
     fn the_rate_is_metered_over_all_that_entered() {
-        let mut buffer = Buffer::open(1, 1, 1);
+        let bounds = Bounds {
+            packets: 1,
+            guaranteed: 1,
+            octets: 1,
+        };
+        let mut buffer = Buffer::open(&bounds, 1);
         assert_eq!(metered_interval(&buffer), None);
-        buffer.held = 1;
+        buffer.tails[STREAM] = 1 << 32;
         assert_eq!(metered_interval(&buffer), None, "one packet has no rate");
-        buffer.held = 11;
+        buffer.tails[STREAM] = 11 << 32;
         buffer.first_ns = 1_000_000;
         buffer.last_ns = 11_000_000;
         assert_eq!(metered_interval(&buffer), Some(MS));

@@ -14,6 +14,7 @@ use super::{
     drain::{Drain, Report},
     maps::{Maps, Release},
     netlink::Netlink,
+    pool::BufferLimits,
     sequences::Sequences,
 };
 use crate::{
@@ -104,7 +105,7 @@ impl Executor {
     pub fn reconfigure(
         &mut self,
         interfaces: Vec<Interface>,
-        buffer: &config::Buffer,
+        limits: BufferLimits,
         router: &config::AccessRouter,
     ) -> Result<()> {
         let before: BTreeSet<Ipv6Addr> = self.interfaces.values().flat_map(own).collect();
@@ -124,7 +125,7 @@ impl Executor {
             self.maps.remove_local(*address)?;
         }
         self.maps.set_peers(&router.peers())?;
-        self.maps.set_limits(buffer.into());
+        self.maps.set_limits(limits);
         if let Some(sequences) = &mut self.sequences {
             let keyed = router.keyed();
             sequences.retain(|address| keyed.contains(&address));

@@ -19,7 +19,7 @@ use fmip_common::{
 };
 use rustix::io::Errno;
 
-use super::bindings::random_seed;
+use super::{bindings::random_seed, pool::Room};
 
 /// The BPF object that the build script made.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fmip-ebpf"));
@@ -54,8 +54,8 @@ enum Link {
 /// How large the maps are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Slots for held packets, of 2 KiB each.
-    pub pool: u32,
+    /// For held packets.
+    pub room: Room,
     /// Addresses that are bound at a time; 230 octets each (`fmip_common::table`).
     pub bindings: u32,
     /// The highest index of an interface that packets come in on or leave by.
@@ -67,12 +67,12 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// For a pool and so many bindings, and the interfaces with these indexes.
+    /// For that much room and so many bindings, and the interfaces with these indexes.
     ///
     /// # Errors
     /// When the kernel gives no random numbers.
     pub fn new(
-        pool: u32,
+        room: Room,
         bindings: u32,
         interfaces: impl IntoIterator<Item = u32>,
     ) -> Result<Self> {
@@ -82,7 +82,7 @@ impl Shape {
             counters += 1;
         }
         Ok(Self {
-            pool,
+            room,
             bindings,
             highest_interface,
             counters: counters.min(INTERFACES),
@@ -98,7 +98,7 @@ impl Programs {
     /// When the kernel refuses a map or, in its verifier's words, a program.
     pub fn load(shape: &Shape) -> Result<Self> {
         let buckets = buckets_for(shape.bindings);
-        let pool = shape.pool;
+        let room = shape.room;
         // Log statements that nobody would see cost the data path nothing.
         let log_level: u8 = if tracing::enabled!(tracing::Level::DEBUG) {
             aya_log::Level::Debug as u8
@@ -106,7 +106,9 @@ impl Programs {
             aya_log::Level::Warn as u8
         };
         let ebpf = EbpfLoader::new()
-            .map_max_entries("SLOTS", pool)
+            .map_max_entries("SLOTS", room.packets)
+            .map_max_entries("LINKS", room.packets)
+            .map_max_entries("BUFFERS", room.nodes)
             .map_max_entries("BUCKETS", buckets)
             .map_max_entries("ENTRIES", buckets * PLACES)
             .map_max_entries("INTERFACES", shape.highest_interface + 1)
@@ -117,8 +119,10 @@ impl Programs {
             .load(OBJECT)
             .map_err(|error| anyhow!(in_full(&error)))
             .with_context(|| {
+                let Room { packets, nodes, .. } = room;
                 format!(
-                    "cannot load the BPF object (with a pool of {pool} packets, for {} bindings)",
+                    "cannot load the BPF object (with a pool of {packets} packets for {nodes} \
+                     nodes, and for {} bindings)",
                     shape.bindings
                 )
             })?;

@@ -1,9 +1,8 @@
 //! The BPF maps, as the controller writes and reads them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -16,51 +15,30 @@ use fmip_common::{
         ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_MOBILE, ACTION_TUNNEL, Address, Egress,
         Interface, NO_BUFFER, NextHop, Tag, Vlan,
     },
-    buffer::{Buffer, CLOSED, DrainJob, EMPTY, Pool, Slot},
-    limits::{BUFFERS, FRAME_BYTES, REASONS_PER_INTERFACE},
+    buffer::DROPS,
+    limits::REASONS_PER_INTERFACE,
     reason::{Count, Reason},
 };
 
 use super::{
     bindings::{Bindings, Hop, Spec},
+    drain::Pace,
     load::Shape,
+    pool::{BufferLimits, Pool},
 };
 use crate::proto::Tunnel;
-
-/// Bounds of one mobile node's handover buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BufferLimits {
-    /// Packets.
-    pub packets: u64,
-    /// Octets.
-    pub bytes: u64,
-    /// How long a packet waits at most.
-    pub age: Duration,
-}
-
-impl From<&crate::config::Buffer> for BufferLimits {
-    fn from(buffer: &crate::config::Buffer) -> Self {
-        Self {
-            packets: u64::from(buffer.packets_per_node),
-            bytes: buffer.bytes_per_node,
-            age: buffer.max_hold,
-        }
-    }
-}
 
 /// The maps that the controller's main loop owns.
 pub struct Maps {
     bindings: Bindings,
     local: HashMap<MapData, Address, u32>,
-    buffers: Array<MapData, Buffer>,
-    pool: Array<MapData, Pool>,
+    pool: Pool,
     parked: Array<MapData, u32>,
     interfaces: Array<MapData, Interface>,
     vlans: HashMap<MapData, Vlan, u32>,
     /// The interfaces by the number of their counters.
     numbered: Vec<u32>,
     counts: PerCpuArray<MapData, Count>,
-    limits: BufferLimits,
     tunnel_mtu: u32,
     peers: HashMap<MapData, Address, u32>,
     /// What `peers` holds.
@@ -70,7 +48,6 @@ pub struct Maps {
     hosts: Array<MapData, u32>,
     /// How many addresses are bound that a node keeps away from home.
     host_count: u32,
-    free: FreeBuffers,
     /// Interfaces that have counters of their own, and one more.
     counters: u32,
     bound: BTreeMap<Ipv6Addr, Bound>,
@@ -84,7 +61,7 @@ struct Bound {
 }
 
 /// A buffer that is to be released, and how its packets leave: for [`super::drain::Drain::release`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Release {
     /// Whose buffer.
     pub address: Ipv6Addr,
@@ -92,44 +69,8 @@ pub struct Release {
     pub buffer: u32,
     /// How its packets leave.
     pub egress: Egress,
-}
-
-/// Indexes of buffers that nobody uses.
-///
-/// The one that was given back first is given out first, and none before its rest is over: a
-/// program on another processor may have looked up the old binding and be about to put.
-struct FreeBuffers {
-    queue: VecDeque<(Option<Instant>, u32)>,
-}
-
-impl FreeBuffers {
-    /// Programs run for microseconds, in a context that nothing preempts for long.
-    const REST: Duration = Duration::from_millis(100);
-
-    fn new() -> Self {
-        Self {
-            queue: (0..BUFFERS).map(|index| (None, index)).collect(),
-        }
-    }
-
-    fn take(&mut self, now: Instant) -> Option<u32> {
-        match self.queue.front()? {
-            (Some(freed), _) if now.duration_since(*freed) < Self::REST => None,
-            _ => self.queue.pop_front().map(|(_, index)| index),
-        }
-    }
-
-    fn give_back(&mut self, now: Instant, index: u32) {
-        self.queue.push_back((Some(now), index));
-    }
-}
-
-/// The maps that the drain thread owns.
-pub struct DrainMaps {
-    /// What the drain program is asked for.
-    pub job: Array<MapData, DrainJob>,
-    /// The handover buffers, to read.
-    pub buffers: Array<MapData, Buffer>,
+    /// How fast.
+    pub pace: Pace,
 }
 
 /// What is bound for one address, for people.
@@ -177,55 +118,34 @@ pub struct BufferStatus {
     pub dropped: u64,
     /// Packets that wait now.
     pub waiting: u64,
+    /// The most packets that ever waited at one time.
+    pub high_water: u64,
+    /// Packets that were not sent, by what kept them: the `DROPPED_` constants of
+    /// [`fmip_common::buffer`].
+    pub dropped_by: [u64; DROPS],
 }
 
 impl Maps {
-    /// Takes the maps out of the loaded object and chains the `pool` free slots.
+    /// Takes the maps out of the loaded object.
     ///
     /// # Errors
     /// When a map is missing or the kernel refuses a write.
-    pub fn new(ebpf: &mut Ebpf, shape: &Shape, limits: BufferLimits) -> Result<Self> {
-        let pool = shape.pool;
-        let mut slots: Array<_, Slot> = take(ebpf, "SLOTS")?.try_into()?;
-        let mut slot = Slot {
-            next: EMPTY,
-            arrival_ns: 0,
-            length: 0,
-            reserved: 0,
-            reserved2: 0,
-            frame: [0; FRAME_BYTES],
-        };
-        for index in 0..pool {
-            slot.next = if index + 1 < pool {
-                u64::from(index + 1)
-            } else {
-                EMPTY
-            };
-            slots
-                .set(index, slot, 0)
-                .with_context(|| format!("cannot chain slot {index} of {pool}"))?;
-        }
-        let mut pool: Array<_, Pool> = take(ebpf, "POOL")?.try_into()?;
-        pool.set(0, Pool::default(), 0)
-            .context("cannot open the pool of slots")?;
+    pub fn new(ebpf: &mut Ebpf, shape: &Shape, pool: Pool) -> Result<Self> {
         Ok(Self {
             bindings: Bindings::new(ebpf, shape.bindings, shape.seed)?,
             local: take(ebpf, "LOCAL")?.try_into()?,
-            buffers: again(ebpf, "BUFFERS")?.try_into()?,
             pool,
             parked: take(ebpf, "PARKED")?.try_into()?,
             interfaces: take(ebpf, "INTERFACES")?.try_into()?,
             vlans: take(ebpf, "VLANS")?.try_into()?,
             numbered: vec![0],
             counts: take(ebpf, "COUNTS")?.try_into()?,
-            limits,
             tunnel_mtu: u32::MAX,
             peers: take(ebpf, "PEERS")?.try_into()?,
             groups: BTreeMap::new(),
             last_group: 0,
             hosts: take(ebpf, ".bss")?.try_into()?,
             host_count: 0,
-            free: FreeBuffers::new(),
             bound: BTreeMap::new(),
             counters: shape.counters,
         })
@@ -233,7 +153,7 @@ impl Maps {
 
     /// Other bounds for the buffers that are opened from now on.
     pub fn set_limits(&mut self, limits: BufferLimits) {
-        self.limits = limits;
+        self.pool.set_limits(limits);
     }
 
     /// Makes signalling to `address` come to the controller, and tunnels end there.
@@ -525,7 +445,7 @@ impl Maps {
 
     /// Makes a buffer that was unbound and discarded available again.
     pub fn give_back(&mut self, index: u32) {
-        self.free.give_back(Instant::now(), index);
+        self.pool.give_back(index);
     }
 
     /// Packets and octets by reason, over all interfaces and processors.
@@ -605,13 +525,15 @@ impl Maps {
             .iter()
             .filter_map(|(&address, bound)| Some((address, bound.buffer?)))
             .map(|(address, index)| {
-                let buffer = self.buffer(address, index)?;
+                let buffer = self.pool.buffer(index)?;
                 Ok(BufferStatus {
                     address,
-                    held: buffer.held - buffer.trimmed.min(buffer.held),
+                    held: buffer.held().saturating_sub(buffer.trimmed),
                     released: buffer.released,
-                    dropped: buffer.dropped,
-                    waiting: buffer.waiting,
+                    dropped: buffer.all_dropped(),
+                    waiting: buffer.waiting(),
+                    high_water: buffer.high_water,
+                    dropped_by: buffer.dropped,
                 })
             })
             .collect()
@@ -620,13 +542,9 @@ impl Maps {
     /// Slots of the pool that are in use.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// None today: what it takes is mapped.
     pub fn slots_in_use(&self) -> Result<u64> {
-        Ok(self
-            .pool
-            .get(&0, 0)
-            .context("cannot read the pool of slots")?
-            .used)
+        Ok(self.pool.packets())
     }
 
     fn egress(&self, tunnel: Option<Tunnel>, next_hop: NextHop) -> Egress {
@@ -648,24 +566,17 @@ impl Maps {
             .with_context(|| format!("nothing is bound for {address}"))
     }
 
-    fn buffer(&self, address: Ipv6Addr, index: u32) -> Result<Buffer> {
-        self.buffers
-            .get(&index, 0)
-            .with_context(|| format!("cannot read the buffer of {address}"))
-    }
-
     /// The buffer of an address, unless it is drained already.
     fn to_release(&self, address: Ipv6Addr, egress: Egress) -> Result<Option<Release>> {
         let Some(buffer) = self.buffer_of(address) else {
             return Ok(None);
         };
-        Ok(
-            (self.buffer(address, buffer)?.tail != CLOSED).then_some(Release {
-                address,
-                buffer,
-                egress,
-            }),
-        )
+        Ok((!self.pool.buffer(buffer)?.is_closed()).then_some(Release {
+            address,
+            buffer,
+            egress,
+            pace: self.pool.pace(buffer),
+        }))
     }
 
     fn bind(&mut self, address: Ipv6Addr, binding: Spec) -> Result<()> {
@@ -700,34 +611,26 @@ impl Maps {
     fn bind_buffer(&mut self, address: Ipv6Addr, mut binding: Spec) -> Result<u32> {
         let previous = self.buffer_of(address);
         if let Some(index) = previous
-            && self.buffer(address, index)?.tail != CLOSED
+            && !self.pool.buffer(index)?.is_closed()
         {
             binding.buffer = index;
             self.bind(address, binding)?;
             return Ok(index);
         }
-        let now = Instant::now();
-        let index = self
-            .free
-            .take(now)
-            .with_context(|| format!("no handover buffer is free for {address}"))?;
-        let age_ns = u64::try_from(self.limits.age.as_nanos()).unwrap_or(u64::MAX);
-        let buffer = Buffer::open(self.limits.packets, self.limits.bytes, age_ns);
-        binding.buffer = index;
         // The buffer before the binding: a program must never see it half made.
-        let bound = self
-            .buffers
-            .set(index, buffer, 0)
-            .with_context(|| format!("cannot open a handover buffer for {address}"))
-            .and_then(|()| self.bind(address, binding));
-        if let Err(error) = bound {
-            self.free.give_back(now, index);
+        let index = self
+            .pool
+            .open(binding.egress.next_hop.interface)?
+            .with_context(|| format!("no handover buffer is free for {address}"))?;
+        binding.buffer = index;
+        if let Err(error) = self.bind(address, binding) {
+            self.pool.give_back(index);
             return Err(error);
         }
         // It was drained and is shut: it holds nothing, and nothing can be put into it. (Opened again it
         // would have the account, and the metered rate, of two handovers.)
         if let Some(previous) = previous {
-            self.free.give_back(now, previous);
+            self.pool.give_back(previous);
         }
         Ok(index)
     }
@@ -756,19 +659,6 @@ fn number_peers(
     groups
 }
 
-impl DrainMaps {
-    /// Opens what the drain thread needs. After [`Maps::new`].
-    ///
-    /// # Errors
-    /// When a map is missing.
-    pub fn new(ebpf: &mut Ebpf) -> Result<Self> {
-        Ok(Self {
-            job: take(ebpf, "DRAIN")?.try_into()?,
-            buffers: again(ebpf, "BUFFERS")?.try_into()?,
-        })
-    }
-}
-
 /// The ring that signalling comes through.
 ///
 /// # Errors
@@ -780,21 +670,6 @@ pub fn signal_ring(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>> {
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
     ebpf.take_map(name)
         .with_context(|| format!("the BPF object has no map {name}"))
-}
-
-/// Another handle of a map that stays in the object.
-fn again(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
-    let data = array(ebpf, name)?;
-    Ok(Map::Array(MapData::from_id(data.info()?.id())?))
-}
-
-/// An array that stays in the object.
-pub(super) fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData> {
-    match ebpf.map(name) {
-        Some(Map::Array(data)) => Ok(data),
-        Some(_) => anyhow::bail!("the map {name} of the BPF object is not an array"),
-        None => anyhow::bail!("the BPF object has no map {name}"),
-    }
 }
 
 /// A key that is not there is removed already.
@@ -813,17 +688,6 @@ fn gone(result: Result<(), MapError>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_buffer_rests_before_it_is_given_out_again() {
-        let mut free = FreeBuffers::new();
-        let start = Instant::now();
-        let taken: Vec<u32> = std::iter::from_fn(|| free.take(start)).collect();
-        assert_eq!(taken.len(), BUFFERS as usize);
-        free.give_back(start, 7);
-        assert_eq!(free.take(start), None);
-        assert_eq!(free.take(start + FreeBuffers::REST), Some(7));
-    }
 
     /// A tunnel that is bound to a router goes on when the configuration is read again.
     // Rows: AMB-20

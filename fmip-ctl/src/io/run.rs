@@ -15,12 +15,13 @@ use tracing::info;
 use super::{
     check,
     controller::{Controller, Sources},
-    drain::{Drain, Pace, Report},
+    drain::{Drain, DrainMaps, Report},
     execute::Executor,
     load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER, Shape},
     machine::Machine,
-    maps::{BufferLimits, DrainMaps, Maps, signal_ring},
+    maps::{Maps, signal_ring},
     netlink::Netlink,
+    pool::{BufferLimits, Pool, Room},
     requests::Requests,
     sequences::Sequences,
     signals::Signals,
@@ -89,12 +90,14 @@ async fn load(
     netlink: &mut Netlink,
 ) -> Result<Loaded> {
     let transmitter = Transmitter::new()?;
-    let buffer = &config.buffer;
+    let room = Room::from(&config.buffer);
     let indexes = interfaces.iter().map(|interface| interface.index);
-    let shape = Shape::new(buffer.packets, DEFAULT_BINDINGS, indexes)?;
+    let shape = Shape::new(room, DEFAULT_BINDINGS, indexes)?;
     let mut programs = Programs::load(&shape)?;
     forward_logs(&mut programs)?;
-    let mut maps = Maps::new(programs.ebpf(), &shape, BufferLimits::from(buffer))?;
+    let limits = BufferLimits::configured(config, interfaces);
+    let pool = Pool::new(programs.ebpf(), room, limits)?;
+    let mut maps = Maps::new(programs.ebpf(), &shape, pool)?;
     for interface in interfaces {
         maps.add_interface(interface.index, interface.mtu)?;
         let addresses = interface.addresses.iter().map(|(address, _)| *address);
@@ -120,16 +123,10 @@ async fn load(
         }
         info!(interface = interface.name, "attached");
     }
-    let pace = match buffer.drain {
-        config::Drain::Burst => Pace::Burst,
-        config::Drain::Paced => Pace::Metered {
-            catch_up: buffer.catch_up,
-        },
-    };
     let (sender, reports) = unbounded_channel();
     Ok(Loaded {
         maps,
-        drain: Drain::start(programs, drain_maps, pace, sender)?,
+        drain: Drain::start(programs, drain_maps, sender)?,
         reports,
         signals,
         transmitter,

@@ -9,24 +9,28 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
-    maps::{Array, Map, MapData, RingBuf},
-    programs::{TestRun, TestRunAttrs, TestRunOptions},
+    maps::{MapData, RingBuf},
+    programs::{TestRun, TestRunOptions},
 };
 use fmip_common::{
     binding::{Egress, NextHop},
-    buffer::{Buffer, DRAIN_CLOSE, DrainJob, OUTCOME_DONE, Slot},
+    buffer::{Buffer, DRAIN_CLOSE, DrainJob, OUTCOME_DONE, STREAM, Slot, index_of},
     event::Signal,
+    limits::DEFAULT_NODES,
     reason::Reason,
 };
 use fmip_ctl::io::{
+    drain::{DrainMaps, Pace},
     load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER, Shape},
-    maps::{BufferLimits, DrainMaps, Maps, Release, signal_ring},
+    mapped::MappedArray,
+    maps::{Maps, Release, signal_ring},
     monotonic_ns,
+    pool::{BufferLimits, Policy, Pool, Room},
 };
 use fmip_ctl::proto::Tunnel;
 use fmip_tests::NetNs;
 
-use crate::packets::Packet;
+use crate::packets::{Packet, ROUTER_MAC, SENDER_MAC};
 
 /// What a program said of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +108,7 @@ pub(crate) struct Bench {
     pub(crate) programs: Programs,
     pub(crate) maps: Maps,
     pub(crate) drain: DrainMaps,
-    pub(crate) slots: Array<MapData, Slot>,
+    pub(crate) slots: MappedArray<Slot>,
     pub(crate) signals: RingBuf<MapData>,
     /// How what a buffer holds is to leave.
     releases: BTreeMap<u32, Egress>,
@@ -118,8 +122,39 @@ pub(crate) const BINDINGS: u32 = 1024;
 pub(crate) const WIDE: BufferLimits = BufferLimits {
     packets: 1 << 20,
     bytes: 1 << 30,
-    age: std::time::Duration::from_secs(60),
+    policy: Policy {
+        pace: Pace::Burst,
+        age: std::time::Duration::from_secs(60),
+    },
+    policies: BTreeMap::new(),
 };
+
+/// The account of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// The newest slot of the stream, or one of the sentinels.
+    pub(crate) tail: u32,
+    pub(crate) waiting: u64,
+    pub(crate) waiting_bytes: u64,
+    pub(crate) held: u64,
+    pub(crate) released: u64,
+    pub(crate) dropped: u64,
+    pub(crate) trimmed: u64,
+}
+
+impl From<Buffer> for Account {
+    fn from(buffer: Buffer) -> Self {
+        Self {
+            tail: index_of(buffer.tails[STREAM]),
+            waiting: buffer.waiting(),
+            waiting_bytes: buffer.waiting_octets(),
+            held: buffer.held(),
+            released: buffer.released,
+            dropped: buffer.all_dropped(),
+            trimmed: buffer.trimmed,
+        }
+    }
+}
 
 /// Interfaces that may be redirected to: as many as a namespace of these tests has.
 pub(crate) const OURS: std::ops::RangeInclusive<u32> = 1..=32;
@@ -132,16 +167,21 @@ impl Bench {
     }
 
     pub(crate) fn with(pool: u32, limits: BufferLimits) -> Result<Self> {
-        let shape = Shape::new(pool, BINDINGS, OURS)?;
+        let room = Room {
+            packets: pool,
+            nodes: DEFAULT_NODES,
+            guaranteed: 0,
+        };
+        Self::with_room(room, limits)
+    }
+
+    pub(crate) fn with_room(room: Room, limits: BufferLimits) -> Result<Self> {
+        let shape = Shape::new(room, BINDINGS, OURS)?;
         let mut programs = Programs::load(&shape)?;
         let ebpf = programs.ebpf();
-        let slots = ebpf.map("SLOTS").context("the object has no slots")?;
-        let Map::Array(data) = slots else {
-            anyhow::bail!("the slots are no array")
-        };
-        let id = data.info()?.id();
-        let slots = Map::Array(MapData::from_id(id)?).try_into()?;
-        let mut maps = Maps::new(ebpf, &shape, limits)?;
+        let slots = MappedArray::new(ebpf, "SLOTS")?;
+        let pool = Pool::new(ebpf, room, limits)?;
+        let mut maps = Maps::new(ebpf, &shape, pool)?;
         for interface in OURS {
             maps.add_interface(interface, MTU)?;
         }
@@ -220,9 +260,10 @@ impl Bench {
         let job = DrainJob {
             buffer,
             operation,
+            budget: 1,
             ..DrainJob::default()
         };
-        self.drain.job.set(0, job, 0)?;
+        self.drain.ask(&[job])?;
         self.xdp(DRAIN, frame, Some(interface))
     }
 
@@ -250,7 +291,7 @@ impl Bench {
     ) -> Result<(DrainJob, Vec<(Reason, u64)>)> {
         let before = counts(&self.maps)?;
         let program = self.programs.xdp(DRAIN)?;
-        let job = run_drain(program, &mut self.drain, job, frames)?;
+        let job = run_drain(program, &self.drain, job, frames)?;
         let moved = moved(&before, &counts(&self.maps)?)
             .into_iter()
             .map(|(reason, packets, _)| (reason, packets))
@@ -295,14 +336,17 @@ impl Bench {
         Ok(())
     }
 
-    pub(crate) fn buffer(&self, index: u32) -> Result<Buffer> {
-        Ok(self.drain.buffers.get(&index, 0)?)
+    pub(crate) fn buffer(&self, index: u32) -> Result<Account> {
+        self.drain.buffer(index).map(Account::from)
     }
 
-    /// The frame in a slot.
+    /// The frame in a slot, behind a header like that of [`Packet::udp`].
     pub(crate) fn slot(&self, index: u32) -> Result<Vec<u8>> {
-        let slot = self.slots.get(&index, 0)?;
-        Ok(slot.frame[..slot.length as usize].to_vec())
+        let slot = self.slots.get(index).context("there is no such slot")?;
+        let mut frame = [ROUTER_MAC, SENDER_MAC].concat();
+        frame.extend([0x86, 0xdd]);
+        frame.extend_from_slice(&slot.frame[..slot.length as usize]);
+        Ok(frame)
     }
 
     /// The next record of signalling: interface and frame.
@@ -318,18 +362,19 @@ impl Bench {
 /// Asks the drain program for something.
 pub(crate) fn run_drain(
     program: &aya::programs::Xdp,
-    maps: &mut DrainMaps,
+    maps: &DrainMaps,
     job: DrainJob,
     frames: u32,
 ) -> Result<DrainJob> {
-    maps.job.set(0, job, 0)?;
-    program.test_run(TestRunOptions {
-        data_in: Some(&[0; 64]),
-        repeat: frames,
-        attrs: TestRunAttrs::new().xdp_live_frames(frames),
-        ..TestRunOptions::new()
-    })?;
-    Ok(maps.job.get(&0, 0)?)
+    let job = DrainJob {
+        budget: frames,
+        used: 0,
+        ..job
+    };
+    let [job] = maps.run(program, &[job])?[..] else {
+        anyhow::bail!("the answer to one job is not one")
+    };
+    Ok(job)
 }
 
 /// One run: the verdict and the packet that came out.

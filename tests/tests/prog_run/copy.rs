@@ -1,11 +1,11 @@
 //! PAR: packets go on to the mobile node, and a copy of the last of them is kept (RFC 5568 section 4).
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use fmip_common::{
     buffer::{DRAIN_RELEASE, DRAIN_TRIM, DrainJob, OUTCOME_EMPTY, Slot},
     reason::Reason,
 };
-use fmip_ctl::io::maps::BufferLimits;
+use fmip_ctl::io::pool::BufferLimits;
 
 use crate::{
     bench::{Bench, POOL, Router, Verdict, WIDE, address::*, in_namespace, later, on_router},
@@ -86,12 +86,12 @@ fn copies_that_leave_the_window_are_taken_out_and_are_no_loss() {
         }
         assert_eq!(trim(bench, buffer, HOUR_NS)?, (0, vec![]));
         for slot in 0..2 {
-            let aged = bench.slots.get(&slot, 0)?;
+            let aged = bench.slots.get(slot).context("a slot")?;
             let aged = Slot {
                 arrival_ns: aged.arrival_ns.saturating_sub(HOUR_NS),
                 ..aged
             };
-            bench.slots.set(slot, aged, 0)?;
+            bench.slots.set(slot, &aged)?;
         }
         let (taken, moved) = trim(bench, buffer, HOUR_NS / 2)?;
         assert_eq!((taken, moved), (2, vec![(Reason::CopyTrimmed, 2)]));

@@ -8,6 +8,7 @@ use fmip_ctl::{
     io::{
         drain::{Drain, Pace, Report},
         maps::{BufferStatus, Maps, Release},
+        pool::{BufferLimits, Policy},
         transmit::Transmitter,
     },
     proto::Transmit,
@@ -17,7 +18,7 @@ use fmip_tests::{NetNs, wait_until};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::{
-    bench::{Bench, Router, address::*, in_namespace, index, later},
+    bench::{Bench, POOL, Router, WIDE, address::*, in_namespace, index, later},
     departed::is_tunnelled,
     packets::{ETHERNET, Packet, ROUTER_MAC},
     receiver::Receiver,
@@ -40,12 +41,19 @@ struct Running {
 
 impl Running {
     fn start(namespace: &NetNs, pace: Pace) -> Result<Self> {
-        let mut bench = Bench::new()?;
+        let limits = BufferLimits {
+            policy: Policy {
+                pace,
+                ..WIDE.policy
+            },
+            ..WIDE
+        };
+        let mut bench = Bench::with(POOL, limits)?;
         let router = Router::new(namespace, &mut bench)?;
         let (sender, reports) = unbounded_channel();
         Ok(Self {
             maps: bench.maps,
-            drain: Drain::start(bench.programs, bench.drain, pace, sender)?,
+            drain: Drain::start(bench.programs, bench.drain, sender)?,
             reports,
             router,
             receiver: Receiver::new()?,

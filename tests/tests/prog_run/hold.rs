@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 use fmip_common::{
-    buffer::{Buffer, CLOSED, DRAIN_CLOSE, EMPTY, OUTCOME_DONE},
+    buffer::{
+        Bounds, Buffer, CLOSED, DRAIN_CLOSE, DROPPED_OCTETS, DROPPED_PACKETS, DROPPED_POOL,
+        OUTCOME_DONE, STREAM, one_packet,
+    },
     limits::FRAME_BYTES,
     reason::Reason,
 };
-use fmip_ctl::io::{maps::BufferLimits, monotonic_ns};
+use fmip_ctl::io::{
+    monotonic_ns,
+    pool::{BufferLimits, Policy},
+};
 
 use crate::{
     bench::{
@@ -57,25 +63,30 @@ fn a_packet_is_held_as_it_came_but_one_hop_older() {
             };
             assert_eq!(bench.slot(slot)?, expected.octets());
         }
-        let found = bench.buffer(buffer)?;
-        let bytes = (first.octets().len() + second.octets().len()) as u64;
-        let expected = Buffer {
-            tail: 1,
-            head: 0,
-            waiting: 2,
-            waiting_bytes: bytes,
-            held: 2,
+        let found = bench.drain.buffer(buffer)?;
+        let octets = |packet: &Packet| (packet.octets().len() - ETHERNET) as u64;
+        let bounds = Bounds {
+            packets: WIDE.packets as u32,
+            guaranteed: 0,
+            octets: WIDE.bytes,
+        };
+        let open = Buffer::open(&bounds, WIDE.policy.age.as_nanos() as u64);
+        let mut expected = Buffer {
+            load: one_packet(octets(&first)) + one_packet(octets(&second)),
             first_ns: found.first_ns,
             last_ns: found.last_ns,
-            ..Buffer::open(WIDE.packets, WIDE.bytes, WIDE.age.as_nanos() as u64)
+            high_water: 2,
+            ..open
         };
+        // Two were put, the newest of them into slot 1; the oldest is in slot 0.
+        expected.tails[STREAM] = 2 << 32 | 1;
+        expected.heads[STREAM] = 0;
         assert_eq!(found, expected);
         assert!(before < found.first_ns && found.first_ns < found.last_ns);
         assert!(found.last_ns < after);
-        assert_eq!(bench.slots.get(&0, 0)?.arrival_ns, found.first_ns);
-        assert_eq!(bench.slots.get(&1, 0)?.arrival_ns, found.last_ns);
-        assert_eq!(bench.slots.get(&0, 0)?.next, 1);
-        assert_eq!(bench.slots.get(&1, 0)?.next, EMPTY);
+        let arrival = |slot| bench.slots.get(slot).map(|slot| slot.arrival_ns);
+        assert_eq!(arrival(0), Some(found.first_ns));
+        assert_eq!(arrival(1), Some(found.last_ns));
         assert_eq!(bench.maps.slots_in_use()?, 2);
         Ok(())
     });
@@ -115,24 +126,22 @@ fn fill_until(
     router: &Router,
     buffer: u32,
     fitting: u32,
-    reason: Reason,
+    (reason, by): (Reason, usize),
 ) -> Result<()> {
     for number in 0..fitting {
         let sent = tunnelled(number).octets();
         let ran = bench.router_on(router.incoming, &sent)?;
         ran.is_frame(Verdict::Drop, Reason::Held, &sent);
     }
-    let full = bench.buffer(buffer)?;
+    let full = bench.drain.buffer(buffer)?;
     for number in 1..=3 {
         let sent = tunnelled(fitting).octets();
         let ran = bench.router_on(router.incoming, &sent)?;
         ran.is_frame(Verdict::Drop, reason, &sent);
         // What was refused leaves no trace but its count.
-        let expected = Buffer {
-            dropped: number,
-            ..full
-        };
-        assert_eq!(bench.buffer(buffer)?, expected);
+        let mut expected = full;
+        expected.dropped[by] = number;
+        assert_eq!(bench.drain.buffer(buffer)?, expected);
         assert_eq!(bench.maps.slots_in_use()?, u64::from(fitting));
     }
     Ok(())
@@ -143,24 +152,32 @@ fn fill_until(
 fn a_node_holds_no_more_packets_than_its_bound() {
     let limits = BufferLimits { packets: 5, ..WIDE };
     holding(POOL, limits, |bench, router, buffer| {
-        fill_until(bench, router, buffer, 5, Reason::NodeFull)
+        fill_until(
+            bench,
+            router,
+            buffer,
+            5,
+            (Reason::NodeFull, DROPPED_PACKETS),
+        )
     });
 }
 
 // Rows: BUF-05, SEC-07
 #[test]
 fn a_node_holds_no_more_octets_than_its_bound() {
-    let bytes = tunnelled(0).octets().len() as u64 * 4;
+    let bytes = (tunnelled(0).octets().len() - ETHERNET) as u64 * 4;
     let limits = BufferLimits { bytes, ..WIDE };
     holding(POOL, limits, |bench, router, buffer| {
-        fill_until(bench, router, buffer, 4, Reason::NodeFull)
+        let full = (Reason::NodeOctets, DROPPED_OCTETS);
+        fill_until(bench, router, buffer, 4, full)
     });
     let limits = BufferLimits {
         bytes: bytes - 1,
         ..WIDE
     };
     holding(POOL, limits, |bench, router, buffer| {
-        fill_until(bench, router, buffer, 3, Reason::NodeFull)
+        let full = (Reason::NodeOctets, DROPPED_OCTETS);
+        fill_until(bench, router, buffer, 3, full)
     });
 }
 
@@ -168,7 +185,7 @@ fn a_node_holds_no_more_octets_than_its_bound() {
 #[test]
 fn all_nodes_hold_no_more_packets_than_the_pool() {
     holding(7, WIDE, |bench, router, buffer| {
-        fill_until(bench, router, buffer, 7, Reason::PoolFull)?;
+        fill_until(bench, router, buffer, 7, (Reason::PoolFull, DROPPED_POOL))?;
         // Another node finds it full as well.
         bench.hold(OTHER, router)?;
         let sent = Packet::udp(CN, OTHER, 100).octets();
@@ -181,12 +198,12 @@ fn all_nodes_hold_no_more_packets_than_the_pool() {
 #[test]
 fn the_longest_packet_of_a_slot_is_held_and_one_octet_more_is_not() {
     holding(POOL, WIDE, |bench, router, buffer| {
-        let longest = FRAME_BYTES - ETHERNET - IPV6;
+        let longest = FRAME_BYTES - IPV6;
         let sent = Packet::udp(CN, NCOA, longest).octets();
-        assert_eq!(sent.len(), FRAME_BYTES);
+        assert_eq!(sent.len(), ETHERNET + FRAME_BYTES);
         let ran = bench.router_on(router.incoming, &sent)?;
         ran.is_frame(Verdict::Drop, Reason::Held, &sent);
-        assert_eq!(bench.slot(0)?.len(), FRAME_BYTES);
+        assert_eq!(bench.slot(0)?.len(), sent.len());
 
         let sent = Packet::udp(CN, NCOA, longest + 1).octets();
         let ran = bench.router_on(router.incoming, &sent)?;
@@ -278,7 +295,10 @@ fn what_belongs_to_a_link_is_left_to_the_kernel() {
 fn a_packet_that_waited_too_long_is_not_sent() {
     // A bound that every packet exceeds.
     let limits = BufferLimits {
-        age: Duration::ZERO,
+        policy: Policy {
+            age: Duration::ZERO,
+            ..WIDE.policy
+        },
         ..WIDE
     };
     holding(POOL, limits, |bench, router, buffer| {

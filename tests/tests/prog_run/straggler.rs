@@ -15,8 +15,8 @@ use fmip_common::{
     reason::Reason,
 };
 use fmip_ctl::io::{
+    drain::DrainMaps,
     load::{DRAIN, ROUTER},
-    maps::DrainMaps,
 };
 
 use crate::{
@@ -81,7 +81,7 @@ fn no_packet_is_stranded_or_overtaken_while_the_buffer_is_closed() {
 /// packet up to one number must be held, and leave in order; all from there on must go straight. How many
 /// were held.
 fn race(bench: &mut Bench, receiver: &Receiver, release: DrainJob) -> Result<u32> {
-    let drain_maps = &mut bench.drain;
+    let drain_maps = &bench.drain;
     let ebpf = &*bench.programs.ebpf();
     let router: &Xdp = ebpf.program(ROUTER).context("no router")?.try_into()?;
     let drain: &Xdp = ebpf.program(DRAIN).context("no drain")?.try_into()?;
@@ -151,7 +151,7 @@ fn feed(router: &Xdp, fed: &AtomicU32, drained: &AtomicU32, failed: &AtomicBool)
 /// Releases until the buffer could be closed; how many packets came out, each in its place.
 fn release_and_close(
     drain: &Xdp,
-    maps: &mut DrainMaps,
+    maps: &DrainMaps,
     receiver: &Receiver,
     release: DrainJob,
     drained: &AtomicU32,

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
+    check_policy,
     fault::{Fault, Unique, bad},
     value::{
         check_directory, check_global_address, check_interface_name, check_key, check_link_address,
@@ -13,7 +14,9 @@ use super::{
     },
 };
 use crate::{
-    config::{Access, AccessRouter, DEFAULT_STATE_DIRECTORY, MobileNodeKey, Neighbor},
+    config::{
+        Access, AccessRouter, BufferPolicy, DEFAULT_STATE_DIRECTORY, MobileNodeKey, Neighbor,
+    },
     proto,
     wire::{MacAddr, Prefix},
 };
@@ -59,6 +62,9 @@ struct RawAccess {
     on_invalid_ncoa: Option<Spanned<String>>,
     #[serde(default)]
     known_link_addresses: Vec<Spanned<String>>,
+    drain: Option<Spanned<String>>,
+    catch_up: Option<Spanned<f64>>,
+    max_hold_ms: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +89,7 @@ struct RawMobileNodeKey {
 }
 
 impl RawAccessRouter {
-    pub(super) fn check(self, text: &str) -> Result<AccessRouter, Fault> {
+    pub(super) fn check(self, text: &str, buffer: &BufferPolicy) -> Result<AccessRouter, Fault> {
         let mut interfaces = Unique::default();
         let mut addresses = Unique::default();
         let mut access_points = Unique::default();
@@ -165,6 +171,12 @@ impl RawAccessRouter {
                     .iter()
                     .map(check_link_address)
                     .collect::<Result<_, _>>()?,
+                buffer: check_policy(
+                    &raw.drain,
+                    raw.catch_up.clone(),
+                    raw.max_hold_ms.clone(),
+                    buffer,
+                )?,
             });
         }
         if access.is_empty() {

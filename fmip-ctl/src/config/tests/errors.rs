@@ -160,6 +160,18 @@ const ROUTER_ERRORS: &str = r#"
 - #bytes-per-node = 16777216
 + bytes-per-node = -1
 ! buffer.bytes-per-node: -1 is out of range: 1280 to 4294967295
+- #nodes = 1024
++ nodes = 65537
+! buffer.nodes: 65537 is out of range: 1 to 65536
+- #guaranteed-per-node = 8
++ guaranteed-per-node = 8193
+! buffer.guaranteed-per-node: 8193 is out of range: 0 to 8192
+- #guaranteed-per-node = 8
++ guaranteed-per-node = 17
+! buffer.guaranteed-per-node: 17 for each of 1024 nodes are more than the 16384 packets of the pool: lower it or `nodes`, or raise `packets`
+- #known-link-addresses = []
++ catch-up = 0.5
+! access-router.access.catch-up: 0.5 is out of range: above 1 (or the backlog never shrinks) and at most 100
 - #drain = "paced"
 + drain = "slow"
 ! buffer.drain: "slow" is no drain policy: write "paced" or "burst"

@@ -23,6 +23,8 @@ fn neighbors_keys_limits_and_policies_may_change() {
         ("#enabled = true", "enabled = false"),
         ("#packets-per-node = 8192", "packets-per-node = 10"),
         ("#max-hold-ms = 10000", "max-hold-ms = 100"),
+        ("#drain = \"paced\"", "drain = \"burst\""),
+        ("#catch-up = 2.0", "catch-up = 3.0"),
     ] {
         assert_eq!(replacing(from, to), Ok(()), "{to}");
     }
@@ -44,8 +46,12 @@ fn what_only_a_restart_changes_is_refused_by_name() {
             "access-router.state-directory",
         ),
         ("#packets = 16384", "packets = 20000", "buffer.packets"),
-        ("#drain = \"paced\"", "drain = \"burst\"", "buffer.drain"),
-        ("#catch-up = 2.0", "catch-up = 3.0", "buffer.catch-up"),
+        ("#nodes = 1024", "nodes = 1000", "buffer.nodes"),
+        (
+            "#guaranteed-per-node = 8",
+            "guaranteed-per-node = 4",
+            "buffer.guaranteed-per-node",
+        ),
     ] {
         assert_eq!(
             replacing(from, to),

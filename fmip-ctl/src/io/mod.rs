@@ -10,6 +10,7 @@ mod machine;
 pub mod maps;
 pub mod monitor;
 pub mod netlink;
+pub mod next_hops;
 mod requests;
 mod run;
 pub mod sequences;

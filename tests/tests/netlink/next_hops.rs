@@ -54,12 +54,22 @@ impl Network {
             "link set acc1 address {FAR_MAC}\n\
              link set bak1 address {BACKUP_FAR_MAC}\n\
              address add {GATEWAY}/64 dev acc1 nodad\n\
+             address add fe80::2/64 dev acc1 nodad\n\
              address add {BACKUP_GATEWAY}/64 dev bak1 nodad\n\
              link set acc1 up\n\
              link set bak1 up\n"
         ))
         .unwrap();
-        Some(Self { setup, far })
+        let network = Self { setup, far };
+        // Until the kernel has noticed the carrier it sends nothing, and a search takes seconds.
+        wait_until("the carriers", SOON, || {
+            let is_up = |name: &str| {
+                network.setup.list(&format!("link show {name}"))[0]["operstate"] == "UP"
+            };
+            Ok((is_up("acc0") && is_up("bak0")).then_some(()))
+        })
+        .unwrap();
+        Some(network)
     }
 
     fn ip(&self, arguments: &str) -> Result<()> {
@@ -260,8 +270,11 @@ fn a_route_that_moves_to_another_interface_is_one_change() {
         expect(&mut hops, REMOTE, Some(network.backup_way())).await?;
         // The gateway that it left is kept no longer.
         network.wait_managed(GATEWAY, false).await?;
+        // As routing daemons and router advertisements do.
+        network.ip("-6 route replace 2001:db8:9::1/128 via fe80::2 dev acc0")?;
+        until(&mut hops, REMOTE, Some(network.way("fe80::2"))).await?;
         network.ip("-6 route del 2001:db8:9::1/128")?;
-        expect(&mut hops, REMOTE, Some(network.way(GATEWAY))).await?;
+        until(&mut hops, REMOTE, Some(network.way(GATEWAY))).await?;
         network.ip("-6 route del 2001:db8:9::/64")?;
         expect(&mut hops, REMOTE, None).await
     });
@@ -613,7 +626,7 @@ fn a_storm_of_route_changes_asks_for_each_destination_once_a_wave() {
             }
             let asked = hops.effort().route_questions - before.route_questions;
             // One for every message and destination would be ten million.
-            assert!(asked < 500_000, "{asked} questions");
+            assert!(asked < 100_000, "{asked} questions");
             Ok(())
         });
     });

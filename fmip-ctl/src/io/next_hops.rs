@@ -10,14 +10,15 @@
 //!   itself, or the interface has no carrier, or no link-layer address as Ethernet has;
 //! - the neighbor does not answer (INCOMPLETE, FAILED);
 //! - no single hop is true for all packets: the route has several (ECMP, also as a nexthop group),
-//!   or puts a header in front (seg6, MPLS), or is for some sources only; or a rule
-//!   (`ip -6 rule`) that could apply to the destination looks at anything but the destination: the
-//!   source, the mark, the interface (that of a VRF included), the traffic class, a user, a port.
+//!   or puts a header in front (seg6, MPLS); or a rule (`ip -6 rule`) that could apply to the
+//!   destination looks at anything but the destination: the source, the mark, the interface (that
+//!   of a VRF included), the traffic class, a user, a port; or there is a route to it for some
+//!   sources alone (`from` in `ip -6 route`).
 //!
 //! The route is that of packets which this router sends itself, as it does with those that it
 //! tunnels. Not seen, because the kernel tells nobody: path MTUs, which come with Packet Too Big
-//! and go by themselves; routes for one source alone (`from` in `ip -6 route`) beside one for all;
-//! nexthop objects where `net.ipv4.nexthop_compat_mode` is 0, so that their routes have no way.
+//! and go by themselves; nexthop objects where `net.ipv4.nexthop_compat_mode` is 0, so that their
+//! routes have no way.
 //!
 //! Nobody but the kernel resolves neighbors, and it forgets those that it sends nothing to. So it
 //! is told to keep them by itself (NTF_EXT_MANAGED, Linux 5.16), or made to look for them every

@@ -418,6 +418,34 @@ fn what_no_single_hop_is_true_for_has_no_way() {
 }
 
 #[test]
+fn a_route_for_some_sources_alone_leaves_no_way() {
+    let Some(network) = Network::new() else {
+        return;
+    };
+    let network = &network;
+    let route = "2001:db8:9::/56 from 2001:db8:7::/64";
+    let other = format!("{route} via {BACKUP_GATEWAY} dev bak0");
+    if let Err(error) = network.ip(&format!("-6 route add {other}")) {
+        let reason = "this kernel has no routes by source";
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: a_route_for_some_sources_alone_leaves_no_way: {reason}: {error:#}"
+        );
+        return;
+    }
+    network.setup.run(|| async {
+        // It was there before.
+        let mut hops = NextHops::start(Upkeep::Managed)?;
+        hops.watch(address(REMOTE));
+        nothing_else(network, &mut hops).await?;
+        network.ip(&format!("-6 route del {other}"))?;
+        expect(&mut hops, REMOTE, Some(network.way(GATEWAY))).await?;
+        network.ip(&format!("-6 route add {other}"))?;
+        expect(&mut hops, REMOTE, None).await
+    });
+}
+
+#[test]
 fn a_group_of_nexthop_objects_has_no_way_and_a_single_one_has() {
     let Some(network) = Network::new() else {
         return;

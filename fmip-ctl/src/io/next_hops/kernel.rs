@@ -1,6 +1,11 @@
 //! Questions to the kernel, and the one thing that it is asked to do.
 
-use std::{collections::BTreeMap, io, net::Ipv6Addr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::Ipv6Addr,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -23,8 +28,8 @@ use tokio::{task::JoinHandle, time::timeout};
 use super::{
     MARK,
     messages::{
-        Entry, Hop, Interface, Keeper, Prefix, Route, entry, interface, left_behind, route,
-        selective,
+        Entry, Hop, Interface, Keeper, Prefix, Route, SourceRoute, entry, interface, left_behind,
+        route, selective, source_route,
     },
 };
 use crate::proto::InterfaceIndex;
@@ -238,6 +243,18 @@ impl Kernel {
             .iter()
             .filter_map(selective)
             .collect())
+    }
+
+    /// The routes for some sources alone, out of all routes of all tables.
+    pub(super) async fn source_routes(&self) -> Result<BTreeSet<SourceRoute>> {
+        let mut question = RouteMessage::default();
+        question.header.address_family = AddressFamily::Inet6;
+        let routes = self.handle.route().get(question).execute();
+        // There may be a million, of which none is kept that is not asked for.
+        let routes = routes.try_filter_map(async |route| Ok(source_route(&route)));
+        within(routes.try_collect())
+            .await
+            .context("cannot list the routes")
     }
 
     async fn ask(

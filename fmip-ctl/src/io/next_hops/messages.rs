@@ -96,8 +96,29 @@ pub(super) struct Interface {
     pub(super) mtu: u32,
 }
 
+/// What tells a route for some sources alone from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SourceRoute {
+    pub(super) destination: Prefix,
+    source: Prefix,
+    table: u32,
+    metric: u32,
+}
+
+impl SourceRoute {
+    /// The least of those with this destination.
+    pub(super) fn first_of(destination: Prefix) -> Self {
+        Self {
+            destination,
+            source: Prefix::ALL,
+            table: 0,
+            metric: 0,
+        }
+    }
+}
+
 /// Addresses that begin with the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Prefix {
     address: Ipv6Addr,
     length: u8,
@@ -137,6 +158,8 @@ impl Prefix {
 pub(super) enum Notice {
     /// The routes of all destinations with a prefix.
     Routes(Prefix),
+    /// The same, by a route for some sources alone, which is there now, or is not.
+    SourceRoute(SourceRoute, bool),
     /// A neighbor, which is now so, or is not.
     Neighbor(Hop, Option<Entry>),
     /// An interface, which is now so; `None`: it is not said how.
@@ -155,9 +178,8 @@ pub(super) fn notice(message: &NetlinkMessage<RouteNetlinkMessage>) -> Option<No
         _ => return None,
     };
     match message {
-        RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
-            Some(Notice::Routes(destination_of(route)?))
-        }
+        RouteNetlinkMessage::NewRoute(route) => routes(route, true),
+        RouteNetlinkMessage::DelRoute(route) => routes(route, false),
         RouteNetlinkMessage::NewNeighbour(message) => {
             Some(Notice::Neighbor(hop(message)?, Some(entry(message))))
         }
@@ -175,6 +197,35 @@ pub(super) fn notice(message: &NetlinkMessage<RouteNetlinkMessage>) -> Option<No
         RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_) => Some(Notice::Rules),
         _ => None,
     }
+}
+
+fn routes(message: &RouteMessage, there: bool) -> Option<Notice> {
+    Some(match source_route(message) {
+        Some(route) => Notice::SourceRoute(route, there),
+        None => Notice::Routes(destination_of(message)?),
+    })
+}
+
+/// What tells this route from others, if it is for some sources alone.
+pub(super) fn source_route(message: &RouteMessage) -> Option<SourceRoute> {
+    if message.header.source_prefix_length == 0 {
+        return None;
+    }
+    let mut route = SourceRoute {
+        table: message.header.table.into(),
+        ..SourceRoute::first_of(destination_of(message)?)
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Source(RouteAddress::Inet6(address)) => {
+                route.source = Prefix::new(*address, message.header.source_prefix_length);
+            }
+            RouteAttribute::Table(table) => route.table = *table,
+            RouteAttribute::Priority(metric) => route.metric = *metric,
+            _ => {}
+        }
+    }
+    Some(route)
 }
 
 fn destination_of(route: &RouteMessage) -> Option<Prefix> {

@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     Way,
-    messages::{Entry, Hop, Interface, Notice, Prefix, Route},
+    messages::{Entry, Hop, Interface, Notice, Prefix, Route, SourceRoute},
     timers::Again,
 };
 use crate::proto::InterfaceIndex;
@@ -40,6 +40,10 @@ pub(super) struct Table {
     interfaces: BTreeMap<InterfaceIndex, Interface>,
     /// Where a rule looks at more of a packet than where it goes.
     selective: Vec<Prefix>,
+    /// The routes for some sources alone; `None`: not known yet.
+    source_routes: Option<BTreeSet<SourceRoute>>,
+    /// Some of them may not be known.
+    source_routes_due: bool,
 
     /// The destinations whose route is not in question. What a message puts in question is taken
     /// out, so that a thousand messages about one prefix cost what one does.
@@ -80,6 +84,7 @@ impl Table {
             selective: vec![Prefix::ALL],
             everything_due: true,
             rules_due: true,
+            source_routes_due: true,
             ..Self::default()
         }
     }
@@ -113,6 +118,18 @@ impl Table {
     pub(super) fn handle(&mut self, notice: &Notice) {
         match notice {
             Notice::Routes(prefix) => self.doubt(*prefix),
+            Notice::SourceRoute(route, there) => {
+                match &mut self.source_routes {
+                    Some(routes) if *there => {
+                        routes.insert(*route);
+                    }
+                    Some(routes) => {
+                        routes.remove(route);
+                    }
+                    None => {}
+                }
+                self.doubt(route.destination);
+            }
             Notice::Neighbor(hop, entry) => {
                 // An entry that is confirmed again and again says nothing new.
                 let known = |entry: &Entry| (entry.link_address, entry.keeper);
@@ -130,6 +147,7 @@ impl Table {
             Notice::Rules => self.rules_due = true,
             Notice::Overrun => {
                 self.ask_everything();
+                self.source_routes_due = true;
                 self.doubt(Prefix::ALL);
                 self.due_hops.extend(self.hops.keys());
             }
@@ -161,6 +179,12 @@ impl Table {
 
     pub(super) fn poll_rules(&mut self) -> bool {
         std::mem::take(&mut self.rules_due)
+    }
+
+    /// Whether the routes for some sources alone are to be asked for. This is none of what is
+    /// urgent: where there are many routes it takes seconds.
+    pub(super) fn poll_source_routes(&mut self) -> bool {
+        std::mem::take(&mut self.source_routes_due)
     }
 
     pub(super) fn poll_hop(&mut self) -> Option<Hop> {
@@ -218,12 +242,33 @@ impl Table {
         watched
     }
 
-    /// Whether a rule looks at more of a packet for this destination than where it goes, so that
-    /// no single hop is true for all packets.
+    /// Whether a rule or a route looks at more of a packet for this destination than where it goes,
+    /// so that no single hop is true for all packets; or it is not known whether one does.
     pub(super) fn selective(&self, destination: Ipv6Addr) -> bool {
-        self.selective
-            .iter()
-            .any(|prefix| prefix.contains(destination))
+        let by_rule = || {
+            self.selective
+                .iter()
+                .any(|prefix| prefix.contains(destination))
+        };
+        let by_route = |routes: &BTreeSet<SourceRoute>| {
+            !routes.is_empty()
+                && (0..=128).any(|length| {
+                    let prefix = Prefix::new(destination, length);
+                    routes
+                        .range(SourceRoute::first_of(prefix)..)
+                        .next()
+                        .is_some_and(|route| route.destination == prefix)
+                })
+        };
+        self.source_routes.as_ref().is_none_or(by_route) || by_rule()
+    }
+
+    /// All routes for some sources alone.
+    pub(super) fn set_source_routes(&mut self, routes: BTreeSet<SourceRoute>) {
+        let before = self.source_routes.replace(routes);
+        if before != self.source_routes {
+            self.doubt(Prefix::ALL);
+        }
     }
 
     pub(super) fn set_route(&mut self, destination: Ipv6Addr, route: Option<Route>) {
@@ -367,6 +412,7 @@ impl Table {
     pub(super) fn doubt_again(&mut self, again: Again) {
         match again {
             Again::Everything => self.ask_everything(),
+            Again::SourceRoutes => self.source_routes_due = true,
             Again::Route(destination) => self.doubt_one(destination),
             Again::Hop(hop) => {
                 if self.hops.contains_key(&hop) {

@@ -13,6 +13,7 @@ use super::messages::Hop;
 pub(super) enum Again {
     /// All interfaces and rules.
     Everything,
+    SourceRoutes,
     Hop(Hop),
     Route(Ipv6Addr),
 }

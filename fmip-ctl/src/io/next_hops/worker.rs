@@ -1,7 +1,7 @@
 //! The task between the kernel and the table.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
     ops::ControlFlow,
     pin::Pin,
@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 use super::{
     Command, Shared, Upkeep,
     kernel::{Kernel, Unanswered},
-    messages::{Hop, Keeper, Notice, notice, routable},
+    messages::{Hop, Keeper, Notice, SourceRoute, notice, routable},
     table::Table,
     timers::{Again, Timers},
 };
@@ -42,6 +42,9 @@ const BETWEEN_WAVES: Duration = Duration::from_millis(10);
 /// How long to wait before the kernel is asked again what it did not answer, or is made to look
 /// again for a neighbor that somebody else had it leave alone.
 const RETRY: Duration = Duration::from_secs(1);
+/// The least time between two lists of all routes, which are only looked through for those that are
+/// for some sources alone.
+const BETWEEN_LISTS: Duration = Duration::from_secs(60);
 /// How often a neighbor is looked for where the kernel does not do so by itself: as often as it
 /// would (interval_probe_time_ms).
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
@@ -61,6 +64,11 @@ pub(super) struct Worker {
     proven: bool,
     /// The hops whose entries this worker had the kernel manage, and when it may do so again.
     kept: BTreeMap<Hop, Instant>,
+    /// Looks through all routes, on a socket of its own, for it may take seconds.
+    list: Option<JoinHandle<Result<BTreeSet<SourceRoute>>>>,
+    /// Whether what it looks for changed meanwhile.
+    list_outdated: bool,
+    next_list: Instant,
     wave_started: Instant,
     next_wave: Instant,
 }
@@ -97,6 +105,9 @@ impl Worker {
             upkeep,
             proven: false,
             kept: BTreeMap::new(),
+            list: None,
+            list_outdated: false,
+            next_list: now,
             wave_started: now,
             next_wave: now,
         })
@@ -114,6 +125,9 @@ impl Worker {
 
     async fn step(&mut self) -> ControlFlow<()> {
         self.take_what_waits()?;
+        if self.table.poll_source_routes() {
+            self.list_routes();
+        }
         if self.table.urgent() {
             self.ask_what_is_urgent().await;
             self.publish();
@@ -153,6 +167,7 @@ impl Worker {
                 Some(message) => self.hear(&message),
                 None => return self.give_up(),
             },
+            listed = listed(&mut self.list) => self.take_list(listed),
             () = sleep => {}
         }
         ControlFlow::Continue(())
@@ -193,7 +208,46 @@ impl Worker {
             self.shared.overruns.fetch_add(1, Ordering::Relaxed);
             warn!("messages about routes and neighbors were lost: asking for all anew");
         }
+        self.list_outdated |= matches!(notice, Notice::SourceRoute(..) | Notice::Overrun);
         self.table.handle(&notice);
+    }
+
+    fn list_routes(&mut self) {
+        let now = Instant::now();
+        if self.list.is_some() {
+            // It is found to be outdated when it is there.
+            return;
+        }
+        if now < self.next_list {
+            self.timers.set(Again::SourceRoutes, self.next_list);
+            return;
+        }
+        self.list_outdated = false;
+        self.next_list = now + BETWEEN_LISTS;
+        self.list = match Kernel::connect() {
+            Ok(kernel) => Some(tokio::spawn(async move { kernel.source_routes().await })),
+            Err(error) => {
+                warn!("{error:#}");
+                self.timers.set(Again::SourceRoutes, now + BETWEEN_LISTS);
+                None
+            }
+        };
+    }
+
+    fn take_list(&mut self, listed: Result<BTreeSet<SourceRoute>>) {
+        self.list = None;
+        match listed {
+            Ok(routes) if !self.list_outdated => self.table.set_source_routes(routes),
+            // Routes for some sources alone are few and rest.
+            Ok(_) => {
+                self.next_list = Instant::now() + RETRY;
+                self.again(Again::SourceRoutes);
+            }
+            Err(error) => {
+                warn!("{error:#}");
+                self.timers.set(Again::SourceRoutes, self.next_list);
+            }
+        }
     }
 
     /// The kernel tells nothing any more.
@@ -398,10 +452,23 @@ impl Worker {
     }
 }
 
+/// Waits for the list, if one is under way.
+async fn listed(
+    list: &mut Option<JoinHandle<Result<BTreeSet<SourceRoute>>>>,
+) -> Result<BTreeSet<SourceRoute>> {
+    match list {
+        Some(task) => task.await.context("the list of routes broke off")?,
+        None => std::future::pending().await,
+    }
+}
+
 impl Drop for Worker {
     /// However it ends, nobody keeps the ways true any more.
     fn drop(&mut self) {
         self.connection.abort();
+        if let Some(list) = &self.list {
+            list.abort();
+        }
         self.table.distrust();
         self.publish();
     }

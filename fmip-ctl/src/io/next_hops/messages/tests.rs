@@ -87,6 +87,34 @@ fn a_route_that_comes_or_goes_questions_its_destinations() {
 }
 
 #[test]
+fn a_route_for_some_sources_alone_is_told_from_others() {
+    let mut message = route_message(vec![
+        RouteAttribute::Destination(RouteAddress::Inet6(ip("2001:db8:9::"))),
+        RouteAttribute::Source(RouteAddress::Inet6(ip("2001:db8:1::"))),
+        RouteAttribute::Table(1_000),
+        RouteAttribute::Priority(7),
+    ]);
+    message.header.destination_prefix_length = 48;
+    message.header.source_prefix_length = 64;
+    let route = SourceRoute {
+        destination: Prefix::new(ip("2001:db8:9::"), 48),
+        source: Prefix::new(ip("2001:db8:1::"), 64),
+        table: 1_000,
+        metric: 7,
+    };
+    assert_eq!(source_route(&message), Some(route));
+    assert!(route > SourceRoute::first_of(route.destination));
+    for (message, there) in [
+        (RouteNetlinkMessage::NewRoute(message.clone()), true),
+        (RouteNetlinkMessage::DelRoute(message.clone()), false),
+    ] {
+        assert_eq!(told(message), Some(Notice::SourceRoute(route, there)));
+    }
+    message.header.source_prefix_length = 0;
+    assert_eq!(source_route(&message), None);
+}
+
+#[test]
 fn an_address_questions_the_destinations_of_its_prefix() {
     let mut message = AddressMessage::default();
     message.header = AddressHeader {

@@ -78,6 +78,7 @@ struct World {
     neighbors: BTreeMap<Hop, Entry>,
     interfaces: BTreeMap<InterfaceIndex, Interface>,
     selective: Vec<Prefix>,
+    source_routes: BTreeSet<SourceRoute>,
     routes_asked: usize,
     hops_asked: usize,
     released: Vec<Hop>,
@@ -91,6 +92,7 @@ impl World {
             neighbors: [(hop(CORE), entry(FIRST)), (hop(OTHER), entry(SECOND))].into(),
             interfaces: [(CORE, up(OWN)), (OTHER, up(OWN))].into(),
             selective: Vec::new(),
+            source_routes: BTreeSet::new(),
             routes_asked: 0,
             hops_asked: 0,
             released: Vec::new(),
@@ -113,6 +115,9 @@ impl World {
     fn answer(&mut self, table: &mut Table) -> Vec<News> {
         let mut news = Vec::new();
         while table.urgent() || table.doubts() || table.wave() {
+            if table.poll_source_routes() {
+                table.set_source_routes(self.source_routes.clone());
+            }
             if table.poll_all_interfaces() {
                 table.set_interfaces(self.interfaces.clone());
             }
@@ -448,4 +453,43 @@ fn only_what_is_still_of_interest_is_asked_for_again() {
     table.doubt_again(Again::Everything);
     assert_eq!(world.answer(&mut table), []);
     assert_eq!(world.asked(), (1, 0));
+}
+
+#[test]
+fn a_route_for_some_sources_alone_takes_the_ways_of_its_destinations() {
+    let (mut world, mut table) = settled(20);
+    let of = |length| SourceRoute::first_of(Prefix::new(destination(16), length));
+    // A longer and a shorter one beside, which have no more destinations of ours.
+    for route in [of(124), of(128)] {
+        table.handle(&Notice::SourceRoute(route, true));
+        world.source_routes.insert(route);
+    }
+    let news = world.answer(&mut table);
+    let four: Vec<_> = (16..20).map(|number| (destination(number), None)).collect();
+    assert_eq!(ways(&news), four);
+    table.handle(&Notice::Overrun);
+    assert_eq!(world.answer(&mut table), [], "they are found again");
+    table.handle(&Notice::SourceRoute(of(124), false));
+    assert_eq!(
+        ways(&world.answer(&mut table)),
+        (17..20)
+            .map(|number| (destination(number), way(CORE, FIRST)))
+            .collect::<Vec<_>>()
+    );
+    // One that is missed is found with the list.
+    world.source_routes = [of(0)].into();
+    table.handle(&Notice::Overrun);
+    let news = world.answer(&mut table);
+    assert_eq!(news.len(), 19);
+    assert!(news.iter().all(|news| news.way.is_none()));
+}
+
+#[test]
+fn there_are_no_ways_before_it_is_known_what_looks_at_the_source() {
+    let mut table = Table::new();
+    assert!(table.selective(destination(0)));
+    table.set_rules(Some(Vec::new()));
+    assert!(table.selective(destination(0)));
+    table.set_source_routes(BTreeSet::new());
+    assert!(!table.selective(destination(0)));
 }

@@ -13,6 +13,7 @@ pub mod maps;
 pub mod monitor;
 pub mod netlink;
 pub mod pool;
+pub mod next_hops;
 mod requests;
 mod run;
 pub mod sequences;

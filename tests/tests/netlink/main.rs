@@ -3,6 +3,7 @@
 //! `ip` is the witness: what it prints does not come through the code under test.
 
 mod monitor;
+mod next_hops;
 mod routes;
 mod transmit;
 

@@ -10,3 +10,4 @@ pub mod buffer;
 pub mod event;
 pub mod limits;
 pub mod reason;
+pub mod signalling;

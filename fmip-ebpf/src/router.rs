@@ -5,13 +5,14 @@ use fmip_common::{
     binding::{
         ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_TUNNEL, Address, Binding, Egress, NextHop,
     },
+    event::Kind,
     reason::Reason,
 };
 
 use crate::{
     Outcome,
     buffer::{Put, Queue},
-    count,
+    count, events,
     forward::{self, Route},
     lookup::{self, Lookup},
     maps::{self, LOCAL, PEERS},
@@ -174,6 +175,8 @@ fn from_host(packet: &XdpPacket, header: &Ipv6) -> Option<Result<Binding, Outcom
     let hop = binding.egress.next_hop;
     // TUN-04, from this side: nobody else speaks for it.
     if packet.interface() != hop.interface || packet.read::<[u8; 6]>(6) != Some(hop.destination) {
+        let addresses = [&header.source, &header.source, destination];
+        events::emit(Kind::Spoofed, packet, 0, addresses);
         return Some(Err(Outcome::Pass(Reason::Spoofed)));
     }
     Some(Ok(binding))
@@ -198,6 +201,8 @@ fn from_tunnel(packet: &mut XdpPacket, outer: &Ipv6) -> Result<Ipv6, Outcome> {
                 outer.source.octets(),
                 inner.source.octets()
             );
+            let addresses = [&outer.source, &inner.source, &inner.destination];
+            events::emit(Kind::Spoofed, packet, 0, addresses);
         }
         return Err(Outcome::Pass(refusal));
     }

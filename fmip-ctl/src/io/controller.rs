@@ -13,6 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     drain::Report,
+    events::Events,
     execute::Executor,
     machine::{Machine, now},
     monitor::{Monitor, Watched},
@@ -36,6 +37,7 @@ use crate::{
 /// Where inputs come from, besides the control socket.
 pub(super) struct Sources {
     pub(super) signals: Signals,
+    pub(super) events: Events,
     pub(super) reports: UnboundedReceiver<Report>,
     pub(super) requests: Requests,
 }
@@ -145,7 +147,12 @@ impl Controller {
                 }
                 event = station_event(&mut monitor) => {
                     debug!(?event, "a neighbor changed");
-                    self.machine.handle_input(Input::Station(event));
+                    self.handle_input(Input::Station(event));
+                }
+                event = sources.events.next() => {
+                    let (time_ns, event) = event?;
+                    debug!(?event, "in the data path");
+                    self.events.publish(time_ns, &event);
                 }
                 Some(report) = sources.reports.recv() => self.handle_report(report),
                 Some(order) = orders.recv() => {
@@ -198,6 +205,14 @@ impl Controller {
         }
     }
 
+    /// Something that the data path must know of, too.
+    fn handle_input(&mut self, input: Input) {
+        if let Input::Station(event) = &input {
+            self.executor.note_station(event);
+        }
+        self.machine.handle_input(input);
+    }
+
     fn handle_report(&mut self, report: Report) {
         self.executor.note(&report);
         match report {
@@ -244,7 +259,7 @@ impl Controller {
             }
             Order::Trigger { trigger, reply } => {
                 let input = triggers::input(trigger, self.receiver());
-                let _ = reply.send(input.map(|input| self.machine.handle_input(input)));
+                let _ = reply.send(input.map(|input| self.handle_input(input)));
             }
             Order::Reload { reply } => {
                 let _ = reply.send(
@@ -267,8 +282,7 @@ impl Controller {
         };
         let interfaces = self.executor.resolve(&config.interface_names()).await?;
         let told = config.router_config(router, &interfaces)?;
-        self.executor
-            .reconfigure(interfaces, &config.buffer, router)?;
+        self.executor.reconfigure(interfaces, &config, router)?;
         self.machine.reload(told);
         self.links = links(&config, self.executor.interfaces());
         if let Some(monitor) = monitor {

@@ -1,9 +1,11 @@
 //! Thin adapters between the protocol core and Linux: the only room that knows sockets, netlink,
 //! the BPF maps and a clock.
 
+pub mod admission;
 pub mod check;
 mod controller;
 pub mod drain;
+pub mod events;
 pub mod execute;
 pub mod load;
 mod machine;

@@ -228,7 +228,7 @@ impl AccessRouter {
             Err(error) => {
                 debug!(%error, "unreadable signalling");
                 self.counters.count(malformed(&error));
-                return self.answer_unreadable(interface, bytes, &error);
+                return self.answer_unreadable(interface, link_source, bytes, &error);
             }
         };
         let arrival = Arrival {

@@ -90,6 +90,21 @@ fn report(status: &Status) -> String {
     let mut counters = Vec::new();
     flatten("", &status.signalling, &mut counters);
     section(&mut text, "Signalling", counters.into_iter());
+    let data_path = &status.data_path;
+    let lost = data_path.events_lost.iter();
+    let lost = lost.map(|(name, number)| (format!("events lost: {name}"), *number));
+    section(
+        &mut text,
+        "From the data path",
+        [
+            ("signals received".to_owned(), data_path.signals_received),
+            ("signals cut".to_owned(), data_path.signals_cut),
+        ]
+        .into_iter()
+        .chain(lost)
+        .filter(|(_, number)| *number != 0)
+        .map(|(name, number)| vec![name, number.to_string()]),
+    );
     let control = &status.control;
     section(
         &mut text,

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     config::{AccessRouter, Config, Interface, Role},
     observe::{
-        BufferStatus, Count, Status,
+        BufferStatus, Count, DataPathCounts, Status,
         control::{ControlSocket, EventBus, Order, orders},
     },
     proto::{
@@ -161,7 +161,7 @@ impl Controller {
                         let _ = reply.send(Ok(()));
                         return Ok(());
                     }
-                    self.handle_order(order, monitor.as_ref()).await;
+                    self.handle_order(order, monitor.as_ref(), &sources).await;
                 }
                 () = until(self.machine.poll_timeout()) => self.machine.handle_timeout(),
                 request = sources.requests.next() => match request {
@@ -250,10 +250,10 @@ impl Controller {
         }
     }
 
-    async fn handle_order(&mut self, order: Order, monitor: Option<&Monitor>) {
+    async fn handle_order(&mut self, order: Order, monitor: Option<&Monitor>, sources: &Sources) {
         match order {
             Order::Status { reply } => {
-                let status = self.status().map_err(|error| format!("{error:#}"));
+                let status = self.status(sources).map_err(|error| format!("{error:#}"));
                 // A client that went away needs no answer.
                 let _ = reply.send(status);
             }
@@ -300,7 +300,8 @@ impl Controller {
         }
     }
 
-    fn status(&self) -> Result<Status> {
+    fn status(&self, sources: &Sources) -> Result<Status> {
+        let signals = sources.signals.counters();
         let maps = self.executor.maps();
         let counts = maps.counts()?;
         let packets_of = |reason| {
@@ -342,6 +343,11 @@ impl Controller {
                 .collect(),
             held: packets_of(fmip_common::reason::Reason::Held),
             released: packets_of(fmip_common::reason::Reason::Released),
+            data_path: DataPathCounts {
+                signals_received: signals.received,
+                signals_cut: signals.cut,
+                events_lost: sources.events.all_lost()?,
+            },
             ..Status::default()
         })
     }

@@ -200,11 +200,18 @@ impl Events {
         Ok(None)
     }
 
-    /// Events of a kind that were never told.
+    /// Events that were never told, by their name.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn lost(&self, kind: Kind) -> Result<u64> {
+    pub fn all_lost(&self) -> Result<BTreeMap<String, u64>> {
+        let kinds = Kind::ALL.iter();
+        kinds
+            .map(|kind| Ok((name(*kind).to_owned(), self.lost(*kind)?)))
+            .collect()
+    }
+
+    fn lost(&self, kind: Kind) -> Result<u64> {
         let lost = self.lost.get(&(kind as u32), 0);
         let lost = lost.context("cannot read how many events were lost")?;
         Ok(lost.iter().sum())

@@ -1,10 +1,5 @@
 //! Signalling from the data path: the ring that the programs fill.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
-
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
@@ -106,28 +101,18 @@ impl std::os::fd::AsRawFd for Ring {
 }
 
 /// What was read of the ring so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    received: AtomicU64,
-    cut: AtomicU64,
-}
-
-impl Counters {
     /// Messages that were given to the protocol.
-    pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
+    pub received: u64,
     /// Records that held less than a whole packet.
-    pub fn cut(&self) -> u64 {
-        self.cut.load(Ordering::Relaxed)
-    }
+    pub cut: u64,
 }
 
 /// The receiving end.
 pub struct Signals {
     ring: AsyncFd<Ring>,
-    counters: Arc<Counters>,
+    counters: Counters,
     /// Records that were read since others had their turn.
     batch: usize,
 }
@@ -142,14 +127,14 @@ impl Signals {
         let ring = unsafe { AsyncFd::register(ring) };
         Ok(Self {
             ring: ring.context("cannot watch the signalling ring")?,
-            counters: Arc::default(),
+            counters: Counters::default(),
             batch: 0,
         })
     }
 
-    /// What was read, for others to look at.
-    pub fn counters(&self) -> Arc<Counters> {
-        self.counters.clone()
+    /// What was read so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
     }
 
     /// Waits for the next packet. Nothing is lost if it is cancelled. However much there is, the other
@@ -191,16 +176,16 @@ impl Signals {
 }
 
 impl Counters {
-    fn count(&self, decoded: Option<Received>) -> Option<Received> {
+    fn count(&mut self, decoded: Option<Received>) -> Option<Received> {
         let counter = match decoded {
-            Some(_) => &self.received,
-            None => &self.cut,
+            Some(_) => &mut self.received,
+            None => &mut self.cut,
         };
-        let number = counter.fetch_add(1, Ordering::Relaxed) + 1;
+        *counter += 1;
         // Whoever sends such things sends many of them.
-        if decoded.is_none() && number.is_power_of_two() {
+        if decoded.is_none() && self.cut.is_power_of_two() {
             tracing::warn!(
-                number,
+                number = self.cut,
                 "signalling that is longer than any message, or a record that is cut short: not read"
             );
         }

@@ -187,7 +187,7 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fmip_ctl::observe::{BufferStatus, ControlCounts, Count};
+    use fmip_ctl::observe::{BufferStatus, ControlCounts, Count, DataPathCounts};
     use serde_json::json;
 
     use super::*;
@@ -219,6 +219,15 @@ mod tests {
             }],
             held: 7,
             released: 4,
+            data_path: DataPathCounts {
+                signals_received: 5,
+                signals_cut: 0,
+                events_lost: [
+                    ("pool-full".to_owned(), 0),
+                    ("spoofed-packet".to_owned(), 9),
+                ]
+                .into(),
+            },
             control: ControlCounts {
                 bad_requests: 3,
                 ..Default::default()
@@ -243,6 +252,10 @@ Packets by reason
 Signalling
   malformed    2
   received.hi  1
+
+From the data path
+  signals received             5
+  events lost: spoofed-packet  9
 
 Control socket
   bad requests  3

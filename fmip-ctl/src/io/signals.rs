@@ -268,6 +268,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_and_what_is_not_is_counted() {
+        let mut counters = Counters::default();
+        for (octets, read) in [(1500, true), (1536, true), (1537, false), (9000, false)] {
+            // The data path takes no more than this of a frame.
+            let taken = octets.min(1536);
+            let record = record(14, taken as u32, octets as u16 - 54, taken);
+            let received = counters.count(decode(&record));
+            assert_eq!(received.is_some(), read, "{octets}");
+        }
+        let expected = Counters {
+            received: 2,
+            cut: 2,
+        };
+        assert_eq!(counters, expected);
+    }
+
+    #[test]
     fn a_record_that_is_cut_short_is_refused() {
         assert_eq!(decode(&[0; 10]), None);
         assert_eq!(decode(&record(14, 2000, 4, 1536)), None);

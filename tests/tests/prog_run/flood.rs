@@ -16,7 +16,7 @@ use fmip_tests::wait::elapse;
 
 use crate::{
     bench::{Bench, Router, Verdict, address::*, later, on_router},
-    packets::ETHERNET,
+    packets::{ETHERNET, Packet},
     signalling::{advertisement, fbu, frame, messages},
 };
 
@@ -381,6 +381,35 @@ fn a_refused_message_is_told_a_few_times_and_counted_always() {
         let rate = u64::from(EVENTS_PER_SECOND);
         assert!((rate..2 * rate).contains(&told), "{told} were told");
         assert_eq!(told + events.lost(Kind::SignalRefused)?, refused);
+        assert_eq!(events.lost(Kind::Spoofed)?, 0);
+        Ok(())
+    });
+}
+
+/// Somebody who sends in the name of a bound node, from outside and in a tunnel of its own.
+// Rows: TUN-04
+#[test]
+fn a_spoofed_packet_is_told_with_its_addresses() {
+    on_router(|bench, router| {
+        links(bench, router, unbounded)?;
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        let mut events = Told::new(bench)?;
+        let sent = Packet::udp(PCOA, CN, 40).tunnelled(OTHER, PAR).octets();
+        let ran = bench.router_on(router.incoming, &sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::Spoofed, &sent);
+        let record = events.next().expect("an event");
+        let word = |at: usize| u32::from_ne_bytes(record[at..at + 4].try_into().expect("four"));
+        assert_eq!(word(8), Kind::Spoofed as u32);
+        assert_eq!(word(12), router.incoming);
+        assert_eq!(record[20..26], sent[6..12]);
+        assert_eq!(record[32..48], OTHER.octets());
+        assert_eq!(record[48..64], PCOA.octets());
+        assert_eq!(record[64..80], CN.octets());
+        assert_eq!(events.next(), None);
+        // Out of its own tunnel it is nothing to tell.
+        let sent = Packet::udp(PCOA, CN, 40).tunnelled(NCOA, PAR).octets();
+        bench.router_on(router.incoming, &sent)?;
+        assert_eq!(events.next(), None);
         assert_eq!(events.lost(Kind::Spoofed)?, 0);
         Ok(())
     });

@@ -10,4 +10,5 @@ pub mod buffer;
 pub mod event;
 pub mod limits;
 pub mod reason;
+pub mod signalling;
 pub mod table;

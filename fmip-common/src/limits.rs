@@ -37,8 +37,20 @@ pub const INTERFACES: u32 = 256;
 /// Packets that all buffers together can hold, unless the configuration says otherwise.
 pub const DEFAULT_POOL: u32 = 16384;
 
-/// Octets of the ring that carries signalling to the controller.
-pub const SIGNAL_RING_BYTES: u32 = 1 << 19;
+/// Octets of the ring that carries signalling to the controller: about 5 000 messages.
+pub const SIGNAL_RING_BYTES: u32 = 1 << 20;
+
+/// Sources of signalling whose rates are kept at the same time.
+pub const SIGNAL_SOURCES: u32 = 16384;
+
+/// Stations of access links that are known to be mobile nodes'.
+pub const STATIONS: u32 = 65536;
+
+/// Octets of the ring that carries events to the controller: about 700 of them.
+pub const EVENT_RING_BYTES: u32 = 1 << 16;
+
+/// Events of one kind in a second, and as many at once.
+pub const EVENTS_PER_SECOND: u32 = 10;
 
 /// Octets of one signalling frame, from the Ethernet header on. No message of RFC 5568 comes near
 /// to it; a longer frame is cut, and then refused by the decoder.

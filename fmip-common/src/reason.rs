@@ -4,7 +4,7 @@ macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal;)+) => {
         /// Why a packet left the program, with what verdict.
         #[repr(u32)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
             $($(#[doc = $doc])+ $variant = $number,)+
         }
@@ -71,7 +71,7 @@ reasons! {
     Signal = 20, "signal-taken";
     /// Signalling, copied to the controller and passed to the kernel.
     SignalCopied = 21, "signal-copied";
-    /// Signalling, lost because the controller does not keep up.
+    /// Signalling, lost because the ring to the controller is full.
     SignalLost = 22, "signal-lost";
     /// Mobile node: put into the reverse tunnel.
     MobileTunnelled = 23, "mobile-tunnel-sent";
@@ -110,6 +110,14 @@ reasons! {
     Nested = 38, "drop-nested";
     /// Not held: the mobile node's own bound on octets is reached.
     NodeOctets = 39, "drop-node-octets";
+    /// Signalling that its source sends faster than it may: lost to the controller.
+    SignalSourceRate = 40, "signal-over-source-rate";
+    /// Signalling that all unexpected sources of its interface, or all expected ones, send faster than they
+    /// may: lost to the controller.
+    SignalLinkRate = 41, "signal-over-link-rate";
+    /// Signalling from an interface that has its share of the ring to the controller, which does not keep
+    /// up: lost to the controller.
+    SignalShare = 42, "signal-over-share";
 }
 
 /// How many reasons there are.

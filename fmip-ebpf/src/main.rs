@@ -16,6 +16,7 @@ mod buffer;
 mod checksum;
 mod count;
 mod drain;
+mod events;
 mod forward;
 mod lookup;
 mod maps;

@@ -3,17 +3,19 @@
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use fmip_common::{
     binding::{Address, Interface, Vlan, Way},
     buffer::{Buffer, DrainJob, DrainList, Pool, Slot},
+    event::KINDS,
     limits,
     reason::Count,
+    signalling::{Link, QUEUES_PER_LINK, Queue, Source, Station},
     table::{Entry, Seed},
 };
 
-use crate::too_big::Bucket;
+use crate::{signal::Draft, too_big::Bucket};
 
 /// What to do with packets of an address: the buckets of the table (`fmip_common::table`). The controller
 /// sets their number and writes them, through its own memory; every program reads.
@@ -92,6 +94,50 @@ pub(crate) static COUNTS: PerCpuArray<Count> =
 /// Signalling. Router and mobile programs write, controller reads.
 #[map]
 pub(crate) static SIGNALS: RingBuf = RingBuf::with_byte_size(limits::SIGNAL_RING_BYTES, 0);
+
+/// Where a record is put together, one entry. Router and mobile programs.
+#[map]
+pub(crate) static SIGNAL: PerCpuArray<Draft> = PerCpuArray::with_max_entries(1, 0);
+
+/// What signalling is admitted from an interface, by its index; 0 stands for all that are not named.
+/// Controller writes, router and mobile programs read.
+#[map]
+pub(crate) static SIGNAL_LINKS: HashMap<u32, Link> =
+    HashMap::with_max_entries(limits::INTERFACES + 1, 0);
+
+/// What is in the ring, by queue. Router and mobile programs.
+#[map]
+pub(crate) static SIGNAL_QUEUES: Array<Queue> =
+    Array::with_max_entries((limits::INTERFACES + 1) * QUEUES_PER_LINK, 0);
+
+/// Octets that were ever read from the ring, by queue. Controller writes, router and mobile programs
+/// read.
+#[map]
+pub(crate) static SIGNALS_READ: Array<u64> =
+    Array::with_max_entries((limits::INTERFACES + 1) * QUEUES_PER_LINK, 0);
+
+/// The bucket of each source: when it will be full. Those that were quiet for longest are forgotten.
+/// Router and mobile programs.
+#[map]
+pub(crate) static SIGNAL_SOURCES: LruHashMap<Source, u64> =
+    LruHashMap::with_max_entries(limits::SIGNAL_SOURCES, 0);
+
+/// The stations that are known to be mobile nodes'; the value says nothing. Controller writes, router
+/// program reads.
+#[map]
+pub(crate) static STATIONS: HashMap<Station, u32> = HashMap::with_max_entries(limits::STATIONS, 0);
+
+/// What happened, for people. Every program writes, controller reads.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(limits::EVENT_RING_BYTES, 0);
+
+/// The bucket of each kind of event. Every program.
+#[map]
+pub(crate) static EVENT_BUCKETS: Array<u64> = Array::with_max_entries(KINDS, 0);
+
+/// Events that were not told, by kind. Every program writes, controller reads.
+#[map]
+pub(crate) static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(KINDS, 0);
 
 /// Index of the parked interface, one entry. Controller writes, mobile program reads.
 #[map]

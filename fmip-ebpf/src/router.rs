@@ -3,13 +3,14 @@
 use aya_log_ebpf::debug;
 use fmip_common::{
     binding::{ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_TUNNEL, Address, Egress, NextHop},
+    event::Kind,
     reason::Reason,
 };
 
 use crate::{
     Outcome,
     buffer::{Put, Queue},
-    checksum, count,
+    checksum, count, events,
     forward::{self, Answer, Route},
     lookup::{self, Bound, State},
     maps::{self, INTERFACES, LOCAL, PARKED, PEERS},
@@ -277,6 +278,8 @@ fn from_host(packet: &impl Packet, header: &Ipv6) -> Option<Result<Bound, Outcom
     // TUN-04, from this side: nobody else speaks for it.
     let hop = lookup::node(&bound.binding);
     if packet.interface() != hop.interface || packet.read::<[u8; 6]>(6) != Some(hop.destination) {
+        let addresses = [&header.source, &header.source, destination];
+        events::emit(Kind::Spoofed, packet, 0, addresses);
         return Some(Err(Outcome::Pass(Reason::Spoofed)));
     }
     Some(Ok(bound))
@@ -302,6 +305,8 @@ fn from_tunnel(packet: &mut impl Packet, outer: &Ipv6) -> Result<Ipv6, Outcome> 
                 outer.source.octets(),
                 inner.source.octets()
             );
+            let addresses = [&outer.source, &inner.source, &inner.destination];
+            events::emit(Kind::Spoofed, packet, 0, addresses);
         }
         return Err(Outcome::Pass(refusal));
     }

@@ -1,13 +1,30 @@
 //! Signalling for the controller, which the kernel would drop (KRN-01) or does not know.
+//!
+//! [`fmip_common::signalling`] says who may send how much of it.
 
-use core::mem::offset_of;
+use core::{
+    intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd},
+    mem::offset_of,
+};
 
-use aya_ebpf::helpers::{bpf_ringbuf_discard, bpf_ringbuf_submit};
-use fmip_common::{event::Signal, limits::SIGNAL_BYTES, reason::Reason};
+use aya_ebpf::bindings::{BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE};
+use fmip_common::{
+    binding::Address,
+    event::{Kind as EventKind, Signal, SignalHeader},
+    limits::SIGNAL_BYTES,
+    reason::Reason,
+    signalling::{
+        EXPECTED, LINK_ACCESS, LINK_CORE, OTHERS, Rate, Source, Station, has_share, in_ring,
+    },
+};
 
 use crate::{
-    Outcome,
-    maps::{LOCAL, SIGNALS},
+    Outcome, events,
+    lookup::{self, State},
+    maps::{
+        LOCAL, PEERS, SIGNAL, SIGNAL_LINKS, SIGNAL_QUEUES, SIGNAL_SOURCES, SIGNALS, SIGNALS_READ,
+        STATIONS,
+    },
     packet::{Packet, bounded, now},
     parse::{DESTINATION_OPTIONS, HOP_BY_HOP, ICMPV6, IPV6_HEADER, Ipv6, MOBILITY},
 };
@@ -75,11 +92,15 @@ pub(crate) fn intercept(packet: &impl Packet, header: &Ipv6, node: Node) -> Opti
     {
         return None;
     }
-    Some(match (report(packet), kind) {
-        (true, Kind::Taken) => Outcome::Drop(Reason::Signal),
-        (true, Kind::Copied | Kind::Overheard) => Outcome::Pass(Reason::SignalCopied),
-        (false, Kind::Taken) => Outcome::Drop(Reason::SignalLost),
-        (false, Kind::Copied | Kind::Overheard) => Outcome::Pass(Reason::SignalLost),
+    let refusal = report(packet, header).err();
+    if let Some(reason) = refusal {
+        let addresses = [&header.source, &header.destination, &Address([0; 2])];
+        events::emit(EventKind::SignalRefused, packet, reason as u32, addresses);
+    }
+    Some(match kind {
+        Kind::Taken => Outcome::Drop(refusal.unwrap_or(Reason::Signal)),
+        // The kernel's all the same.
+        Kind::Copied | Kind::Overheard => Outcome::Pass(refusal.unwrap_or(Reason::SignalCopied)),
     })
 }
 
@@ -139,28 +160,202 @@ fn upper_layer(packet: &impl Packet, mut next_header: u8, mut offset: u32) -> Op
     Some((next_header, offset))
 }
 
-/// Copies the frame into the ring; `false` if the ring is full.
+/// What the programs have no room for on their stack.
+#[repr(C)]
+pub(crate) struct Draft {
+    source: Source,
+    station: Station,
+    reserved: u32,
+    record: Signal,
+}
+
+/// Gives the frame to the controller, or says which bound it meets.
 #[inline(always)]
-fn report(packet: &impl Packet) -> bool {
-    let Some(mut entry) = SIGNALS.reserve::<Signal>(0) else {
-        return false;
+fn report(packet: &impl Packet, header: &Ipv6) -> Result<(), Reason> {
+    let (Some(draft), Some(link_source)) = (SIGNAL.get_ptr_mut(0), packet.read::<[u8; 6]>(6))
+    else {
+        return Err(Reason::SignalLost);
     };
-    let length = packet.length().min(SIGNAL_BYTES as u64);
-    let signal = entry.as_mut_ptr();
-    // SAFETY: the ring's entry is as large as a Signal; `length` is bounded by its frame, and not
-    // 0. Submitted or discarded exactly once.
-    unsafe {
-        (*signal).arrival_ns = now();
-        (*signal).interface = packet.interface();
-        (*signal).length = length as u32;
-        if let Some(length) = bounded(length, 14, SIGNAL_BYTES as u64)
-            && packet.copy(0, (&raw mut (*signal).frame).cast(), length as u32)
-        {
-            bpf_ringbuf_submit(signal.cast(), 0);
-            true
-        } else {
-            bpf_ringbuf_discard(signal.cast(), 0);
-            false
+    let now = now();
+    let interface = packet.interface();
+    // SAFETY: an element of a per-CPU map, and a program is not interrupted by itself.
+    let draft = unsafe { &mut *draft };
+    draft.record.header = SignalHeader {
+        arrival_ns: now,
+        interface,
+        queue: 0,
+        length: 0,
+        whole: packet.length() as u32,
+        link_source,
+        network: packet.network() as u16,
+    };
+    draft.source.interface = interface;
+    draft.station.interface = interface;
+    draft.station.address = link_source;
+    let link = SIGNAL_LINKS
+        .get_ptr(interface)
+        .or_else(|| SIGNAL_LINKS.get_ptr(0));
+    // SAFETY: a map element; it may change, but it stays integers.
+    let link = link.map(|link| unsafe { &*link });
+    let class = match link {
+        Some(link) if link.kind == LINK_CORE => {
+            draft.source.kind = LINK_CORE;
+            draft.source.address = header.source;
+            class(PEERS.get_ptr(header.source).is_some())
         }
+        _ => {
+            draft.source.kind = LINK_ACCESS;
+            draft.source.address = link_layer(link_source);
+            class(is_expected(&draft.station, header))
+        }
+    };
+    let mut number = class;
+    if let Some(link) = link {
+        number += link.queue;
+        // The source before the link: what one sends too much takes nothing from the others.
+        if !source_admits(&draft.source, of(&link.source, class), now) {
+            return Err(Reason::SignalSourceRate);
+        }
+    }
+    let (Some(queue), Some(read)) = (SIGNAL_QUEUES.get_ptr_mut(number), SIGNALS_READ.get(number))
+    else {
+        return Err(Reason::SignalLost);
+    };
+    // SAFETY: fields of a map element.
+    let (bucket, put) = unsafe { (&raw mut (*queue).full_at_ns, &raw mut (*queue).put) };
+    if let Some(link) = link
+        && !admits(bucket, of(&link.all, class), now)
+    {
+        return Err(Reason::SignalLinkRate);
+    }
+    let length = packet.length().min(SIGNAL_BYTES as u64);
+    draft.record.header.queue = number;
+    draft.record.header.length = length as u32;
+    let octets = in_ring(HEADER + length);
+    let own = add(put, octets) + octets - *read;
+    let fill = SIGNALS.query(BPF_RB_AVAIL_DATA.into()) + octets;
+    let result = match has_share(class, own, fill, SIGNALS.query(BPF_RB_RING_SIZE.into())) {
+        true => send(packet, &mut draft.record, length).ok_or(Reason::SignalLost),
+        false => Err(Reason::SignalShare),
+    };
+    if result.is_err() {
+        add(put, octets.wrapping_neg());
+    }
+    result
+}
+
+/// Octets before the frame in a record.
+const HEADER: u64 = size_of::<SignalHeader>() as u64;
+
+#[inline(always)]
+fn class(expected: bool) -> u32 {
+    match expected {
+        true => EXPECTED,
+        false => OTHERS,
+    }
+}
+
+/// The rate of a class.
+#[inline(always)]
+fn of(rates: &[Rate; 2], class: u32) -> &Rate {
+    match class {
+        EXPECTED => &rates[0],
+        _ => &rates[1],
+    }
+}
+
+/// A link-layer address in the place of an IPv6 address.
+#[inline(always)]
+fn link_layer([a, b, c, d, e, f]: [u8; 6]) -> Address {
+    Address([u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]), 0])
+}
+
+/// Whether this router has reason to listen to a station: it is known to be a mobile node's; or what it
+/// sends comes from the NCoA of a node that was announced by an HI with this link-layer address (an UNA),
+/// or from the PCoA of a node whose packets are held.
+#[inline(always)]
+fn is_expected(station: &Station, header: &Ipv6) -> bool {
+    if STATIONS.get_ptr(station).is_some() {
+        return true;
+    }
+    let bound = lookup::binding(&header.source);
+    let node = lookup::node(&bound.binding);
+    bound.state == State::InForce
+        && node.interface == station.interface
+        && node.destination == station.address
+}
+
+/// Takes a token of a source.
+#[inline(always)]
+fn source_admits(source: &Source, rate: &Rate, now: u64) -> bool {
+    if rate.interval_ns == 0 {
+        return true;
+    }
+    let mut bucket = SIGNAL_SOURCES.get_ptr_mut(source);
+    if bucket.is_none() {
+        let full_at = now + rate.interval_ns;
+        let new = BPF_NOEXIST.into();
+        if SIGNAL_SOURCES.insert(source, full_at, new).is_ok() {
+            return true;
+        }
+        // Another processor was faster.
+        bucket = SIGNAL_SOURCES.get_ptr_mut(source);
+    }
+    match bucket {
+        Some(bucket) => admits(bucket, rate, now),
+        // There is no room at all: the link's rate must do.
+        None => true,
+    }
+}
+
+/// How often a token is reached for that another processor takes.
+const ATTEMPTS: u32 = 8;
+
+/// Takes a token.
+#[inline(always)]
+fn admits(bucket: *mut u64, rate: &Rate, now: u64) -> bool {
+    if rate.interval_ns == 0 {
+        return true;
+    }
+    for _ in 0..ATTEMPTS {
+        // SAFETY: a map element; volatile, since other processors write it.
+        let before = unsafe { bucket.read_volatile() };
+        let Some(after) = rate.take(before, now) else {
+            return false;
+        };
+        // SAFETY: a map element.
+        let (_, swapped) = unsafe {
+            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
+                bucket, before, after,
+            )
+        };
+        if swapped {
+            return true;
+        }
+    }
+    false
+}
+
+/// The word before.
+#[inline(always)]
+fn add(word: *mut u64, value: u64) -> u64 {
+    // SAFETY: a field of a map element.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(word, value) }
+}
+
+/// Copies `length` octets of the frame into the record, and the record into the ring; `None` if that is
+/// full.
+#[inline(always)]
+fn send(packet: &impl Packet, record: &mut Signal, length: u64) -> Option<()> {
+    let length = bounded(length, 1, SIGNAL_BYTES as u64)?;
+    let frame = (&raw mut record.frame).cast();
+    // SAFETY: `length` is bounded by the record's frame.
+    unsafe {
+        if !packet.copy(0, frame, length as u32) {
+            return None;
+        }
+        let start = (&raw const *record).cast::<u8>();
+        let octets = core::slice::from_raw_parts(start, (HEADER + length) as usize);
+        SIGNALS.output::<[u8]>(octets, 0).ok()
     }
 }

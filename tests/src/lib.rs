@@ -33,6 +33,7 @@
 
 pub mod capture;
 pub mod controller;
+pub mod flood;
 pub mod fuzzing;
 pub mod handover;
 pub mod netns;

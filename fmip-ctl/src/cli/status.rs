@@ -90,6 +90,21 @@ fn report(status: &Status) -> String {
     let mut counters = Vec::new();
     flatten("", &status.signalling, &mut counters);
     section(&mut text, "Signalling", counters.into_iter());
+    let data_path = &status.data_path;
+    let lost = data_path.events_lost.iter();
+    let lost = lost.map(|(name, number)| (format!("events lost: {name}"), *number));
+    section(
+        &mut text,
+        "From the data path",
+        [
+            ("signals received".to_owned(), data_path.signals_received),
+            ("signals cut".to_owned(), data_path.signals_cut),
+        ]
+        .into_iter()
+        .chain(lost)
+        .filter(|(_, number)| *number != 0)
+        .map(|(name, number)| vec![name, number.to_string()]),
+    );
     let control = &status.control;
     section(
         &mut text,
@@ -172,7 +187,7 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fmip_ctl::observe::{BufferStatus, ControlCounts, Count};
+    use fmip_ctl::observe::{BufferStatus, ControlCounts, Count, DataPathCounts};
     use serde_json::json;
 
     use super::*;
@@ -204,6 +219,15 @@ mod tests {
             }],
             held: 7,
             released: 4,
+            data_path: DataPathCounts {
+                signals_received: 5,
+                signals_cut: 0,
+                events_lost: [
+                    ("pool-full".to_owned(), 0),
+                    ("spoofed-packet".to_owned(), 9),
+                ]
+                .into(),
+            },
             control: ControlCounts {
                 bad_requests: 3,
                 ..Default::default()
@@ -228,6 +252,10 @@ Packets by reason
 Signalling
   malformed    2
   received.hi  1
+
+From the data path
+  signals received             5
+  events lost: spoofed-packet  9
 
 Control socket
   bad requests  3

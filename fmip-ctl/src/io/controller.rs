@@ -13,11 +13,11 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     drain::Report,
+    events::Events,
     execute::Executor,
     machine::{Machine, now},
     monitor::{Monitor, Watched},
     monotonic_ns,
-    pool::BufferLimits,
     requests::{Request, Requests},
     signals::Signals,
     transmit::{self, Transmitter},
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     config::{AccessRouter, Config, Interface, Role},
     observe::{
-        BufferStatus, Count, Status,
+        BufferStatus, Count, DataPathCounts, Status,
         control::{ControlSocket, EventBus, Order, orders},
     },
     proto::{
@@ -37,6 +37,7 @@ use crate::{
 /// Where inputs come from, besides the control socket.
 pub(super) struct Sources {
     pub(super) signals: Signals,
+    pub(super) events: Events,
     pub(super) reports: UnboundedReceiver<Report>,
     pub(super) requests: Requests,
 }
@@ -146,7 +147,12 @@ impl Controller {
                 }
                 event = station_event(&mut monitor) => {
                     debug!(?event, "a neighbor changed");
-                    self.machine.handle_input(Input::Station(event));
+                    self.handle_input(Input::Station(event));
+                }
+                event = sources.events.next() => {
+                    let (time_ns, event) = event?;
+                    debug!(?event, "in the data path");
+                    self.events.publish(time_ns, &event);
                 }
                 Some(report) = sources.reports.recv() => self.handle_report(report),
                 Some(order) = orders.recv() => {
@@ -155,7 +161,7 @@ impl Controller {
                         let _ = reply.send(Ok(()));
                         return Ok(());
                     }
-                    self.handle_order(order, monitor.as_ref()).await;
+                    self.handle_order(order, monitor.as_ref(), &sources).await;
                 }
                 () = until(self.machine.poll_timeout()) => self.machine.handle_timeout(),
                 request = sources.requests.next() => match request {
@@ -199,6 +205,14 @@ impl Controller {
         }
     }
 
+    /// Something that the data path must know of, too.
+    fn handle_input(&mut self, input: Input) {
+        if let Input::Station(event) = &input {
+            self.executor.note_station(event);
+        }
+        self.machine.handle_input(input);
+    }
+
     fn handle_report(&mut self, report: Report) {
         self.executor.note(&report);
         match report {
@@ -236,16 +250,16 @@ impl Controller {
         }
     }
 
-    async fn handle_order(&mut self, order: Order, monitor: Option<&Monitor>) {
+    async fn handle_order(&mut self, order: Order, monitor: Option<&Monitor>, sources: &Sources) {
         match order {
             Order::Status { reply } => {
-                let status = self.status().map_err(|error| format!("{error:#}"));
+                let status = self.status(sources).map_err(|error| format!("{error:#}"));
                 // A client that went away needs no answer.
                 let _ = reply.send(status);
             }
             Order::Trigger { trigger, reply } => {
                 let input = triggers::input(trigger, self.receiver());
-                let _ = reply.send(input.map(|input| self.machine.handle_input(input)));
+                let _ = reply.send(input.map(|input| self.handle_input(input)));
             }
             Order::Reload { reply } => {
                 let _ = reply.send(
@@ -268,8 +282,7 @@ impl Controller {
         };
         let interfaces = self.executor.resolve(&config.interface_names()).await?;
         let told = config.router_config(router, &interfaces)?;
-        let limits = BufferLimits::configured(&config, &interfaces);
-        self.executor.reconfigure(interfaces, limits, router)?;
+        self.executor.reconfigure(interfaces, &config, router)?;
         self.machine.reload(told);
         self.links = links(&config, self.executor.interfaces());
         if let Some(monitor) = monitor {
@@ -287,7 +300,8 @@ impl Controller {
         }
     }
 
-    fn status(&self) -> Result<Status> {
+    fn status(&self, sources: &Sources) -> Result<Status> {
+        let signals = sources.signals.counters();
         let maps = self.executor.maps();
         let counts = maps.counts()?;
         let packets_of = |reason| {
@@ -329,6 +343,11 @@ impl Controller {
                 .collect(),
             held: packets_of(fmip_common::reason::Reason::Held),
             released: packets_of(fmip_common::reason::Reason::Released),
+            data_path: DataPathCounts {
+                signals_received: signals.received,
+                signals_cut: signals.cut,
+                events_lost: sources.events.all_lost()?,
+            },
             ..Status::default()
         })
     }

@@ -9,8 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use fmip_common::binding::NextHop;
+use tracing::warn;
 
 use super::{
+    admission::Admission,
     drain::{Drain, Report},
     maps::{Maps, Release},
     netlink::Netlink,
@@ -19,13 +21,14 @@ use super::{
 };
 use crate::{
     config::{self, Interface},
-    proto::{Command, CommandError, InterfaceIndex, Tunnel},
+    proto::{Command, CommandError, InterfaceIndex, StationEvent, Tunnel},
     wire::MacAddr,
 };
 
 /// Everything that a command may change.
 pub struct Executor {
     maps: Maps,
+    admission: Admission,
     drain: Drain,
     netlink: Netlink,
     /// Of a PAR: where packets for which address go.
@@ -56,6 +59,7 @@ impl Executor {
     /// Takes the means to carry out commands on these interfaces.
     pub fn new(
         maps: Maps,
+        admission: Admission,
         drain: Drain,
         netlink: Netlink,
         sequences: Option<Sequences>,
@@ -63,6 +67,7 @@ impl Executor {
     ) -> Self {
         Self {
             maps,
+            admission,
             drain,
             netlink,
             tunnels: BTreeMap::new(),
@@ -96,8 +101,8 @@ impl Executor {
         self.netlink.resolve(names).await
     }
 
-    /// Takes other addresses on the same interfaces, other neighbors, other bounds for the buffers to
-    /// come, and other mobile nodes with a key.
+    /// Takes other addresses on the same interfaces, other neighbors, other bounds for signalling and for
+    /// the buffers to come, and other mobile nodes with a key.
     ///
     /// # Errors
     /// An interface is another than before, or the kernel refuses; nothing has changed then that
@@ -105,7 +110,7 @@ impl Executor {
     pub fn reconfigure(
         &mut self,
         interfaces: Vec<Interface>,
-        limits: BufferLimits,
+        config: &config::Config,
         router: &config::AccessRouter,
     ) -> Result<()> {
         let before: BTreeSet<Ipv6Addr> = self.interfaces.values().flat_map(own).collect();
@@ -125,7 +130,10 @@ impl Executor {
             self.maps.remove_local(*address)?;
         }
         self.maps.set_peers(&router.peers())?;
-        self.maps.set_limits(limits);
+        self.maps
+            .set_limits(BufferLimits::configured(config, &interfaces));
+        let in_order = interfaces.iter().collect::<Vec<_>>();
+        self.admission.configure(config, &in_order)?;
         if let Some(sequences) = &mut self.sequences {
             let keyed = router.keyed();
             sequences.retain(|address| keyed.contains(&address));
@@ -293,6 +301,14 @@ impl Executor {
                 Some(sequences) => Ok(sequences.store(pcoa, sequence)?),
                 None => bail!("only an access router keeps sequence numbers"),
             },
+        }
+    }
+
+    /// Takes note of a mobile node that came or left.
+    pub fn note_station(&mut self, event: &StationEvent) {
+        // It is listened to all the same, among the others of its link.
+        if let Err(error) = self.admission.note(event) {
+            warn!("{error:#}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use fmip_common::{
     binding::{
@@ -659,21 +659,14 @@ fn number_peers(
     groups
 }
 
-/// The ring that signalling comes through.
-///
-/// # Errors
-/// When the map is missing.
-pub fn signal_ring(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>> {
-    Ok(take(ebpf, "SIGNALS")?.try_into()?)
-}
-
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+/// A map, out of the object.
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
     ebpf.take_map(name)
         .with_context(|| format!("the BPF object has no map {name}"))
 }
 
 /// A key that is not there is removed already.
-fn gone(result: Result<(), MapError>) -> Result<()> {
+pub(super) fn gone(result: Result<(), MapError>) -> Result<()> {
     match result {
         Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error))

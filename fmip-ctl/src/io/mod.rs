@@ -1,10 +1,12 @@
 //! Thin adapters between the protocol core and Linux: the only room that knows sockets, netlink,
 //! the BPF maps and a clock.
 
+pub mod admission;
 mod bindings;
 pub mod check;
 mod controller;
 pub mod drain;
+pub mod events;
 pub mod execute;
 pub mod load;
 mod machine;
@@ -12,8 +14,8 @@ pub mod mapped;
 pub mod maps;
 pub mod monitor;
 pub mod netlink;
-pub mod pool;
 pub mod next_hops;
+pub mod pool;
 mod requests;
 mod run;
 pub mod sequences;

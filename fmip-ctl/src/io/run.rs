@@ -13,18 +13,20 @@ use tokio::{
 use tracing::info;
 
 use super::{
+    admission::Admission,
     check,
     controller::{Controller, Sources},
     drain::{Drain, DrainMaps, Report},
+    events::Events,
     execute::Executor,
     load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER, Shape},
     machine::Machine,
-    maps::{Maps, signal_ring},
+    maps::Maps,
     netlink::Netlink,
     pool::{BufferLimits, Pool, Room},
     requests::Requests,
     sequences::Sequences,
-    signals::Signals,
+    signals::{Ring, Signals},
     transmit::Transmitter,
 };
 use crate::config::{self, Config, Role};
@@ -64,9 +66,17 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
             return Err(error);
         }
     };
-    let executor = Executor::new(loaded.maps, loaded.drain, netlink, sequences, interfaces);
+    let executor = Executor::new(
+        loaded.maps,
+        loaded.admission,
+        loaded.drain,
+        netlink,
+        sequences,
+        interfaces,
+    );
     let sources = Sources {
         signals: loaded.signals,
+        events: loaded.events,
         reports: loaded.reports,
         requests,
     };
@@ -78,9 +88,11 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
 /// What is loaded, ready to be driven.
 struct Loaded {
     maps: Maps,
+    admission: Admission,
     drain: Drain,
     reports: UnboundedReceiver<Report>,
     signals: Signals,
+    events: Events,
     transmitter: Transmitter,
 }
 
@@ -112,7 +124,13 @@ async fn load(
     maps.set_parked(parked.index)?;
     programs.attach_xdp(DRAIN, &parked.name)?;
     let drain_maps = DrainMaps::new(programs.ebpf())?;
-    let signals = Signals::new(signal_ring(programs.ebpf())?)?;
+    let signals = Signals::new(Ring::new(programs.ebpf())?)?;
+    let names = interfaces.iter();
+    let names = names.map(|interface| (interface.index, interface.name.clone()));
+    let events = Events::new(programs.ebpf(), names.collect())?;
+    // Before anything is attached: no message comes that is not counted in its queue.
+    let mut admission = Admission::new(programs.ebpf())?;
+    admission.configure(config, &interfaces.iter().collect::<Vec<_>>())?;
     for interface in interfaces {
         match config.role {
             Role::AccessRouter(_) => programs.attach_xdp(ROUTER, &interface.name)?,
@@ -126,9 +144,11 @@ async fn load(
     let (sender, reports) = unbounded_channel();
     Ok(Loaded {
         maps,
+        admission,
         drain: Drain::start(programs, drain_maps, sender)?,
         reports,
         signals,
+        events,
         transmitter,
     })
 }

@@ -22,6 +22,10 @@ const IPPROTO_RAW: i32 = 255;
 const AF_PACKET: u16 = 17;
 /// The Ethernet type of IPv6.
 const ETH_P_IPV6: u16 = 0x86dd;
+/// Octets that may wait in the kernel for the link-layer addresses of their next hops: some thousand
+/// messages, as many as come in while it gives up on one that never answers. With the kernel's ordinary
+/// 200 kB, those that wait for nobody would soon hold up all others.
+const WAITING: usize = 8 << 20;
 /// The length of an IPv6 header.
 const IPV6_HEADER: usize = 40;
 
@@ -56,8 +60,11 @@ impl Transmitter {
             Socket::new(domain, kind.nonblocking().cloexec(), protocol)
                 .context("cannot open a raw socket for signalling")
         };
+        let routed = socket(Domain::IPV6, Type::RAW, IPPROTO_RAW)?;
+        rustix::net::sockopt::set_socket_send_buffer_size_force(&routed, WAITING)
+            .context("cannot make room for signalling that waits for a neighbor")?;
         Ok(Self {
-            routed: socket(Domain::IPV6, Type::RAW, IPPROTO_RAW)?,
+            routed,
             // Protocol 0: it receives nothing.
             framed: socket(Domain::PACKET, Type::DGRAM, 0)?,
         })

@@ -126,6 +126,9 @@ pub struct Status {
     pub held: u64,
     /// Packets that left a buffer towards their node.
     pub released: u64,
+    /// What came by the rings of the data path.
+    #[serde(default)]
+    pub data_path: DataPathCounts,
     /// What the control socket itself counts; filled in by it.
     #[serde(default)]
     pub control: ControlCounts,
@@ -153,6 +156,18 @@ pub struct BufferStatus {
     pub dropped: u64,
     /// Packets in it now.
     pub waiting: u64,
+}
+
+/// What came from the data path, and what did not. (Signalling that never reached its ring is among the
+/// reasons.)
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataPathCounts {
+    /// Signalling messages that were given to the protocol.
+    pub signals_received: u64,
+    /// Signalling that was longer than any message, or cut short, and was not read.
+    pub signals_cut: u64,
+    /// Events that were not told, because there were too many of them, by their name.
+    pub events_lost: BTreeMap<String, u64>,
 }
 
 /// What the control socket counts about its clients.

@@ -458,6 +458,15 @@ fn naacks(simulation: &Simulation) -> Vec<(Ipv6Addr, Option<MacAddr>, Naack)> {
     simulation.log.iter().filter_map(naack).collect()
 }
 
+/// In frames to whom a node sent its messages.
+fn framed_to(simulation: &Simulation, sender: Node) -> Vec<Option<MacAddr>> {
+    let framed = |(_, node, output): &(Instant, Node, Output)| match output {
+        Output::Transmit(transmit) if *node == sender => Some(transmit.link_destination),
+        _ => None,
+    };
+    simulation.log.iter().filter_map(framed).collect()
+}
+
 fn assert_nothing_changed(simulation: &Simulation) {
     assert_eq!(commands(simulation), []);
     simulation.assert_clean();

@@ -8,24 +8,23 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use aya::{
-    maps::{MapData, RingBuf},
-    programs::{TestRun, TestRunOptions},
-};
+use aya::programs::{TestRun, TestRunOptions};
 use fmip_common::{
     binding::{Egress, NextHop},
     buffer::{Buffer, DRAIN_CLOSE, DrainJob, OUTCOME_DONE, STREAM, Slot, index_of},
-    event::Signal,
+    event::SignalHeader,
     limits::DEFAULT_NODES,
     reason::Reason,
 };
 use fmip_ctl::io::{
+    admission::Admission,
     drain::{DrainMaps, Pace},
     load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER, Shape},
     mapped::MappedArray,
-    maps::{Maps, Release, signal_ring},
+    maps::{Maps, Release},
     monotonic_ns,
     pool::{BufferLimits, Policy, Pool, Room},
+    signals::Ring,
 };
 use fmip_ctl::proto::Tunnel;
 use fmip_tests::NetNs;
@@ -109,7 +108,8 @@ pub(crate) struct Bench {
     pub(crate) maps: Maps,
     pub(crate) drain: DrainMaps,
     pub(crate) slots: MappedArray<Slot>,
-    pub(crate) signals: RingBuf<MapData>,
+    pub(crate) signals: Ring,
+    pub(crate) admission: Admission,
     /// How what a buffer holds is to leave.
     releases: BTreeMap<u32, Egress>,
 }
@@ -186,13 +186,15 @@ impl Bench {
             maps.add_interface(interface, MTU)?;
         }
         let drain = DrainMaps::new(ebpf)?;
-        let signals = signal_ring(ebpf)?;
+        let signals = Ring::new(ebpf)?;
+        let admission = Admission::new(ebpf)?;
         Ok(Self {
             programs,
             maps,
             drain,
             slots,
             signals,
+            admission,
             releases: BTreeMap::new(),
         })
     }
@@ -205,6 +207,33 @@ impl Bench {
     /// A packet that the router sees come in on `interface`, which must have the program.
     pub(crate) fn router_on(&mut self, interface: u32, frame: &[u8]) -> Result<Ran> {
         self.xdp(ROUTER, frame, Some(interface))
+    }
+
+    /// The same packet `times` times, as [`Bench::router_on`]; the counters that moved, in packets.
+    pub(crate) fn flood(
+        &mut self,
+        interface: u32,
+        frame: &[u8],
+        times: u32,
+    ) -> Result<BTreeMap<Reason, u64>> {
+        let before = counts(&self.maps)?;
+        self.send(interface, frame, times)?;
+        let moved = moved(&before, &counts(&self.maps)?).into_iter();
+        Ok(moved
+            .map(|(reason, packets, _)| (reason, packets))
+            .collect())
+    }
+
+    /// As [`Bench::flood`], without a look at the counters, which takes longer than the packet.
+    pub(crate) fn send(&mut self, interface: u32, frame: &[u8], times: u32) -> Result<()> {
+        let context = xdp_context(frame.len(), interface);
+        self.programs.xdp(ROUTER)?.test_run(TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            repeat: times,
+            ..TestRunOptions::new()
+        })?;
+        Ok(())
     }
 
     fn xdp(&mut self, name: &str, frame: &[u8], interface: Option<u32>) -> Result<Ran> {
@@ -351,11 +380,18 @@ impl Bench {
 
     /// The next record of signalling: interface and frame.
     pub(crate) fn signal(&mut self) -> Option<(u32, Vec<u8>)> {
-        let record = self.signals.next()?;
-        assert_eq!(record.len(), size_of::<Signal>());
-        let word = |at: usize| u32::from_ne_bytes(record[at..at + 4].try_into().expect("four"));
-        let length = word(12) as usize;
-        Some((word(8), record[16..16 + length].to_vec()))
+        const HEADER: usize = size_of::<SignalHeader>();
+        let signal = self.signals.next(|record| {
+            let word = |at: usize| u32::from_ne_bytes(record[at..at + 4].try_into().expect("four"));
+            assert_eq!(record.len(), HEADER + word(16) as usize);
+            assert!(word(16) <= word(20), "more than there was");
+            let (frame, source) = (&record[HEADER..], &record[24..30]);
+            assert_eq!(*source, frame[6..12], "the frame's source");
+            assert_eq!(record[30..32], 14_u16.to_ne_bytes());
+            (word(8), frame.to_vec())
+        });
+        self.signals.tell().expect("a word in a map");
+        signal
     }
 }
 

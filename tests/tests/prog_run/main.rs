@@ -5,6 +5,7 @@ mod copy;
 mod departed;
 mod drain;
 mod drain_thread;
+mod flood;
 mod hold;
 mod host;
 mod mobile;

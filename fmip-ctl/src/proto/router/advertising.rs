@@ -30,7 +30,8 @@ impl AccessRouter {
             .advertise(arrival.now, interface, access_points, room);
         for answer in answers {
             let identifier = message.identifier; // PRA-02
-            self.send_prrtadv(interface, source, identifier, answer);
+            let to = Some(arrival.link_source);
+            self.send_prrtadv(interface, source, to, identifier, answer);
         }
     }
 
@@ -48,7 +49,7 @@ impl AccessRouter {
         };
         match self.neighborhood.order(now, interface, access_point, ncoa) {
             Ok(order) => {
-                self.send_prrtadv(interface, pcoa, 0, order);
+                self.send_prrtadv(interface, pcoa, None, 0, order);
                 let ordered = Event::HandoverOrdered { pcoa, access_point };
                 self.outbox.event(None, ordered);
             }
@@ -63,7 +64,7 @@ impl AccessRouter {
         };
         let (interface, room) = (link.interface, room(link));
         let announcement = self.neighborhood.announce(now, interface, room);
-        self.send_prrtadv(interface, pcoa, 0, announcement);
+        self.send_prrtadv(interface, pcoa, None, 0, announcement);
     }
 
     fn interface_of(&self, address: Ipv6Addr) -> Option<InterfaceIndex> {
@@ -76,10 +77,13 @@ impl AccessRouter {
         self.outbox.event(None, refused);
     }
 
+    /// An answer goes to the station that asked: to ask the link first who has an address that was
+    /// made up would cost the kernel a neighbor entry, and room for what waits for the reply, each time.
     fn send_prrtadv(
         &mut self,
         interface: InterfaceIndex,
         destination: Ipv6Addr,
+        link_destination: Option<MacAddr>,
         identifier: u16,
         advertisement: Advertisement,
     ) {
@@ -101,7 +105,11 @@ impl AccessRouter {
             }),
         };
         self.counters.sent_prrtadv += 1;
-        self.outbox.transmit(None, Some(interface), packet.encode());
+        let bytes = packet.encode();
+        match link_destination {
+            Some(station) => self.outbox.transmit_frame(interface, station, bytes),
+            None => self.outbox.transmit(None, Some(interface), bytes),
+        }
     }
 }
 

@@ -220,6 +220,10 @@ impl AccessRouter {
         link_source: MacAddr,
         bytes: &Bytes,
     ) {
+        // No station has such an address, and an answer to it would go to all of them.
+        if link_source.0[0] & 1 != 0 {
+            return self.counters.count(Reason::Unexpected);
+        }
         if !self.is_within_rate(now, interface, link_source, bytes) {
             return self.counters.count(Reason::RateLimited);
         }
@@ -228,7 +232,7 @@ impl AccessRouter {
             Err(error) => {
                 debug!(%error, "unreadable signalling");
                 self.counters.count(malformed(&error));
-                return self.answer_unreadable(interface, bytes, &error);
+                return self.answer_unreadable(interface, link_source, bytes, &error);
             }
         };
         let arrival = Arrival {

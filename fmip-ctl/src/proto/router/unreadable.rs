@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::wire::{self, BindingError, DecodeError, Message, Packet};
+use crate::wire::{self, BindingError, DecodeError, MacAddr, Message, Packet};
 
 use super::super::{HOP_LIMIT, InterfaceIndex};
 use super::AccessRouter;
@@ -17,6 +17,7 @@ impl AccessRouter {
     pub(super) fn answer_unreadable(
         &mut self,
         interface: InterfaceIndex,
+        link_source: MacAddr,
         bytes: &[u8],
         error: &DecodeError,
     ) {
@@ -44,7 +45,13 @@ impl AccessRouter {
             }),
         };
         self.counters.sent_binding_error += 1;
-        let interface = source.is_unicast_link_local().then_some(interface);
-        self.outbox.transmit(None, interface, packet.encode());
+        let bytes = packet.encode();
+        // As with a PrRtAdv: the link is not asked who has an address that may be made up.
+        if self.access_link(interface).is_some() {
+            self.outbox.transmit_frame(interface, link_source, bytes);
+        } else {
+            let interface = source.is_unicast_link_local().then_some(interface);
+            self.outbox.transmit(None, interface, bytes);
+        }
     }
 }

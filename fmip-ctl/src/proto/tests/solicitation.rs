@@ -51,6 +51,30 @@ fn every_access_point_gets_its_own_answer() {
     }
 }
 
+/// The kernel would have to ask for an address first that the sender may have made up (SEC-07).
+#[test]
+fn who_asks_is_answered_in_a_frame_to_the_station_that_asked() {
+    let station = MacAddr([2, 0, 0, 0, 0, 0x77]);
+    let mut simulation = Simulation::new();
+    let question = rtsolpr(vec![AP2]).encode();
+    simulation.inject_from(Node::Par, ACCESS, station, question);
+    assert_eq!(framed_to(&simulation, Node::Par), [Some(station)]);
+    // Who has not asked is where the kernel finds it.
+    let advertise = Input::Admin(Admin::Advertise { pcoa: PCOA });
+    simulation.input(Node::Par, advertise);
+    assert_eq!(framed_to(&simulation, Node::Par), [Some(station), None]);
+}
+
+#[test]
+fn nobody_makes_a_router_answer_to_all_stations_of_a_link() {
+    let all = MacAddr([0xff; 6]);
+    let mut simulation = Simulation::new();
+    let question = rtsolpr(vec![AP2]).encode();
+    simulation.inject_from(Node::Par, ACCESS, all, question);
+    assert_eq!(framed_to(&simulation, Node::Par), []);
+    assert_eq!(simulation.par.counters().unexpected, 1);
+}
+
 // Rows: PRA-14
 #[test]
 fn an_access_point_on_another_link_of_the_same_router_has_no_fast_handover() {

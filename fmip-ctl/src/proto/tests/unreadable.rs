@@ -57,6 +57,18 @@ fn an_unknown_mobility_header_is_answered_with_a_binding_error() {
     }
 }
 
+/// As what asks about access points.
+// Rows: GEN-12
+#[test]
+fn a_station_is_answered_in_a_frame_and_a_router_on_its_route() {
+    for (interface, framed) in [(ACCESS, Some(MN_LLA)), (CORE, None)] {
+        let mut simulation = Simulation::new();
+        let bytes = mobility(99, CORRESPONDENT, NAR, None);
+        simulation.inject(Node::Nar, interface, bytes);
+        assert_eq!(framed_to(&simulation, Node::Nar), [framed]);
+    }
+}
+
 // Rows: GEN-12
 #[test]
 fn what_is_not_for_us_or_from_nobody_is_not_answered() {

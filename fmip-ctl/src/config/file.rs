@@ -90,7 +90,8 @@ impl RawFile {
             self.mobile_node,
         ) {
             ("access-router", Some(router), None) => {
-                Role::AccessRouter(router.into_inner().check(text)?)
+                let section = router.span();
+                Role::AccessRouter(router.into_inner().check(text, section)?)
             }
             ("mobile-node", None, Some(node)) => {
                 Role::MobileNode(node.into_inner().check(text, &timers)?)

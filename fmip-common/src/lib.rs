@@ -9,4 +9,5 @@ pub mod binding;
 pub mod buffer;
 pub mod event;
 pub mod limits;
+pub mod probe;
 pub mod reason;

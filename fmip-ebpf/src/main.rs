@@ -1,9 +1,11 @@
 //! The programs, and the one place where an outcome becomes a verdict.
 //!
 //! * `fmip_router` (XDP): on every interface of an access router, core and access side alike.
+//! * `fmip_router_in`, `fmip_router_out` (TC): where XDP cannot be, and on what it does not see.
 //! * `fmip_drain` (XDP): takes packets out of the handover buffers; run by the controller with
 //!   live frames, and attached to a parked interface so that such a run is cheap.
 //! * `fmip_mobile_in`, `fmip_mobile_out` (TC): on the interface of a mobile node.
+//! * `fmip_probe` (XDP), `fmip_probe_sent` (raw tracepoint): whether a driver takes redirected frames.
 
 #![no_std]
 #![no_main]
@@ -20,6 +22,7 @@ mod maps;
 mod mobile;
 mod packet;
 mod parse;
+mod probe;
 mod router;
 mod signal;
 mod too_big;
@@ -27,8 +30,8 @@ mod tunnel;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
+    macros::{classifier, raw_tracepoint, xdp},
+    programs::{RawTracePointContext, TcContext, XdpContext},
 };
 use fmip_common::reason::Reason;
 
@@ -58,6 +61,18 @@ pub fn fmip_router(ctx: XdpContext) -> u32 {
     xdp_verdict(outcome, length)
 }
 
+/// What an access router does with what comes in where XDP cannot be.
+#[classifier]
+pub fn fmip_router_in(_ctx: TcContext) -> i32 {
+    TC_ACT_UNSPEC
+}
+
+/// What an access router does with what goes out on an access link.
+#[classifier]
+pub fn fmip_router_out(_ctx: TcContext) -> i32 {
+    TC_ACT_UNSPEC
+}
+
 /// Takes one packet out of a handover buffer and makes the live frame carry it.
 #[xdp]
 pub fn fmip_drain(ctx: XdpContext) -> u32 {
@@ -82,6 +97,18 @@ pub fn fmip_mobile_out(ctx: TcContext) -> i32 {
     let length = packet.length();
     let outcome = mobile::handle_out(&mut packet);
     tc_verdict(outcome, length, packet.interface())
+}
+
+/// Sends the frame of a probe out of the interface under test.
+#[xdp]
+pub fn fmip_probe(_ctx: XdpContext) -> u32 {
+    probe::send()
+}
+
+/// Hears what the driver under test did with it.
+#[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
+pub fn fmip_probe_sent(ctx: RawTracePointContext) {
+    probe::sent(&ctx);
 }
 
 #[inline(always)]

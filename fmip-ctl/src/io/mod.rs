@@ -1,15 +1,20 @@
 //! Thin adapters between the protocol core and Linux: the only room that knows sockets, netlink,
 //! the BPF maps and a clock.
 
+pub mod attach;
+mod bpf_link;
 pub mod check;
 mod controller;
+pub mod devices;
 pub mod drain;
 pub mod execute;
+pub mod features;
 pub mod load;
 mod machine;
 pub mod maps;
 pub mod monitor;
 pub mod netlink;
+pub mod probe;
 mod requests;
 mod run;
 pub mod sequences;

@@ -12,11 +12,12 @@ use tokio::{
 use tracing::info;
 
 use super::{
+    attach::Mode,
     check,
     controller::{Controller, Sources},
     drain::{Drain, Pace, Report},
     execute::Executor,
-    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER},
+    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs},
     machine::Machine,
     maps::{BufferLimits, DrainMaps, Maps, signal_ring},
     netlink::Netlink,
@@ -93,7 +94,6 @@ async fn load(
     forward_logs(&mut programs)?;
     let mut maps = Maps::new(programs.ebpf(), buffer.packets, BufferLimits::from(buffer))?;
     for interface in interfaces {
-        maps.add_interface(interface.index, interface.mtu)?;
         let addresses = interface.addresses.iter().map(|(address, _)| *address);
         for address in addresses.chain(interface.link_local) {
             maps.add_local(address)?;
@@ -107,15 +107,28 @@ async fn load(
     programs.attach_xdp(DRAIN, &parked.name)?;
     let drain_maps = DrainMaps::new(programs.ebpf())?;
     let signals = Signals::new(signal_ring(programs.ebpf())?)?;
-    for interface in interfaces {
-        match config.role {
-            Role::AccessRouter(_) => programs.attach_xdp(ROUTER, &interface.name)?,
-            Role::MobileNode(_) => {
-                programs.attach_classifier(MOBILE_IN, &interface.name, TcAttachType::Ingress)?;
-                programs.attach_classifier(MOBILE_OUT, &interface.name, TcAttachType::Egress)?;
+    match &config.role {
+        Role::AccessRouter(router) => {
+            for device in netlink.devices(interfaces).await? {
+                let (attach, side) = router
+                    .attachment(&device.name)
+                    .with_context(|| format!("{} is none of the router's", device.name))?;
+                let mode = programs.attach_router(&device, attach, side)?;
+                // What does not take redirected frames is left to the kernel.
+                if mode == Mode::Native {
+                    maps.add_interface(device.index, device.mtu)?;
+                }
             }
         }
-        info!(interface = interface.name, "attached");
+        Role::MobileNode(_) => {
+            for interface in interfaces {
+                let name = &interface.name;
+                programs.attach_classifier(MOBILE_IN, name, TcAttachType::Ingress)?;
+                programs.attach_classifier(MOBILE_OUT, name, TcAttachType::Egress)?;
+                maps.add_interface(interface.index, interface.mtu)?;
+                info!(interface = name, mode = Mode::Tc.name(), "attached");
+            }
+        }
     }
     let pace = match buffer.drain {
         config::Drain::Burst => Pace::Burst,

@@ -13,7 +13,10 @@ use aya::{
     util::nr_cpus,
 };
 use fmip_common::probe::{IDLE, Probe, REFUSED, TAKEN};
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
 
 use super::load::in_full;
 use crate::wire::MacAddr;
@@ -50,7 +53,7 @@ pub(super) fn load_listener(ebpf: &mut Ebpf) -> Result<(), String> {
     })
 }
 
-/// Sends a frame out of `interface`, which has `address`.
+/// Sends a frame out of `interface`, which has `address`, from every processor; the worst answer.
 pub(super) fn run(ebpf: &mut Ebpf, interface: u32, address: MacAddr) -> Result<Answer> {
     let mut frame = [0; FRAME];
     frame[..6].copy_from_slice(&address.0);
@@ -70,17 +73,45 @@ pub(super) fn run(ebpf: &mut Ebpf, interface: u32, address: MacAddr) -> Result<A
         .attach(TRACEPOINT)
         .map_err(|error| anyhow!(in_full(&error)))
         .with_context(|| format!("cannot listen to {TRACEPOINT}"))?;
-    let sent = send(ebpf, &frame);
+    let sent = on_every_processor(|| send(ebpf, &frame));
     self::listener(ebpf)?.detach(link)?;
     sent?;
     let found = self::found(ebpf)?.get(&0, 0)?;
-    let probe = found.iter().find(|probe| probe.state != IDLE);
-    let probe = probe.context("the frame was not sent")?;
-    Ok(match probe.state {
-        TAKEN => Answer::Taken,
-        REFUSED => Answer::Refused(Errno::from_raw_os_error(-probe.error)),
-        _ => Answer::NotAsked,
-    })
+    let answers = found.iter().filter_map(answer);
+    answers
+        .reduce(|worst, answer| match worst {
+            Answer::Taken => answer,
+            _ => worst,
+        })
+        .context("the frame was not sent")
+}
+
+fn answer(probe: &Probe) -> Option<Answer> {
+    match probe.state {
+        IDLE => None,
+        TAKEN => Some(Answer::Taken),
+        REFUSED => Some(Answer::Refused(Errno::from_raw_os_error(-probe.error))),
+        _ => Some(Answer::NotAsked),
+    }
+}
+
+/// Does something on one processor after the other, on all that this thread may run on: there are
+/// drivers with a queue for redirected frames for some of them only.
+fn on_every_processor(mut work: impl FnMut() -> Result<()>) -> Result<()> {
+    let all = sched_getaffinity(None).context("cannot ask for the processors")?;
+    let mut result = Ok(());
+    for processor in (0..CpuSet::MAX_CPU).filter(|processor| all.is_set(*processor)) {
+        let mut one = CpuSet::new();
+        one.set(processor);
+        result = sched_setaffinity(None, &one)
+            .with_context(|| format!("cannot run on processor {processor}"))
+            .and_then(|()| work());
+        if result.is_err() {
+            break;
+        }
+    }
+    sched_setaffinity(None, &all).context("cannot go back to all processors")?;
+    result
 }
 
 fn send(ebpf: &mut Ebpf, frame: &[u8]) -> Result<()> {

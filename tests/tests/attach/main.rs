@@ -5,5 +5,7 @@
 
 mod modes;
 mod probe;
+mod process;
+mod replace;
 mod setup;
 mod vlan;

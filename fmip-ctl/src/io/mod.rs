@@ -21,6 +21,7 @@ pub mod sequences;
 pub mod signals;
 pub mod transmit;
 pub mod triggers;
+mod watch;
 
 pub use run::run;
 

@@ -25,6 +25,7 @@ use super::{
     sequences::Sequences,
     signals::Signals,
     transmit::Transmitter,
+    watch::Watch,
 };
 use crate::config::{self, Config, Role};
 
@@ -63,6 +64,7 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
             return Err(error);
         }
     };
+    let _watch = loaded.watch;
     let executor = Executor::new(loaded.maps, loaded.drain, netlink, sequences, interfaces);
     let sources = Sources {
         signals: loaded.signals,
@@ -81,6 +83,7 @@ struct Loaded {
     reports: UnboundedReceiver<Report>,
     signals: Signals,
     transmitter: Transmitter,
+    watch: Watch,
 }
 
 async fn load(
@@ -107,13 +110,15 @@ async fn load(
     programs.attach_xdp(DRAIN, &parked.name)?;
     let drain_maps = DrainMaps::new(programs.ebpf())?;
     let signals = Signals::new(signal_ring(programs.ebpf())?)?;
+    let devices = netlink.devices(interfaces).await?;
+    let watch = Watch::start(devices.iter())?;
     match &config.role {
         Role::AccessRouter(router) => {
-            for device in netlink.devices(interfaces).await? {
+            for device in &devices {
                 let (attach, side) = router
                     .attachment(&device.name)
                     .with_context(|| format!("{} is none of the router's", device.name))?;
-                let mode = programs.attach_router(&device, attach, side)?;
+                let mode = programs.attach_router(device, attach, side)?;
                 // What does not take redirected frames is left to the kernel.
                 if mode == Mode::Native {
                     maps.add_interface(device.index, device.mtu)?;
@@ -143,6 +148,7 @@ async fn load(
         reports,
         signals,
         transmitter,
+        watch,
     })
 }
 

@@ -6,6 +6,8 @@ use fmip_ctl::{
     io::{attach::Mode, load::DRAIN},
 };
 
+use fmip_tests::wait::{SOON, wait_until};
+
 use crate::setup::Setup;
 
 #[test]
@@ -119,6 +121,35 @@ fn what_runs_no_xdp_is_taken_by_tc_and_named() {
             )
         );
     }
+}
+
+/// Nobody can try whether it takes frames, and then its driver's word is taken.
+#[test]
+fn an_interface_without_carrier_is_believed() {
+    let Some(setup) = Setup::new() else { return };
+    setup
+        .here
+        .ip_batch("tuntap add name tap0 mode tap\nlink set tap0 up\n")
+        .unwrap();
+    assert!(!setup.device("tap0").carrier);
+    let mut programs = setup.load();
+    let mode = setup.attach(&mut programs, "tap0", Attach::Auto).unwrap();
+    assert_eq!(mode, Mode::Native);
+    assert_eq!(
+        setup.xdp("tap0"),
+        Some(("native", "fmip_router".to_owned()))
+    );
+
+    // A pair whose other end is down, but has what it takes.
+    setup.pair("core0", "far0");
+    setup.there.prepare_for_xdp("far0").unwrap();
+    setup.there.ip("link set far0 down").unwrap();
+    wait_until("the carrier to go", SOON, || {
+        Ok((!setup.device("core0").carrier).then_some(()))
+    })
+    .unwrap();
+    let mode = setup.attach(&mut programs, "core0", Attach::Auto).unwrap();
+    assert_eq!(mode, Mode::Native);
 }
 
 #[test]

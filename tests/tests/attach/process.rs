@@ -130,6 +130,26 @@ fn nothing_stays_attached_however_the_controller_ends() {
 }
 
 #[test]
+fn what_becomes_of_an_interface_later_is_logged() {
+    let Some(setup) = router() else { return };
+    let controller = Running::start(&setup, "auto", "auto");
+    let log = |parts: &[&str]| {
+        wait_until("a line of the log", SOON, || {
+            Ok(controller.said(parts).then_some(()))
+        })
+        .unwrap_or_else(|error| panic!("{error}: {parts:?}\n{}", controller.process.output()));
+    };
+    setup.here.ip("link set acc0 mtu 1400").unwrap();
+    log(&[
+        " WARN ",
+        "the MTU changed",
+        "interface=\"acc0\" from=1500 to=1400",
+    ]);
+    setup.here.ip("link delete core0").unwrap();
+    log(&[" WARN ", "is gone", "interface=\"core0\""]);
+}
+
+#[test]
 fn the_way_and_the_reason_are_logged() {
     let Some(setup) = router() else { return };
     // What comes in at the core interface is merged, and what goes out of it is lost.

@@ -51,6 +51,15 @@ impl Version {
     }
 }
 
+/// Tells the sender to end when it is dropped.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Sends packets to the program that `attach` attaches to `core0` while it is replaced again and again:
 /// each must meet the one version or the other.
 fn every_packet_meets_a_program(
@@ -87,6 +96,8 @@ fn every_packet_meets_a_program(
             }
             Ok::<_, std::io::Error>(sent)
         });
+        // Whatever becomes of this thread, the sender ends.
+        let end = End(&done);
         let replaced = (0..TIMES).try_for_each(|_| {
             let met = one.met()? + other.met()?;
             other.programs.take_over(&mut one.programs)?;
@@ -96,7 +107,7 @@ fn every_packet_meets_a_program(
                 Ok((one.met()? + other.met()? > met).then_some(()))
             })
         });
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         let sent = sender.join().expect("the sender does not panic");
         replaced.unwrap();
         sent.unwrap()

@@ -230,7 +230,8 @@ impl Way {
 pub struct NextHop {
     /// Index of the interface, in the network namespace of the programs.
     pub interface: u32,
-    /// Index of the interface that frames are really given to: of a VLAN its parent, else the same.
+    /// Index of the interface that XDP programs give frames to: of a VLAN its parent, else the same. 0: it
+    /// takes none, and what leaves there goes by way of the kernel.
     pub port: u32,
     /// The VLAN tags that frames carry on that port, the outer one first.
     pub tags: [Tag; 2],
@@ -302,12 +303,14 @@ impl Tag {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
-    /// As [`NextHop::port`]; 0: it is none of ours.
+    /// As [`NextHop::port`].
     pub port: u32,
     /// As [`NextHop::tags`].
     pub tags: [Tag; 2],
     /// Whose counters: 0 are those of all that has no number of its own.
-    pub number: u32,
+    pub number: u16,
+    /// 1 if the programs see what comes in there.
+    pub ours: u16,
 }
 const _: () = assert!(size_of::<Interface>() == 16);
 

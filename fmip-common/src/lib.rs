@@ -9,6 +9,7 @@ pub mod binding;
 pub mod buffer;
 pub mod event;
 pub mod limits;
+pub mod probe;
 pub mod reason;
 pub mod signalling;
 pub mod table;

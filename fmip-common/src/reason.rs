@@ -118,6 +118,9 @@ reasons! {
     /// Signalling from an interface that has its share of the ring to the controller, which does not keep
     /// up: lost to the controller.
     SignalShare = 42, "signal-over-share";
+    /// To the mobile node, its buffer being drained, but handed to the kernel: its link takes no redirected
+    /// frames.
+    DeliveredByKernel = 43, "delivered-passed";
 }
 
 /// How many reasons there are.

@@ -78,8 +78,8 @@ impl Role {
 /// The section `[access-router]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccessRouter {
-    /// Interfaces towards the other routers; at least one.
-    pub core_interfaces: Vec<String>,
+    /// The interfaces towards the other routers; at least one.
+    pub core: Vec<Core>,
     /// Where the sequence numbers of its mobile nodes are kept (AMB-21).
     pub state_directory: PathBuf,
     /// What others can make it remember and do.
@@ -104,10 +104,74 @@ impl AccessRouter {
             .collect()
     }
 
+    /// How the programs are attached to an interface, and on which side of the router it is; `None`
+    /// if it is none of the router's.
+    pub fn attachment(&self, interface: &str) -> Option<(Attach, Side)> {
+        let core = self.core.iter().map(|core| {
+            let side = (core.attach, Side::Core);
+            (&core.interface, side)
+        });
+        let access = self.access.iter().map(|access| {
+            let side = (access.attach, Side::Access);
+            (&access.interface, side)
+        });
+        core.chain(access)
+            .find(|(name, _)| *name == interface)
+            .map(|(_, found)| found)
+    }
+
     /// The addresses of the mobile nodes that a key is configured for.
     pub fn keyed(&self) -> BTreeSet<Ipv6Addr> {
         self.mobile_nodes.iter().map(|node| node.pcoa).collect()
     }
+}
+
+/// A name in `core-interfaces`, or an `[[access-router.core]]`: an interface towards the other
+/// routers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Core {
+    /// The interface's name.
+    pub interface: String,
+    /// How the programs are attached to it.
+    pub attach: Attach,
+}
+
+/// Where the programs meet the packets of an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Attach {
+    /// In its driver if that can do all that is needed, else by TC.
+    #[default]
+    Auto,
+    /// In its driver (native XDP), or not at all.
+    Native,
+    /// By TC.
+    Tc,
+    /// In the kernel's network stack (generic XDP): for tests, and where nothing else is left.
+    Generic,
+}
+
+impl Attach {
+    /// All of them, the default first.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Native, Self::Tc, Self::Generic];
+
+    /// The word that the file has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Tc => "tc",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// On which side of a router an interface is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Towards the other routers.
+    Core,
+    /// Towards the mobile nodes.
+    Access,
 }
 
 /// An `[[access-router.access]]`: a link that mobile nodes are on.
@@ -115,6 +179,8 @@ impl AccessRouter {
 pub struct Access {
     /// The interface's name.
     pub interface: String,
+    /// How the programs are attached to it.
+    pub attach: Attach,
     /// This router's global address on the link.
     pub address: Ipv6Addr,
     /// The prefix of the link, 64 bits at most.
@@ -396,8 +462,9 @@ impl Config {
     pub fn interface_names(&self) -> Vec<&str> {
         match &self.role {
             Role::AccessRouter(router) => router
-                .core_interfaces
+                .core
                 .iter()
+                .map(|core| &core.interface)
                 .chain(router.access.iter().map(|access| &access.interface))
                 .map(String::as_str)
                 .collect(),

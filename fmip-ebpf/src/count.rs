@@ -9,9 +9,10 @@ use crate::maps::{COUNTS, INTERFACES};
 /// together, and so is what leaves a buffer.
 #[inline(always)]
 pub(crate) fn count(interface: u32, reason: Reason, bytes: u64) {
-    let number = INTERFACES
-        .get(interface)
-        .map_or(0, |interface| interface.number);
+    let number = match INTERFACES.get(interface) {
+        Some(interface) => u32::from(interface.number),
+        None => 0,
+    };
     let Some(count) = COUNTS.get_ptr_mut(number * REASONS_PER_INTERFACE + reason as u32) else {
         return;
     };

@@ -248,7 +248,7 @@ fn way(packet: &XdpPacket, job: *mut DrainJob, egress: &Egress, nested: &Nested)
         true => nested.egress.next_hop,
         false => egress.next_hop,
     };
-    if known.interface != 0 {
+    if known.port != 0 {
         return Some(Way {
             hop: known,
             mtu: egress.mtu,
@@ -260,6 +260,10 @@ fn way(packet: &XdpPacket, job: *mut DrainJob, egress: &Egress, nested: &Nested)
         mtu: egress.mtu,
         resolves,
     };
+    if !egress.is_tunnel() {
+        // To a node on a link that takes no redirected frames.
+        return Some(by_kernel(false));
+    }
     // SAFETY: a map element; the controller's one drain thread waits while the program runs.
     let (passed, resolving) = unsafe { ((*job).passed, (*job).resolving) };
     // How long the packet is will be known when it is taken; the answer names the bound.

@@ -43,14 +43,14 @@ pub(crate) enum Answer {
 
 /// The next hop that the controller found out already, or else what the kernel's routes say.
 #[inline(always)]
-pub(crate) fn known_or_route(
-    packet: &impl Packet,
+pub(crate) fn known_or_route<P: Packet>(
+    packet: &P,
     known: &NextHop,
     source: &Address,
     destination: &Address,
     length: u32,
 ) -> Route {
-    if known.interface != 0 {
+    if P::exit(known) != 0 {
         // Its maximum transmission unit is in the way that it comes from.
         return Route {
             answer: Answer::To,
@@ -64,8 +64,8 @@ pub(crate) fn known_or_route(
 /// Asks the kernel's routes and neighbors for the way of a packet of `length` octets; of any packet, if
 /// that is 0.
 #[inline(always)]
-pub(crate) fn route(
-    packet: &impl Packet,
+pub(crate) fn route<P: Packet>(
+    packet: &P,
     source: &Address,
     destination: &Address,
     length: u32,
@@ -91,9 +91,8 @@ pub(crate) fn route(
         // Elsewhere a redirected frame may vanish without a trace: a tunnel, a driver without XDP.
         // The kernel knows the way there, too.
         if let Some(interface) = INTERFACES.get(fib.ifindex)
-            && interface.port != 0
+            && interface.ours != 0
         {
-            route.answer = Answer::To;
             route.hop = NextHop {
                 interface: fib.ifindex,
                 port: interface.port,
@@ -102,6 +101,9 @@ pub(crate) fn route(
                 source: fib.smac,
                 reserved: 0,
             };
+            if P::exit(&route.hop) != 0 {
+                route.answer = Answer::To;
+            }
         }
     } else if answer == i64::from(BPF_FIB_LKUP_RET_FRAG_NEEDED) {
         route.answer = Answer::TooBig;

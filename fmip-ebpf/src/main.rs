@@ -6,6 +6,7 @@
 //! * `fmip_drain` (XDP): takes packets out of the handover buffers; run by the controller with
 //!   live frames, and attached to a parked interface so that such a run is cheap.
 //! * `fmip_mobile_in`, `fmip_mobile_out` (TC): on the interface of a mobile node.
+//! * `fmip_probe` (XDP), `fmip_probe_sent` (raw tracepoint): whether a driver takes redirected frames.
 
 #![no_std]
 #![no_main]
@@ -23,6 +24,7 @@ mod maps;
 mod mobile;
 mod packet;
 mod parse;
+mod probe;
 mod router;
 mod signal;
 mod too_big;
@@ -30,8 +32,8 @@ mod tunnel;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
+    macros::{classifier, raw_tracepoint, xdp},
+    programs::{RawTracePointContext, TcContext, XdpContext},
 };
 use fmip_common::reason::Reason;
 
@@ -114,6 +116,18 @@ pub fn fmip_mobile_out(ctx: TcContext) -> i32 {
 enum Side {
     In,
     Out,
+}
+
+/// Sends the frame of a probe out of the interface under test.
+#[xdp]
+pub fn fmip_probe(_ctx: XdpContext) -> u32 {
+    probe::send()
+}
+
+/// Hears what the driver under test did with it.
+#[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
+pub fn fmip_probe_sent(ctx: RawTracePointContext) {
+    probe::sent(&ctx);
 }
 
 #[inline(always)]

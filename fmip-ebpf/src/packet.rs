@@ -60,7 +60,7 @@ pub(crate) trait Packet: EbpfContext {
     fn resize(&mut self, change: Resize) -> bool;
     /// The same, and the packet gets the link header that leads it to `hop`.
     fn depart(&mut self, change: Resize, hop: &NextHop) -> bool;
-    /// The interface that it is redirected to for `hop`.
+    /// The interface that it is redirected to for `hop`; 0: it must go by way of the kernel.
     fn exit(hop: &NextHop) -> u32;
     /// Makes the packet `length` octets long.
     fn set_length(&mut self, length: u32) -> bool;

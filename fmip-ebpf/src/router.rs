@@ -78,7 +78,7 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
         // What the drain gave to the kernel comes in on the loopback.
         LOOPBACK => return Outcome::Unseen,
         incoming => match INTERFACES.get(incoming) {
-            Some(interface) if interface.port != 0 => return Outcome::Unseen,
+            Some(interface) if interface.ours != 0 => return Outcome::Unseen,
             _ => Origin::Kernel,
         },
     };
@@ -248,6 +248,9 @@ fn to_mobile_node<P: Packet>(packet: &mut P, header: &Ipv6, hops: u8, hop: &Next
             true => Outcome::Pass(Reason::Delivered),
             false => UNCHANGEABLE,
         };
+    }
+    if P::exit(hop) == 0 {
+        return Outcome::Pass(Reason::DeliveredByKernel);
     }
     if packet
         .write_ip(HOP_LIMIT, header.hop_limit - hops)

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::{Config, ConfigError, Role};
+use super::{Attach, Config, ConfigError, Role, Side};
 
 impl Config {
     /// Whether this configuration, read from `file`, may take the place of `running` without a
@@ -22,7 +22,22 @@ impl Config {
             names.collect()
         };
         let cores = |router: &super::AccessRouter| -> BTreeSet<String> {
-            router.core_interfaces.iter().cloned().collect()
+            let names = router.core.iter().map(|core| core.interface.clone());
+            names.collect()
+        };
+        let attached = |router: &super::AccessRouter, side: Side| -> BTreeSet<(String, Attach)> {
+            let core = router
+                .core
+                .iter()
+                .map(|core| (&core.interface, core.attach));
+            let access = router.access.iter();
+            let access = access.map(|access| (&access.interface, access.attach));
+            let of_side: Vec<_> = match side {
+                Side::Core => core.collect(),
+                Side::Access => access.collect(),
+            };
+            let owned = of_side.into_iter();
+            owned.map(|(name, attach)| (name.clone(), attach)).collect()
         };
         let (before, after) = (&running.buffer, &self.buffer);
         for (key, same) in [
@@ -32,6 +47,14 @@ impl Config {
             ),
             ("access-router.core-interfaces", cores(old) == cores(new)),
             ("access-router.access.interface", links(old) == links(new)),
+            (
+                "access-router.core.attach",
+                attached(old, Side::Core) == attached(new, Side::Core),
+            ),
+            (
+                "access-router.access.attach",
+                attached(old, Side::Access) == attached(new, Side::Access),
+            ),
             (
                 "access-router.state-directory",
                 old.state_directory == new.state_directory,

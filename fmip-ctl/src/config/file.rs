@@ -95,7 +95,9 @@ impl RawFile {
             self.mobile_node,
         ) {
             ("access-router", Some(router), None) => {
-                Role::AccessRouter(router.into_inner().check(text, &buffer.policy)?)
+                let section = router.span();
+                let router = router.into_inner();
+                Role::AccessRouter(router.check(text, section, &buffer.policy)?)
             }
             ("mobile-node", None, Some(node)) => {
                 Role::MobileNode(node.into_inner().check(text, &timers)?)

@@ -79,11 +79,15 @@ fn the_access_router_example_says_what_it_seems_to() {
     assert_eq!(
         router,
         AccessRouter {
-            core_interfaces: vec!["core0".to_owned()],
+            core: vec![Core {
+                interface: "core0".to_owned(),
+                attach: Attach::Auto,
+            }],
             state_directory: PathBuf::from(DEFAULT_STATE_DIRECTORY),
             limits: proto::Limits::default(),
             access: vec![Access {
                 interface: "acc0".to_owned(),
+                attach: Attach::Auto,
                 address: "2001:db8:1::1".parse().unwrap(),
                 prefix: "2001:db8:1::/64".parse().unwrap(),
                 access_points: vec!["02:00:00:00:0a:01".parse().unwrap()],
@@ -204,6 +208,30 @@ fn every_key_of_buffer_and_timers_is_read() {
         panic!("it is a mobile node's")
     };
     assert_eq!(node.lifetime, Duration::from_secs(19));
+}
+
+#[test]
+fn a_core_interface_is_a_name_or_a_section() {
+    let router = router_with(&[
+        (
+            "core-interfaces = [\"core0\"]",
+            "core-interfaces = [\"core0\"]\ncore = [{ interface = \"core1\", attach = \"tc\" }]",
+        ),
+        ("#attach = \"auto\"", "attach = \"native\""),
+    ]);
+    for (name, expected) in [
+        ("core0", Some((Attach::Auto, Side::Core))),
+        ("core1", Some((Attach::Tc, Side::Core))),
+        ("acc0", Some((Attach::Native, Side::Access))),
+        ("acc1", None),
+    ] {
+        assert_eq!(router.attachment(name), expected, "{name}");
+    }
+    let alone = router_with(&[(
+        "core-interfaces = [\"core0\"]",
+        "core = [{ interface = \"core1\" }]",
+    )]);
+    assert_eq!(alone.attachment("core1"), Some((Attach::Auto, Side::Core)));
 }
 
 /// The router's example with these lines in the place of their defaults.

@@ -51,8 +51,8 @@ impl Config {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        for name in &router.core_interfaces {
-            usable_interface(interfaces, "access-router.core-interfaces", name)?;
+        for core in &router.core {
+            usable_interface(interfaces, "access-router.core-interfaces", &core.interface)?;
         }
         Ok(proto::RouterConfig {
             timers: self.timers.clone(),

@@ -125,7 +125,7 @@ fn station(interface: InterfaceIndex, address: MacAddr) -> Station {
 /// What is admitted from each interface.
 fn links(config: &Config, interfaces: &[&Interface]) -> Vec<(InterfaceIndex, Link)> {
     let (limits, core) = match &config.role {
-        Role::AccessRouter(router) => (router.limits.clone(), router.core_interfaces.as_slice()),
+        Role::AccessRouter(router) => (router.limits.clone(), router.core.as_slice()),
         // Everything comes from its own link.
         Role::MobileNode(_) => (Limits::default(), [].as_slice()),
     };
@@ -135,7 +135,7 @@ fn links(config: &Config, interfaces: &[&Interface]) -> Vec<(InterfaceIndex, Lin
     let all_others = one.saturating_mul(SOURCES_AT_ONCE);
     // A quarter of a second's worth at once: so long the controller may be busy with it.
     let all_others = Rate::per_second(all_others, (all_others / 4).max(one));
-    let of = |name: &String| match core.contains(name) {
+    let of = |name: &String| match core.iter().any(|core| core.interface == *name) {
         // A neighbor speaks for as many mobile nodes as it may hand over. All neighbors together are
         // bounded by their number.
         true => {

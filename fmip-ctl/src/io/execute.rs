@@ -366,11 +366,8 @@ impl Executor {
     }
 
     fn next_hop(&self, interface: InterfaceIndex, destination: MacAddr) -> Result<NextHop> {
-        Ok(NextHop::untagged(
-            interface,
-            destination.0,
-            self.interface(interface)?.link_address.0,
-        ))
+        let source = self.interface(interface)?.link_address;
+        Ok(self.maps.hop(interface, destination.0, source.0))
     }
 
     fn release(&self, release: Option<Release>) {

@@ -1,32 +1,23 @@
-//! The BPF object: loading its programs, attaching them, and taking them off again.
-
-use std::io;
+//! The BPF object: loading its programs. Attaching them is [`super::attach`]'s.
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    programs::{
-        ProgramError, SchedClassifier, TcAttachType, Xdp,
-        links::FdLink,
-        tc::{self, SchedClassifierLink, TcError},
-        xdp::{XdpLink, XdpMode},
-    },
-    util::KernelVersion,
+    programs::{ProgramError, SchedClassifier, Xdp},
 };
 use fmip_common::{
     limits::{INTERFACES, REASONS_PER_INTERFACE},
     table::{PLACES, Seed, buckets_for},
 };
-use rustix::io::Errno;
 
-use super::{bindings::random_seed, pool::Room};
+use super::{attach::Link, bindings::random_seed, pool::Room, probe};
 
 /// The BPF object that the build script made.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fmip-ebpf"));
 
-/// Name of the program on every interface of an access router.
+/// Name of the program in the driver of every interface of an access router that can have it there.
 pub const ROUTER: &str = "fmip_router";
-/// Name of the program that takes its place where a driver does not run XDP.
+/// Name of the program on what comes in at the other interfaces.
 pub const ROUTER_IN: &str = "fmip_router_in";
 /// Name of the program on what goes out of the access interfaces.
 pub const ROUTER_OUT: &str = "fmip_router_out";
@@ -41,14 +32,10 @@ pub const MOBILE_OUT: &str = "fmip_mobile_out";
 /// whatever way; but for TC programs below Linux 6.6, which stay if the process is killed, until
 /// the next one starts.
 pub struct Programs {
-    ebpf: Ebpf,
-    links: Vec<Link>,
-}
-
-/// An attachment; held for its `Drop` alone.
-enum Link {
-    Xdp { _link: FdLink },
-    Tc { _link: SchedClassifierLink },
+    pub(super) ebpf: Ebpf,
+    pub(super) links: Vec<Link>,
+    /// Whether what a driver does with a redirected frame can be heard; why not otherwise.
+    pub(super) hearing: Result<(), String>,
 }
 
 /// How large the maps are made.
@@ -129,14 +116,17 @@ impl Programs {
         let mut programs = Self {
             ebpf,
             links: Vec::new(),
+            hearing: Ok(()),
         };
         // All at once, while the object still has its maps: whoever takes one may drop it.
-        for name in [ROUTER, DRAIN] {
+        for name in [ROUTER, DRAIN, probe::SEND] {
             loaded(programs.xdp(name)?.load(), name)?;
         }
         for name in [ROUTER_IN, ROUTER_OUT, MOBILE_IN, MOBILE_OUT] {
             loaded(programs.classifier(name)?.load(), name)?;
         }
+        // Tracing is a right of its own (CAP_PERFMON), and a kernel may be built without.
+        programs.hearing = probe::load_listener(&mut programs.ebpf);
         Ok(programs)
     }
 
@@ -168,82 +158,6 @@ impl Programs {
             .try_into()
             .with_context(|| format!("{name} is not a TC program"))
     }
-
-    /// Attaches an XDP program to an interface, natively.
-    ///
-    /// # Errors
-    /// When another program is there, or the interface's driver cannot run XDP.
-    pub fn attach_xdp(&mut self, name: &str, interface: &str) -> Result<()> {
-        let program = self.xdp(name)?;
-        let id = program
-            .attach(interface, XdpMode::Driver)
-            .map_err(|error| anyhow!(in_full(&error)))
-            .with_context(|| {
-                format!(
-                    "cannot attach {name} to {interface}: its driver must run XDP natively, and \
-                     no other XDP program may be attached (`ip link show {interface}` shows one)"
-                )
-            })?;
-        let link: XdpLink = program.take_link(id)?;
-        // aya falls back to netlink on some errors; such an attachment outlives the process.
-        let link = FdLink::try_from(link).map_err(|_| {
-            anyhow!("cannot attach {name} to {interface} by a BPF link: the kernel is too old")
-        })?;
-        self.links.push(Link::Xdp { _link: link });
-        Ok(())
-    }
-
-    /// Attaches a TC program to an interface: TCX where the kernel has it, else clsact.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn attach_classifier(
-        &mut self,
-        name: &str,
-        interface: &str,
-        direction: TcAttachType,
-    ) -> Result<()> {
-        // From 6.6 on the program is attached by TCX, which needs no queueing discipline.
-        let needs_clsact = KernelVersion::current()
-            .map(|version| version < KernelVersion::new(6, 6, 0))
-            .unwrap_or(true);
-        if needs_clsact {
-            add_clsact(interface)?;
-            // Such an attachment outlives a killed controller.
-            match tc::qdisc_detach_program(interface, direction, name) {
-                Ok(()) => {}
-                Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    return Err(anyhow!(in_full(&error))).with_context(|| {
-                        format!("cannot detach what another controller left on {interface}")
-                    });
-                }
-            }
-        }
-        let program = self.classifier(name)?;
-        let id = program
-            .attach(interface, direction)
-            .map_err(|error| anyhow!(in_full(&error)))
-            .with_context(|| format!("cannot attach {name} to {interface}"))?;
-        let link = program.take_link(id)?;
-        self.links.push(Link::Tc { _link: link });
-        Ok(())
-    }
-}
-
-/// Adds the queueing discipline that TC programs need before TCX, if it is not there already. It
-/// stays: others may use it.
-fn add_clsact(interface: &str) -> Result<()> {
-    let already_there = |error: &TcError| match error {
-        TcError::AlreadyAttached => true,
-        TcError::NetlinkError(error) => error.raw_os_error() == Some(Errno::EXIST.raw_os_error()),
-        _ => false,
-    };
-    match tc::qdisc_add_clsact(interface) {
-        Err(error) if !already_there(&error) => Err(anyhow!(in_full(&error)))
-            .with_context(|| format!("cannot add clsact to {interface}")),
-        _ => Ok(()),
-    }
 }
 
 fn loaded(result: Result<(), ProgramError>, name: &str) -> Result<()> {
@@ -253,7 +167,7 @@ fn loaded(result: Result<(), ProgramError>, name: &str) -> Result<()> {
 }
 
 /// An error with its causes: aya's say only the outermost when shown.
-fn in_full(error: &dyn std::error::Error) -> String {
+pub(super) fn in_full(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

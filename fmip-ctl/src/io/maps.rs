@@ -36,6 +36,7 @@ pub struct Maps {
     parked: Array<MapData, u32>,
     interfaces: Array<MapData, Interface>,
     vlans: HashMap<MapData, Vlan, u32>,
+    ports: BTreeMap<u32, Port>,
     /// The interfaces by the number of their counters.
     numbered: Vec<u32>,
     counts: PerCpuArray<MapData, Count>,
@@ -71,6 +72,25 @@ pub struct Release {
     pub egress: Egress,
     /// How fast.
     pub pace: Pace,
+}
+
+/// Where the frames of an interface go that XDP programs redirect to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Port {
+    /// As [`NextHop::port`].
+    pub index: u32,
+    /// As [`NextHop::tags`].
+    pub tags: [Tag; 2],
+}
+
+impl Port {
+    /// To the interface itself.
+    pub const fn of(interface: u32) -> Self {
+        Self {
+            index: interface,
+            tags: [Tag::NONE; 2],
+        }
+    }
 }
 
 /// What is bound for one address, for people.
@@ -138,6 +158,7 @@ impl Maps {
             parked: take(ebpf, "PARKED")?.try_into()?,
             interfaces: take(ebpf, "INTERFACES")?.try_into()?,
             vlans: take(ebpf, "VLANS")?.try_into()?,
+            ports: BTreeMap::new(),
             numbered: vec![0],
             counts: take(ebpf, "COUNTS")?.try_into()?,
             tunnel_mtu: u32::MAX,
@@ -175,44 +196,54 @@ impl Maps {
             .with_context(|| format!("cannot stop taking signalling for {address}"))
     }
 
-    /// Makes an interface one that packets may be redirected to. The narrowest of all bounds what
-    /// goes into a tunnel: at the far end it meets a link like one of ours, and what is too big
-    /// there is told to nobody who could act on it.
+    /// Makes an interface one of ours: the programs see what comes in there. The narrowest of all bounds what
+    /// goes into a tunnel: at the far end it meets a link like one of ours.
     ///
     /// # Errors
     /// When the map is full.
-    pub fn add_interface(&mut self, index: u32, mtu: u32) -> Result<()> {
-        self.add_port(index, mtu, index, [Tag::NONE; 2])
-    }
-
-    /// The same for a VLAN: its frames come and go by the interface `port`, with these tags.
-    ///
-    /// # Errors
-    /// When the map is full.
-    pub fn add_vlan(&mut self, index: u32, mtu: u32, port: u32, tags: [Tag; 2]) -> Result<()> {
-        let vlan = Vlan { port, tags };
-        self.vlans.insert(vlan, index, 0).with_context(|| {
-            format!("cannot take the frames of the VLAN that is interface {index}")
-        })?;
-        self.add_port(index, mtu, port, tags)
-    }
-
-    fn add_port(&mut self, index: u32, mtu: u32, port: u32, tags: [Tag; 2]) -> Result<()> {
+    pub fn add_interface(&mut self, index: u32, mtu: u32, port: Port) -> Result<()> {
+        if port.tags[0].is_some() {
+            let vlan = Vlan {
+                port: port.index,
+                tags: port.tags,
+            };
+            self.vlans.insert(vlan, index, 0).with_context(|| {
+                format!("cannot take the frames of the VLAN that is interface {index}")
+            })?;
+        }
         self.tunnel_mtu = self.tunnel_mtu.min(mtu);
         self.bindings.set_tunnel_mtu(self.tunnel_mtu)?;
         // Those that are too many are counted together.
-        let number = match u32::try_from(self.numbered.len()) {
-            Ok(number) if number < self.counters => number,
-            _ => 0,
+        let number = u16::try_from(self.numbered.len())
+            .ok()
+            .filter(|number| u32::from(*number) < self.counters);
+        let interface = Interface {
+            port: port.index,
+            tags: port.tags,
+            number: number.unwrap_or(0),
+            ours: 1,
         };
-        let interface = Interface { port, tags, number };
         self.interfaces
             .set(index, interface, 0)
             .with_context(|| format!("cannot redirect to interface {index}"))?;
-        if number > 0 {
+        if number.is_some() {
             self.numbered.push(index);
         }
+        self.ports.insert(index, port);
         Ok(())
+    }
+
+    /// The way out of an interface, between these link-layer addresses.
+    pub fn hop(&self, interface: u32, destination: [u8; 6], source: [u8; 6]) -> NextHop {
+        let port = self.ports.get(&interface).copied().unwrap_or_default();
+        NextHop {
+            interface,
+            port: port.index,
+            tags: port.tags,
+            destination,
+            source,
+            reserved: 0,
+        }
     }
 
     /// Packets in a tunnel to `remote` go to this next hop from now on, which takes `mtu` octets; `None`:

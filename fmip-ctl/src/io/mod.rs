@@ -2,12 +2,16 @@
 //! the BPF maps and a clock.
 
 pub mod admission;
+pub mod attach;
 mod bindings;
+mod bpf_link;
 pub mod check;
 mod controller;
+pub mod devices;
 pub mod drain;
 pub mod events;
 pub mod execute;
+pub mod features;
 pub mod load;
 mod machine;
 pub mod mapped;
@@ -16,12 +20,14 @@ pub mod monitor;
 pub mod netlink;
 pub mod next_hops;
 pub mod pool;
+pub mod probe;
 mod requests;
 mod run;
 pub mod sequences;
 pub mod signals;
 pub mod transmit;
 pub mod triggers;
+mod watch;
 
 pub use run::run;
 

@@ -32,13 +32,14 @@ use rtnetlink::{Handle, LinkUnspec, LinkVeth};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-pub(super) use self::messages::{neighbor_address, neighbor_link_address};
+pub(super) use self::messages::{link_name, neighbor_address, neighbor_link_address};
 use self::{
-    messages::{gone_is_done, has_xdp, interface, io_error, ipv6_of, is_veth, link_name},
+    messages::{gone_is_done, has_xdp, interface, io_error, ipv6_of, is_veth},
     neighbors::neighbor_protocol,
     routes::output_interface,
     sysctl::{Sysctl, interface_sysctl},
 };
+use super::devices::{self, Device};
 use crate::config::Interface;
 
 /// Whose routes, addresses, neighbor and proxy entries ours are (`rtm_protocol`, `IFA_PROTO`,
@@ -122,6 +123,18 @@ impl Netlink {
                 .insert(interface.index, (interface.name.clone(), interface.mtu));
         }
         Ok(interfaces)
+    }
+
+    /// What these interfaces are made of, in their order.
+    ///
+    /// # Errors
+    /// An interface is gone.
+    pub async fn devices(&self, interfaces: &[Interface]) -> Result<Vec<Device>> {
+        let links = self.links().await?;
+        interfaces
+            .iter()
+            .map(|interface| devices::device(interface.index, &links))
+            .collect()
     }
 
     fn resolved(&self, index: u32) -> Result<(&str, u32)> {

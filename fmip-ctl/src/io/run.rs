@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use aya::programs::TcAttachType;
 use aya_log::EbpfLogger;
-use fmip_common::limits::DEFAULT_BINDINGS;
+use fmip_common::{binding::Tag, limits::DEFAULT_BINDINGS};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -14,20 +14,23 @@ use tracing::info;
 
 use super::{
     admission::Admission,
+    attach::Mode,
     check,
     controller::{Controller, Sources},
+    devices::{self, Device},
     drain::{Drain, DrainMaps, Report},
     events::Events,
     execute::Executor,
-    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER, Shape},
+    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, Shape},
     machine::Machine,
-    maps::Maps,
+    maps::{Maps, Port},
     netlink::Netlink,
     pool::{BufferLimits, Pool, Room},
     requests::Requests,
     sequences::Sequences,
     signals::{Ring, Signals},
     transmit::Transmitter,
+    watch::Watch,
 };
 use crate::config::{self, Config, Role};
 
@@ -66,6 +69,7 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
             return Err(error);
         }
     };
+    let _watch = loaded.watch;
     let executor = Executor::new(
         loaded.maps,
         loaded.admission,
@@ -94,6 +98,7 @@ struct Loaded {
     signals: Signals,
     events: Events,
     transmitter: Transmitter,
+    watch: Watch,
 }
 
 async fn load(
@@ -103,6 +108,8 @@ async fn load(
 ) -> Result<Loaded> {
     let transmitter = Transmitter::new()?;
     let room = Room::from(&config.buffer);
+    let devices = netlink.devices(interfaces).await?;
+    // What comes in on a VLAN's parent is counted for the VLAN, or together with the rest.
     let indexes = interfaces.iter().map(|interface| interface.index);
     let shape = Shape::new(room, DEFAULT_BINDINGS, indexes)?;
     let mut programs = Programs::load(&shape)?;
@@ -111,7 +118,6 @@ async fn load(
     let pool = Pool::new(programs.ebpf(), room, limits)?;
     let mut maps = Maps::new(programs.ebpf(), &shape, pool)?;
     for interface in interfaces {
-        maps.add_interface(interface.index, interface.mtu)?;
         let addresses = interface.addresses.iter().map(|(address, _)| *address);
         for address in addresses.chain(interface.link_local) {
             maps.add_local(address)?;
@@ -131,15 +137,26 @@ async fn load(
     // Before anything is attached: no message comes that is not counted in its queue.
     let mut admission = Admission::new(programs.ebpf())?;
     admission.configure(config, &interfaces.iter().collect::<Vec<_>>())?;
-    for interface in interfaces {
-        match config.role {
-            Role::AccessRouter(_) => programs.attach_xdp(ROUTER, &interface.name)?,
-            Role::MobileNode(_) => {
-                programs.attach_classifier(MOBILE_IN, &interface.name, TcAttachType::Ingress)?;
-                programs.attach_classifier(MOBILE_OUT, &interface.name, TcAttachType::Egress)?;
+    let watch = Watch::start(devices.iter())?;
+    match &config.role {
+        Role::AccessRouter(router) => {
+            for device in &devices {
+                let (attach, side) = router
+                    .attachment(&device.name)
+                    .with_context(|| format!("{} is none of the router's", device.name))?;
+                let mode = programs.attach_router(device, attach, side)?;
+                maps.add_interface(device.index, device.mtu, port(device, mode))?;
             }
         }
-        info!(interface = interface.name, "attached");
+        Role::MobileNode(_) => {
+            for interface in interfaces {
+                let name = &interface.name;
+                programs.attach_classifier(MOBILE_IN, name, TcAttachType::Ingress)?;
+                programs.attach_classifier(MOBILE_OUT, name, TcAttachType::Egress)?;
+                maps.add_interface(interface.index, interface.mtu, Port::of(interface.index))?;
+                info!(interface = name, mode = Mode::Tc.name(), "attached");
+            }
+        }
     }
     let (sender, reports) = unbounded_channel();
     Ok(Loaded {
@@ -150,7 +167,24 @@ async fn load(
         signals,
         events,
         transmitter,
+        watch,
     })
+}
+
+/// Where frames go that are redirected to a device.
+fn port(device: &Device, mode: Mode) -> Port {
+    if mode != Mode::Native {
+        // Generic XDP takes no redirected frames, nor does what is no driver's.
+        return Port::default();
+    }
+    let bottom = device.bottom().unwrap_or(device);
+    let tag = |tag: Option<devices::Tag>| {
+        tag.map_or(Tag::NONE, |tag| Tag::new(tag.protocol.ethertype(), tag.id))
+    };
+    Port {
+        index: bottom.index,
+        tags: device.tags.map(tag),
+    }
 }
 
 /// Shows what the programs log among the controller's own lines.

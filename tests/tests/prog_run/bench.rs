@@ -21,7 +21,7 @@ use fmip_ctl::io::{
     drain::{DrainMaps, Pace},
     load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER, Shape},
     mapped::MappedArray,
-    maps::{Maps, Release},
+    maps::{Maps, Port, Release},
     monotonic_ns,
     pool::{BufferLimits, Policy, Pool, Room},
     signals::Ring,
@@ -183,7 +183,7 @@ impl Bench {
         let pool = Pool::new(ebpf, room, limits)?;
         let mut maps = Maps::new(ebpf, &shape, pool)?;
         for interface in OURS {
-            maps.add_interface(interface, MTU)?;
+            maps.add_interface(interface, MTU, Port::of(interface))?;
         }
         let drain = DrainMaps::new(ebpf)?;
         let signals = Ring::new(ebpf)?;

@@ -5,6 +5,7 @@ use fmip_common::{
     buffer::{DRAIN_CLOSE, DRAIN_RELEASE, DrainJob, OUTCOME_BUSY, OUTCOME_EMPTY, OUTCOME_WAIT},
     reason::Reason,
 };
+use fmip_ctl::io::maps::Port;
 use fmip_tests::NetNs;
 
 use crate::{
@@ -263,7 +264,9 @@ fn what_is_too_big_for_the_tunnel_is_answered_before_and_after_it_was_held() {
         assert_eq!(mtu as usize, FITS);
 
         // Still in the buffer's hands, but the bound of our own links is known when it comes.
-        bench.maps.add_interface(router.parked, 1400)?;
+        bench
+            .maps
+            .add_interface(router.parked, 1400, Port::of(router.parked))?;
         install(bench)?;
         let sent = Packet::udp(CN, PCOA, 1400 - 2 * IPV6 + 1).octets();
         let ran = bench.router_on(router.incoming, &sent)?;

@@ -9,7 +9,10 @@ use fmip_common::{
     limits::FRAME_BYTES,
     reason::Reason,
 };
-use fmip_ctl::{io::load::MOBILE_OUT, proto::Tunnel};
+use fmip_ctl::{
+    io::{load::MOBILE_OUT, maps::Port},
+    proto::Tunnel,
+};
 use fmip_tests::wait_until;
 
 use crate::{
@@ -314,7 +317,9 @@ fn is_answered(ran: &Ran, sent: &Packet, mtu: usize) {
 fn what_is_too_big_for_the_tunnel_is_answered_instead_of_held_or_sent() {
     const MTU: usize = 1400;
     on_router(|bench, router| {
-        bench.maps.add_interface(router.parked, MTU as u32)?;
+        bench
+            .maps
+            .add_interface(router.parked, MTU as u32, Port::of(router.parked))?;
         let buffer = bench.hold_uplink(router)?;
         let fits = Packet::udp(PCOA, CN, MTU - 2 * IPV6).octets();
         let too_big = Packet::udp(PCOA, CN, MTU - 2 * IPV6 + 1);
@@ -355,7 +360,9 @@ fn the_kernel_learns_from_the_answer_how_big_a_packet_may_be() {
             "address add {PCOA}/64 dev out0 nodad\naddress add {NCOA}/64 dev out0 nodad\n\
              link set lo up\n"
         ))?;
-        bench.maps.add_interface(router.parked, MTU)?;
+        bench
+            .maps
+            .add_interface(router.parked, MTU, Port::of(router.parked))?;
         let buffer = bench.hold_uplink(&router)?;
         bench.close(buffer)?;
         bench

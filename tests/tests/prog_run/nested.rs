@@ -7,7 +7,10 @@ use fmip_common::{
     buffer::{DRAIN_RELEASE, OUTCOME_EMPTY, OUTCOME_WAIT},
     reason::Reason,
 };
-use fmip_ctl::{io::maps::Release, proto::Tunnel};
+use fmip_ctl::{
+    io::maps::{Port, Release},
+    proto::Tunnel,
+};
 
 use crate::{
     bench::{
@@ -259,7 +262,9 @@ fn what_fits_in_one_tunnel_and_not_in_two_is_answered() {
         let mut bench = Bench::new()?;
         let router = Router::new(namespace, &mut bench)?;
         let bench = &mut bench;
-        bench.maps.add_interface(router.parked, MTU as u32)?;
+        bench
+            .maps
+            .add_interface(router.parked, MTU as u32, Port::of(router.parked))?;
         first(bench, &router)?;
         let buffer = bench.maps.hold_uplink(NCOA, None, later())?;
         let fits = Packet::udp(PCOA, CN, MTU - 3 * IPV6).octets();

@@ -1,6 +1,7 @@
 //! PAR: a packet that the tunnel makes too long (RFC 2473 section 7.1, RFC 4443 section 3.2).
 
 use fmip_common::reason::Reason;
+use fmip_ctl::io::maps::Port;
 
 use crate::{
     bench::{Bench, OUT_MTU, Ran, Router, Verdict, address::*, later, on_router},
@@ -62,7 +63,9 @@ fn the_longest_packet_that_fits_is_tunnelled_and_one_octet_more_is_answered() {
 fn the_narrowest_of_our_links_bounds_the_tunnel_too() {
     const ACCESS_MTU: u32 = 1400;
     on_router(|bench, router| {
-        bench.maps.add_interface(router.parked, ACCESS_MTU)?;
+        bench
+            .maps
+            .add_interface(router.parked, ACCESS_MTU, Port::of(router.parked))?;
         bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
         let fits = of_length(ACCESS_MTU as usize - IPV6);
         send(bench, router, &fits)?.is(Verdict::Redirect, Reason::Tunnelled, &fits.octets());

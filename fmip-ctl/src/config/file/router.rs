@@ -1,6 +1,6 @@
 //! The section `[access-router]`.
 
-use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
+use std::{net::Ipv6Addr, ops::Range, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     config::{
-        Access, AccessRouter, BufferPolicy, DEFAULT_STATE_DIRECTORY, MobileNodeKey, Neighbor,
+        Access, AccessRouter, Attach, BufferPolicy, Core, DEFAULT_STATE_DIRECTORY, MobileNodeKey,
+        Neighbor,
     },
     proto,
     wire::{MacAddr, Prefix},
@@ -33,12 +34,13 @@ const DEFAULT_DEPARTURE_HOLD: Duration = Duration::from_secs(5);
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawAccessRouter {
-    core_interfaces: Spanned<Vec<Spanned<String>>>,
+    core_interfaces: Option<Spanned<Vec<Spanned<String>>>>,
     state_directory: Option<Spanned<String>>,
     max_handovers: Option<Spanned<i64>>,
     max_per_peer: Option<Spanned<i64>>,
     max_per_link: Option<Spanned<i64>>,
     signalling_per_source: Option<Spanned<i64>>,
+    core: Option<Spanned<Vec<RawCore>>>,
     access: Option<Spanned<Vec<RawAccess>>>,
     #[serde(default)]
     neighbor: Vec<RawNeighbor>,
@@ -48,8 +50,16 @@ pub(super) struct RawAccessRouter {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawCore {
+    interface: Spanned<String>,
+    attach: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawAccess {
     interface: Spanned<String>,
+    attach: Option<Spanned<String>>,
     address: Spanned<String>,
     prefix: Spanned<String>,
     access_points: Spanned<Vec<Spanned<String>>>,
@@ -89,20 +99,52 @@ struct RawMobileNodeKey {
 }
 
 impl RawAccessRouter {
-    pub(super) fn check(self, text: &str, buffer: &BufferPolicy) -> Result<AccessRouter, Fault> {
+    /// `section` is where all of it stands; `buffer` is what holds where an access link says nothing.
+    pub(super) fn check(
+        self,
+        text: &str,
+        section: Range<usize>,
+        buffer: &BufferPolicy,
+    ) -> Result<AccessRouter, Fault> {
         let mut interfaces = Unique::default();
         let mut addresses = Unique::default();
         let mut access_points = Unique::default();
         let mut prefixes: Vec<(Prefix, usize)> = Vec::new();
 
-        let mut core_interfaces = Vec::new();
-        for name in self.core_interfaces.get_ref() {
+        let mut core = Vec::new();
+        for name in self
+            .core_interfaces
+            .iter()
+            .flat_map(|names| names.get_ref())
+        {
             interfaces.insert(text, name.span(), name.get_ref(), "named")?;
-            core_interfaces.push(check_interface_name(name)?);
+            core.push(Core {
+                interface: check_interface_name(name)?,
+                attach: Attach::default(),
+            });
         }
-        if core_interfaces.is_empty() {
+        for raw in self.core.iter().flat_map(|core| core.get_ref()) {
+            let interface = check_interface_name(&raw.interface)?;
+            interfaces.insert(text, raw.interface.span(), &interface, "named")?;
+            core.push(Core {
+                interface,
+                attach: attach(&raw.attach)?,
+            });
+        }
+        let core_span = match (&self.core_interfaces, &self.core) {
+            (Some(names), _) => names.span(),
+            (None, Some(core)) => core.span(),
+            (None, None) => {
+                return Err(Fault::new(
+                    section,
+                    "names no interface towards the other routers: write `core-interfaces`, or an \
+                     [[access-router.core]] for each",
+                ));
+            }
+        };
+        if core.is_empty() {
             return Err(Fault::new(
-                self.core_interfaces.span(),
+                core_span,
                 "is empty: name the interfaces towards the other routers",
             ));
         }
@@ -159,6 +201,7 @@ impl RawAccessRouter {
                 link(&raw.address, &raw.prefix, &raw.access_points)?;
             access.push(Access {
                 interface,
+                attach: attach(&raw.attach)?,
                 address,
                 prefix,
                 access_points,
@@ -181,8 +224,7 @@ impl RawAccessRouter {
         }
         if access.is_empty() {
             return Err(Fault::new(
-                self.access
-                    .map_or(self.core_interfaces.span(), |access| access.span()),
+                self.access.map_or(core_span, |access| access.span()),
                 "there is no [[access-router.access]]: add one for every link that mobile nodes are on",
             ));
         }
@@ -241,7 +283,7 @@ impl RawAccessRouter {
         // A default that the file's own `max-handovers` does not leave room for is no error.
         let part = |value| integer(value, max_handovers, 1..=max_handovers);
         Ok(AccessRouter {
-            core_interfaces,
+            core,
             state_directory: match &self.state_directory {
                 Some(path) => check_directory(path)?,
                 None => PathBuf::from(DEFAULT_STATE_DIRECTORY),
@@ -261,6 +303,11 @@ impl RawAccessRouter {
             mobile_nodes,
         })
     }
+}
+
+fn attach(word: &Option<Spanned<String>>) -> Result<Attach, Fault> {
+    let words = Attach::ALL.map(|attach| (attach.name(), attach));
+    choice(word, "way to attach", &words)
 }
 
 impl RawAccess {

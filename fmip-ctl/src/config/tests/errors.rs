@@ -25,6 +25,18 @@ const ROUTER_ERRORS: &str = r#"
 - core-interfaces = ["core0"]
 + core-interfaces = "core0"
 ! access-router.core-interfaces: invalid type: string "core0", expected a sequence
+- core-interfaces = ["core0"]
++ core = []
+! access-router.core: is empty: name the interfaces towards the other routers
+- core-interfaces = ["core0"]
++ core = [{ interface = "core0" }]; core-interfaces = ["core0"]
+! access-router.core.interface: core0 is named on line 15 already: remove one of the two
+- core-interfaces = ["core0"]
++ core = [{ interface = "core0", attach = "xdp" }]
+! access-router.core.attach: "xdp" is no way to attach: write "auto", "native", "tc" or "generic"
+- #attach = "auto"
++ attach = "skb"
+! access-router.access.attach: "skb" is no way to attach: write "auto", "native", "tc" or "generic"
 - #max-handovers = 1024
 + max-handovers = 0
 ! access-router.max-handovers: 0 is out of range: 1 to 1000000
@@ -96,7 +108,7 @@ const ROUTER_ERRORS: &str = r#"
 ! access-router.neighbor.fast-handover: invalid type: string "no", expected a boolean
 - interface = "acc0"
 + interface = "core0"
-! access-router.access.interface: core0 is named on line 12 already: remove one of the two
+! access-router.access.interface: core0 is named on line 14 already: remove one of the two
 - "2001:db8:1::1"
 + "2001:db8:1::1/64"
 ! access-router.access.address: "2001:db8:1::1/64" is no IPv6 address: write it like "2001:db8:1::1", without a prefix length
@@ -123,16 +135,16 @@ const ROUTER_ERRORS: &str = r#"
 ! access-router.access.access-points: "03:00:00:00:0a:01" is no unicast link-layer address
 - "2001:db8:2::1"
 + "2001:db8:1::1"
-! access-router.neighbor.address: 2001:db8:1::1 is used on line 29 already: remove one of the two
+! access-router.neighbor.address: 2001:db8:1::1 is used on line 35 already: remove one of the two
 - "02:00:00:00:00:22"
 + "00:00:00:00:00:00"
 ! access-router.neighbor.link-address: "00:00:00:00:00:00" is no unicast link-layer address
 - prefix = "2001:db8:2::/64"
 + prefix = "2001:db8::/32"
-! access-router.neighbor.prefix: "2001:db8::/32" overlaps 2001:db8:1::/64 of line 31: every link has a prefix of its own
+! access-router.neighbor.prefix: "2001:db8::/32" overlaps 2001:db8:1::/64 of line 37: every link has a prefix of its own
 - "02:00:00:00:0a:02"
 + "02:00:00:00:0A:01"
-! access-router.neighbor.access-points: 02:00:00:00:0a:01 is an access point on line 33 already: remove one of the two
+! access-router.neighbor.access-points: 02:00:00:00:0a:01 is an access point on line 39 already: remove one of the two
 - "2001:db8:1::ff:fe00:1"
 + "2001:db8:2::ff:fe00:1"
 ! access-router.mobile-node.pcoa: "2001:db8:2::ff:fe00:1" is on none of this router's access links: its handovers start at another router
@@ -280,7 +292,7 @@ fn a_mobile_node_has_one_key() {
         parse(&text)
             .unwrap_err()
             .to_string()
-            .contains("2001:db8:1::ff:fe00:1 is given a key on line 79 already"),
+            .contains("2001:db8:1::ff:fe00:1 is given a key on line 85 already"),
     );
 }
 

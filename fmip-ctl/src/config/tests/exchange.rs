@@ -41,6 +41,16 @@ fn what_only_a_restart_changes_is_refused_by_name() {
         ("\"core0\"", "\"core1\"", "access-router.core-interfaces"),
         ("\"acc0\"", "\"acc1\"", "access-router.access.interface"),
         (
+            "#attach = \"auto\"",
+            "attach = \"tc\"",
+            "access-router.access.attach",
+        ),
+        (
+            "core-interfaces = [\"core0\"]",
+            "core = [{ interface = \"core0\", attach = \"native\" }]",
+            "access-router.core.attach",
+        ),
+        (
             "#state-directory = \"/var/lib/fmip\"",
             "state-directory = \"/var/lib/x\"",
             "access-router.state-directory",

@@ -88,7 +88,7 @@ pub(super) fn interface(
     })
 }
 
-pub(super) fn link_name(link: &LinkMessage) -> Option<&str> {
+pub(in crate::io) fn link_name(link: &LinkMessage) -> Option<&str> {
     link.attributes
         .iter()
         .find_map(|attribute| match attribute {

@@ -1,0 +1,152 @@
+//! Interfaces of a router in one namespace, and what is at their other ends in another.
+
+use std::{
+    future::Future,
+    io::Write as _,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context, Result};
+use aya::programs::{SchedClassifier, TcAttachType};
+use fmip_ctl::{
+    config::{Attach, Side},
+    io::{attach::Mode, devices::Device, load::Programs, netlink::Netlink},
+};
+use fmip_tests::netns::NetNs;
+
+/// Slots of the pool: none of these tests holds anything.
+const POOL: u32 = 8;
+
+/// The namespaces.
+pub(crate) struct Setup {
+    /// That of the router.
+    pub(crate) here: NetNs,
+    /// That of the others.
+    pub(crate) there: NetNs,
+}
+
+impl Setup {
+    /// `None`, said aloud, if the rights to make namespaces are missing.
+    pub(crate) fn new() -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+        if !rustix::process::geteuid().is_root() {
+            // Not by eprintln, which the test harness keeps to itself when a test passes.
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: {}: BPF programs and network namespaces need root",
+                std::thread::current().name().unwrap_or("a test")
+            );
+            return None;
+        }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let create = |end: &str| {
+            let name = format!("fmip-at-{}-{number}-{end}", std::process::id());
+            let namespace = NetNs::create(&name).unwrap();
+            // The kernel's own packets would be counted among the tests'.
+            namespace
+                .sysctl("ipv6/conf/default/disable_ipv6", 1)
+                .unwrap();
+            namespace
+        };
+        Some(Self {
+            here: create("here"),
+            there: create("there"),
+        })
+    }
+
+    /// A veth pair with both ends up, `name` here and `peer` there.
+    pub(crate) fn pair(&self, name: &str, peer: &str) {
+        let there = self.there.name();
+        self.here
+            .ip_batch(&format!(
+                "link add {name} type veth peer name {peer} netns {there}\nlink set {name} up\n"
+            ))
+            .unwrap();
+        self.there.ip(&format!("link set {peer} up")).unwrap();
+    }
+
+    /// Switches offloads of an interface of the router.
+    pub(crate) fn ethtool(&self, interface: &str, switches: &[&str]) {
+        let mut command = Command::new("ethtool");
+        command.args(["-K", interface]).args(switches);
+        let status = self.here.run(|| Ok(command.status()?)).unwrap();
+        assert!(status.success(), "ethtool -K {interface} {switches:?}");
+    }
+
+    /// Loads the programs.
+    pub(crate) fn load(&self) -> Programs {
+        self.here.run(|| Programs::load(POOL)).unwrap()
+    }
+
+    /// What an interface is made of.
+    pub(crate) fn device(&self, name: &str) -> Device {
+        self.run(|| async move {
+            let mut netlink = Netlink::connect().await?;
+            let interfaces = netlink.resolve(&[name]).await?;
+            let mut devices = netlink.devices(&interfaces).await?;
+            devices.pop().context("there is no device")
+        })
+        .unwrap()
+    }
+
+    /// Attaches a router's programs to an interface on the core side.
+    pub(crate) fn attach(
+        &self,
+        programs: &mut Programs,
+        name: &str,
+        wanted: Attach,
+    ) -> Result<Mode> {
+        let device = self.device(name);
+        self.here
+            .run(|| programs.attach_router(&device, wanted, Side::Core))
+    }
+
+    /// Why it cannot be attached so.
+    pub(crate) fn refusal(&self, name: &str, wanted: Attach) -> String {
+        let mut programs = self.load();
+        match self.attach(&mut programs, name, wanted) {
+            Ok(mode) => panic!("{name} is attached by {mode}"),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    /// The XDP program of an interface, by `ip`: how it is attached, and its name.
+    pub(crate) fn xdp(&self, name: &str) -> Option<(&'static str, String)> {
+        let links = self.here.ip_json(&format!("-details link show dev {name}"));
+        let links = links.unwrap();
+        let xdp = links[0].get("xdp")?;
+        // XDP_ATTACHED_DRV, XDP_ATTACHED_SKB
+        let mode = match xdp["mode"].as_u64() {
+            Some(1) => "native",
+            Some(2) => "generic",
+            other => panic!("ip shows mode {other:?}"),
+        };
+        let name = xdp["prog"]["name"].as_str().unwrap_or_default();
+        Some((mode, name.to_owned()))
+    }
+
+    /// The TC programs of an interface in that direction, in their order.
+    pub(crate) fn tc(&self, name: &str, direction: TcAttachType) -> Vec<String> {
+        let (_, programs) = self
+            .here
+            .run(|| Ok(SchedClassifier::query_tcx(name, direction)?))
+            .unwrap();
+        let name = |program: &aya::programs::ProgramInfo| program.name_as_str().map(str::to_owned);
+        programs.iter().filter_map(name).collect()
+    }
+
+    /// Runs `work` in the router's namespace, on a runtime of its own.
+    pub(crate) fn run<T: Send, F: Future<Output = Result<T>>>(
+        &self,
+        work: impl FnOnce() -> F + Send,
+    ) -> Result<T> {
+        self.here.run(|| {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?
+                .block_on(work())
+        })
+    }
+}

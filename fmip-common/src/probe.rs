@@ -2,20 +2,22 @@
 
 /// Nothing was sent.
 pub const IDLE: u32 = 0;
-/// The frame was sent; the driver was not asked.
-pub const ASKED: u32 = 1;
+/// The frame was sent, and nothing heard of it yet.
+pub const SENT: u32 = 1;
 /// The driver took the frame.
 pub const TAKEN: u32 = 2;
 /// The driver did not take it.
 pub const REFUSED: u32 = 3;
+/// The kernel did not even ask the driver.
+pub const NOT_ASKED: u32 = 4;
 
 /// What became of the frame that was sent on one CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
-    /// [`IDLE`], [`ASKED`], [`TAKEN`] or [`REFUSED`].
+    /// [`IDLE`], [`SENT`], [`TAKEN`], [`REFUSED`] or [`NOT_ASKED`].
     pub state: u32,
-    /// What the driver said: 0, or a negative error number.
+    /// What the driver or the kernel said: 0, or a negative error number.
     pub error: i32,
 }
 

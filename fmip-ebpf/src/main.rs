@@ -6,7 +6,8 @@
 //! * `fmip_drain` (XDP): takes packets out of the handover buffers; run by the controller with
 //!   live frames, and attached to a parked interface so that such a run is cheap.
 //! * `fmip_mobile_in`, `fmip_mobile_out` (TC): on the interface of a mobile node.
-//! * `fmip_probe` (XDP), `fmip_probe_sent` (raw tracepoint): whether a driver takes redirected frames.
+//! * `fmip_probe` (XDP), `fmip_probe_sent`, `fmip_probe_failed` (raw tracepoints): whether a driver
+//!   takes redirected frames.
 
 #![no_std]
 #![no_main]
@@ -128,6 +129,12 @@ pub fn fmip_probe(_ctx: XdpContext) -> u32 {
 #[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
 pub fn fmip_probe_sent(ctx: RawTracePointContext) {
     probe::sent(&ctx);
+}
+
+/// Hears that the driver under test was not even asked.
+#[raw_tracepoint(tracepoint = "xdp_redirect_err")]
+pub fn fmip_probe_failed(ctx: RawTracePointContext) {
+    probe::failed(&ctx);
 }
 
 #[inline(always)]

@@ -294,8 +294,9 @@ impl Programs {
                 debug!(interface = name, "takes redirected frames");
                 Ok(())
             }
-            Answer::Refused(error) => bail!(takes_no_redirected(bottom, Some(error))),
-            Answer::NotAsked => bail!(takes_no_redirected(bottom, None)),
+            Answer::Refused(error) | Answer::NotAsked(error) => {
+                bail!(takes_no_redirected(bottom, Some(error)))
+            }
         }
     }
 

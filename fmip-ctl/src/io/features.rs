@@ -209,3 +209,38 @@ fn names_in_bitset(bitset: &[u8]) -> BTreeSet<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bit(name: &str, set: bool) -> Vec<u8> {
+        let mut bit = attribute(ETHTOOL_A_BITSET_BIT_NAME, &[name.as_bytes(), &[0]].concat());
+        if set {
+            bit.extend(attribute(ETHTOOL_A_BITSET_BIT_VALUE, &[]));
+        }
+        attribute(1 | NLA_F_NESTED, &bit)
+    }
+
+    #[test]
+    fn the_names_of_the_bits_that_are_set_are_read() {
+        let bits = [bit("rx-gro", true), bit("rx-lro", false)].concat();
+        let bits = attribute(ETHTOOL_A_BITSET_BITS | NLA_F_NESTED, &bits);
+        let names = |bitset: &[u8]| names_in_bitset(bitset).into_iter().collect::<Vec<_>>();
+        assert_eq!(names(&bits), ["rx-gro"]);
+        // Without a mask only those are listed that are set.
+        let unmasked = [attribute(ETHTOOL_A_BITSET_NOMASK, &[]), bits].concat();
+        assert_eq!(names(&unmasked), ["rx-gro", "rx-lro"]);
+    }
+
+    #[test]
+    fn attributes_that_are_cut_end_the_row() {
+        let row = [attribute(1, &[1, 2, 3]), attribute(2, &[4; 8])].concat();
+        assert_eq!(find(&row, 2), Some(&[4; 8][..]));
+        for length in 0..row.len() {
+            assert_eq!(find(&row[..length], 2), None, "{length}");
+        }
+        // A length that is not even the header's own.
+        assert_eq!(attributes(&[3, 0, 1, 0, 9, 9, 9, 9]).count(), 0);
+    }
+}

@@ -126,7 +126,7 @@ impl Programs {
             loaded(programs.classifier(name)?.load(), name)?;
         }
         // Tracing is a right of its own (CAP_PERFMON), and a kernel may be built without.
-        programs.hearing = probe::load_listener(&mut programs.ebpf);
+        programs.hearing = probe::load_listeners(&mut programs.ebpf);
         Ok(programs)
     }
 

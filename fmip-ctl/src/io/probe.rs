@@ -2,7 +2,7 @@
 //!
 //! The kernel does not say (before 6.3), or says what the driver promises; and a driver that
 //! promises and drops does so without a word. So one frame is redirected, and what the driver
-//! answers is heard at the kernel's own tracepoint. The frame is of an ethertype for local
+//! answers is heard at the kernel's own tracepoints. The frame is of an ethertype for local
 //! experiments, from the interface's own address to the same: whoever gets it drops it.
 
 use anyhow::{Context as _, Result, anyhow};
@@ -12,7 +12,7 @@ use aya::{
     programs::{RawTracePoint, TestRun as _, TestRunAttrs, TestRunOptions, Xdp},
     util::nr_cpus,
 };
-use fmip_common::probe::{IDLE, Probe, REFUSED, TAKEN};
+use fmip_common::probe::{NOT_ASKED, Probe, REFUSED, TAKEN};
 use rustix::{
     io::Errno,
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
@@ -23,10 +23,11 @@ use crate::wire::MacAddr;
 
 /// Name of the program that sends the frame.
 pub(super) const SEND: &str = "fmip_probe";
-/// Name of the program that hears what became of it.
-const LISTEN: &str = "fmip_probe_sent";
-/// Where it hears that.
-const TRACEPOINT: &str = "xdp_devmap_xmit";
+/// Names of the programs that hear what became of it, and the tracepoints where they do.
+const LISTENERS: [(&str, &str); 2] = [
+    ("fmip_probe_sent", "xdp_devmap_xmit"),
+    ("fmip_probe_failed", "xdp_redirect_err"),
+];
 /// IEEE 802 local experimental ethertype 1.
 const ETHERTYPE: u16 = 0x88b5;
 /// The shortest frame of Ethernet, without its check sequence.
@@ -39,18 +40,22 @@ pub enum Answer {
     Taken,
     /// The driver was asked, and did not take it.
     Refused(Errno),
-    /// The driver was not asked: it takes no frames from XDP programs, or the interface is down.
-    NotAsked,
+    /// The kernel did not ask the driver: it takes no frames from XDP programs, or the interface is
+    /// down.
+    NotAsked(Errno),
 }
 
 /// Loads what hears; without it there is no probe.
-pub(super) fn load_listener(ebpf: &mut Ebpf) -> Result<(), String> {
-    let program = listener(ebpf).map_err(|error| format!("{error:#}"))?;
-    program.load().map_err(|error| {
-        // Not the verifier's whole log: this is a line among others.
-        let text = in_full(&error);
-        text.lines().next().unwrap_or_default().to_owned()
-    })
+pub(super) fn load_listeners(ebpf: &mut Ebpf) -> Result<(), String> {
+    for (name, _) in LISTENERS {
+        let program = listener(ebpf, name).map_err(|error| format!("{error:#}"))?;
+        program.load().map_err(|error| {
+            // Not the verifier's whole log: this is a line among others.
+            let text = in_full(&error);
+            text.lines().next().unwrap_or_default().to_owned()
+        })?;
+    }
+    Ok(())
 }
 
 /// Sends a frame out of `interface`, which has `address`, from every processor; the worst answer.
@@ -67,15 +72,19 @@ pub(super) fn run(ebpf: &mut Ebpf, interface: u32, address: MacAddr) -> Result<A
     let idle = PerCpuValues::try_from(vec![Probe::default(); processors])?;
     found.set(0, idle, 0)?;
 
-    // Only while it is needed: the tracepoint is on the way of every redirected packet.
-    let listener = listener(ebpf)?;
-    let link = listener
-        .attach(TRACEPOINT)
-        .map_err(|error| anyhow!(in_full(&error)))
-        .with_context(|| format!("cannot listen to {TRACEPOINT}"))?;
-    let sent = on_every_processor(|| send(ebpf, &frame));
-    self::listener(ebpf)?.detach(link)?;
-    sent?;
+    // Only while they are needed: the tracepoints are on the way of redirected packets.
+    let mut links = Vec::new();
+    for (name, tracepoint) in LISTENERS {
+        let listener = listener(ebpf, name)?;
+        let link = listener
+            .attach(tracepoint)
+            .and_then(|id| listener.take_link(id))
+            .map_err(|error| anyhow!(in_full(&error)))
+            .with_context(|| format!("cannot listen to {tracepoint}"))?;
+        links.push(link);
+    }
+    on_every_processor(|| send(ebpf, &frame))?;
+    drop(links);
     let found = self::found(ebpf)?.get(&0, 0)?;
     let answers = found.iter().filter_map(answer);
     answers
@@ -83,15 +92,20 @@ pub(super) fn run(ebpf: &mut Ebpf, interface: u32, address: MacAddr) -> Result<A
             Answer::Taken => answer,
             _ => worst,
         })
-        .context("the frame was not sent")
+        .context("nothing was heard of the frame")
 }
 
 fn answer(probe: &Probe) -> Option<Answer> {
+    // A driver that takes none and gives no reason has no room.
+    let error = match probe.error {
+        error if error < 0 => Errno::from_raw_os_error(-error),
+        _ => Errno::NOBUFS,
+    };
     match probe.state {
-        IDLE => None,
         TAKEN => Some(Answer::Taken),
-        REFUSED => Some(Answer::Refused(Errno::from_raw_os_error(-probe.error))),
-        _ => Some(Answer::NotAsked),
+        REFUSED => Some(Answer::Refused(error)),
+        NOT_ASKED => Some(Answer::NotAsked(error)),
+        _ => None,
     }
 }
 
@@ -130,10 +144,10 @@ fn send(ebpf: &mut Ebpf, frame: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn listener(ebpf: &mut Ebpf) -> Result<&mut RawTracePoint> {
+fn listener<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint> {
     let program = ebpf
-        .program_mut(LISTEN)
-        .with_context(|| format!("the BPF object has no program {LISTEN}"))?;
+        .program_mut(name)
+        .with_context(|| format!("the BPF object has no program {name}"))?;
     Ok(program.try_into()?)
 }
 

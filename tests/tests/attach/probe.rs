@@ -5,6 +5,8 @@ use fmip_ctl::{
     wire::MacAddr,
 };
 
+use rustix::io::Errno;
+
 use crate::setup::Setup;
 
 /// What the probe says of `core0`.
@@ -22,7 +24,7 @@ fn probed(setup: &Setup) -> Answer {
 fn a_veth_takes_frames_as_long_as_its_other_end_does() {
     let Some(setup) = Setup::new() else { return };
     setup.pair("core0", "far0");
-    assert_eq!(probed(&setup), Answer::NotAsked);
+    assert_eq!(probed(&setup), Answer::NotAsked(Errno::OPNOTSUPP));
 
     setup.there.prepare_for_xdp("far0").unwrap();
     for _ in 0..3 {
@@ -36,7 +38,7 @@ fn a_veth_takes_frames_as_long_as_its_other_end_does() {
     setup.there.ip("link set far0 up").unwrap();
     assert_eq!(probed(&setup), Answer::Taken);
     setup.here.ip("link set core0 down").unwrap();
-    assert_eq!(probed(&setup), Answer::NotAsked);
+    assert_eq!(probed(&setup), Answer::NotAsked(Errno::NETDOWN));
 }
 
 #[test]
@@ -47,7 +49,7 @@ fn a_program_at_the_other_end_is_as_good_as_gro() {
     (setup.there).run(|| far.attach_xdp(DRAIN, "far0")).unwrap();
     assert_eq!(probed(&setup), Answer::Taken);
     drop(far);
-    assert_eq!(probed(&setup), Answer::NotAsked);
+    assert_eq!(probed(&setup), Answer::NotAsked(Errno::OPNOTSUPP));
 }
 
 #[test]
@@ -55,5 +57,5 @@ fn a_driver_without_xdp_is_not_asked() {
     let Some(setup) = Setup::new() else { return };
     setup.here.ip("link add core0 type bridge").unwrap();
     setup.here.ip("link set core0 up").unwrap();
-    assert_eq!(probed(&setup), Answer::NotAsked);
+    assert_eq!(probed(&setup), Answer::NotAsked(Errno::OPNOTSUPP));
 }

@@ -154,13 +154,7 @@ fn the_way_and_the_reason_are_logged() {
     let Some(setup) = router() else { return };
     // What comes in at the core interface is merged, and what goes out of it is lost.
     setup.ethtool("core0", &["gro", "on"]);
-    (setup.there)
-        .run(|| {
-            let mut command = Command::new("ethtool");
-            command.args(["-K", "far0", "gro", "off"]);
-            Ok(assert!(command.status()?.success()))
-        })
-        .unwrap();
+    Setup::ethtool_in(&setup.there, "far0", &["gro", "off"]);
     let controller = Running::start(&setup, "auto", "auto");
     for parts in [
         vec![" INFO ", "attached interface=\"acc0\" mode=\"native\""],

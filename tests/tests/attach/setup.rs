@@ -69,9 +69,14 @@ impl Setup {
 
     /// Switches offloads of an interface of the router.
     pub(crate) fn ethtool(&self, interface: &str, switches: &[&str]) {
+        Self::ethtool_in(&self.here, interface, switches);
+    }
+
+    /// Switches offloads of an interface in a namespace.
+    pub(crate) fn ethtool_in(namespace: &NetNs, interface: &str, switches: &[&str]) {
         let mut command = Command::new("ethtool");
         command.args(["-K", interface]).args(switches);
-        let status = self.here.run(|| Ok(command.status()?)).unwrap();
+        let status = namespace.run(|| Ok(command.status()?)).unwrap();
         assert!(status.success(), "ethtool -K {interface} {switches:?}");
     }
 

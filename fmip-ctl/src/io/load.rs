@@ -18,6 +18,11 @@ use rustix::io::Errno;
 /// The BPF object that the build script made.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fmip-ebpf"));
 
+/// The BPF object, as it is on disk: for who looks at its programs without running them.
+pub fn object() -> &'static [u8] {
+    OBJECT
+}
+
 /// Name of the program on every interface of an access router.
 pub const ROUTER: &str = "fmip_router";
 /// Name of the program that takes packets out of the handover buffers.

@@ -62,6 +62,63 @@ impl Verdict {
     }
 }
 
+/// A program that meets packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// XDP, at an access router.
+    Router,
+    /// XDP, on the parked interface.
+    Drain,
+    /// TC, ingress of a mobile node.
+    MobileIn,
+    /// TC, egress of a mobile node.
+    MobileOut,
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Router => ROUTER,
+            Self::Drain => DRAIN,
+            Self::MobileIn => MOBILE_IN,
+            Self::MobileOut => MOBILE_OUT,
+        }
+    }
+
+    /// Whether it is an XDP program; else it is one of TC.
+    pub(crate) fn is_xdp(self) -> bool {
+        matches!(self, Self::Router | Self::Drain)
+    }
+
+    fn verdict(self, value: u32) -> Verdict {
+        if self.is_xdp() {
+            Verdict::of_xdp(value)
+        } else {
+            Verdict::of_tc(value)
+        }
+    }
+
+    /// What the program is told of a packet of `length` octets besides its octets: that it came in on, or
+    /// goes out of, `interface`.
+    fn context(self, length: usize, interface: u32) -> Vec<u8> {
+        if self.is_xdp() {
+            // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+            return [0, length as u32, 0, interface, 0, 0]
+                .into_iter()
+                .flat_map(u32::to_ne_bytes)
+                .collect();
+        }
+        let mut context = vec![0; SK_BUFF];
+        // ingress_ifindex, ifindex.
+        context[36..40].copy_from_slice(&interface.to_ne_bytes());
+        context[40..44].copy_from_slice(&interface.to_ne_bytes());
+        context
+    }
+}
+
+/// Octets of `struct __sk_buff`, up to and with `gso_size`.
+const SK_BUFF: usize = 184;
+
 /// What became of one packet.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -156,51 +213,54 @@ impl Bench {
 
     /// A packet that the router sees come in on the loopback.
     pub(crate) fn router(&mut self, frame: &[u8]) -> Result<Ran> {
-        self.xdp(ROUTER, frame, None)
+        self.run(Program::Router, None, frame)
     }
 
     /// A packet that the router sees come in on `interface`, which must have the program.
     pub(crate) fn router_on(&mut self, interface: u32, frame: &[u8]) -> Result<Ran> {
-        self.xdp(ROUTER, frame, Some(interface))
-    }
-
-    fn xdp(&mut self, name: &str, frame: &[u8], interface: Option<u32>) -> Result<Ran> {
-        let context = interface.map(|interface| xdp_context(frame.len(), interface));
-        let program = self.programs.xdp(name)?;
-        let before = counts(&self.maps)?;
-        let (value, frame) = run(program, frame, context.as_deref())?;
-        Ok(Ran {
-            verdict: Verdict::of_xdp(value),
-            frame,
-            moved: moved(&before, &counts(&self.maps)?),
-        })
+        self.run(Program::Router, Some(interface), frame)
     }
 
     /// A packet that comes in at the mobile node.
     pub(crate) fn mobile_in(&mut self, frame: &[u8]) -> Result<Ran> {
-        self.classifier(MOBILE_IN, frame, None)
+        self.run(Program::MobileIn, None, frame)
     }
 
     /// A packet that goes out of the mobile node.
     pub(crate) fn mobile_out(&mut self, frame: &[u8]) -> Result<Ran> {
-        self.classifier(MOBILE_OUT, frame, None)
+        self.run(Program::MobileOut, None, frame)
     }
 
     /// As [`Bench::mobile_out`], for what the kernel will cut into segments of `segment` octets.
     pub(crate) fn mobile_out_merged(&mut self, frame: &[u8], segment: u32) -> Result<Ran> {
-        // struct __sk_buff, up to and with gso_size.
-        let mut context = vec![0; 184];
+        let mut context = vec![0; SK_BUFF];
+        // gso_segs, gso_size.
         context[164..168].copy_from_slice(&2_u32.to_ne_bytes());
         context[176..180].copy_from_slice(&segment.to_ne_bytes());
-        self.classifier(MOBILE_OUT, frame, Some(&context))
+        self.run_with(Program::MobileOut, frame, Some(&context))
     }
 
-    fn classifier(&mut self, name: &str, frame: &[u8], context: Option<&[u8]>) -> Result<Ran> {
-        let program = self.programs.classifier(name)?;
+    /// A packet that `program` meets: on `interface`, or on the loopback. For an XDP program, the interface
+    /// must have one.
+    pub(crate) fn run(
+        &mut self,
+        program: Program,
+        interface: Option<u32>,
+        frame: &[u8],
+    ) -> Result<Ran> {
+        let context = interface.map(|interface| program.context(frame.len(), interface));
+        self.run_with(program, frame, context.as_deref())
+    }
+
+    fn run_with(&mut self, program: Program, frame: &[u8], context: Option<&[u8]>) -> Result<Ran> {
         let before = counts(&self.maps)?;
-        let (value, frame) = run(program, frame, context)?;
+        let (value, frame) = if program.is_xdp() {
+            run(self.programs.xdp(program.name())?, frame, context)?
+        } else {
+            run(self.programs.classifier(program.name())?, frame, context)?
+        };
         Ok(Ran {
-            verdict: Verdict::of_tc(value),
+            verdict: program.verdict(value),
             frame,
             moved: moved(&before, &counts(&self.maps)?),
         })
@@ -220,7 +280,7 @@ impl Bench {
             ..DrainJob::default()
         };
         self.drain.job.set(0, job, 0)?;
-        self.xdp(DRAIN, frame, Some(interface))
+        self.run(Program::Drain, Some(interface), frame)
     }
 
     /// Runs the drain program with `frames` live frames; what it answers, and the counters that moved.
@@ -343,14 +403,6 @@ where
     })?;
     out.truncate(result.data_size_out as usize);
     Ok((result.return_value, out))
-}
-
-/// `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-fn xdp_context(length: usize, interface: u32) -> Vec<u8> {
-    [0, length as u32, 0, interface, 0, 0]
-        .into_iter()
-        .flat_map(u32::to_ne_bytes)
-        .collect()
 }
 
 fn counts(maps: &Maps) -> Result<Vec<(Reason, u64, u64)>> {

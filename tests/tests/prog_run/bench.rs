@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
-    maps::{Array, Map, MapData, RingBuf},
+    maps::{Array, Map, MapData, PerCpuArray, PerCpuValues, RingBuf},
     programs::{TestRun, TestRunAttrs, TestRunOptions},
 };
 use fmip_common::{
@@ -76,6 +76,8 @@ pub(crate) enum Program {
 }
 
 impl Program {
+    pub(crate) const ALL: [Self; 4] = [Self::Router, Self::Drain, Self::MobileIn, Self::MobileOut];
+
     fn name(self) -> &'static str {
         match self {
             Self::Router => ROUTER,
@@ -354,6 +356,15 @@ impl Bench {
 
     pub(crate) fn buffer(&self, index: u32) -> Result<Buffer> {
         Ok(self.drain.buffers.get(&index, 0)?)
+    }
+
+    /// Lets the programs answer with errors at once as many times as they ever do.
+    pub(crate) fn refill_errors(&mut self) -> Result<()> {
+        let map = self.programs.ebpf().map_mut("ERROR_RATE");
+        let mut rate: PerCpuArray<_, u64> = map.context("no limit of errors")?.try_into()?;
+        let processors = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        rate.set(0, PerCpuValues::try_from(vec![0; processors])?, 0)?;
+        Ok(())
     }
 
     /// The frame in a slot.

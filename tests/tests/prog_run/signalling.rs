@@ -19,7 +19,11 @@ const MOBILITY: u8 = 135;
 const LOOPBACK: u32 = 1;
 
 /// The octets of a message to `destination`.
-fn frame(destination: Ipv6Addr, home_address: Option<Ipv6Addr>, message: Message) -> Vec<u8> {
+pub(crate) fn frame(
+    destination: Ipv6Addr,
+    home_address: Option<Ipv6Addr>,
+    message: Message,
+) -> Vec<u8> {
     let packet = wire::Packet {
         source: NCOA,
         destination,
@@ -35,7 +39,7 @@ fn frame(destination: Ipv6Addr, home_address: Option<Ipv6Addr>, message: Message
     frame
 }
 
-fn fbu() -> Message {
+pub(crate) fn fbu() -> Message {
     Message::FastBindingUpdate(FastBindingUpdate {
         sequence: 7,
         ack: true,
@@ -50,12 +54,12 @@ fn fbu() -> Message {
     })
 }
 
-fn advertisement() -> Message {
+pub(crate) fn advertisement() -> Message {
     Message::NeighborAdvertisement(NeighborAdvertisement::unsolicited(NCOA, MAC))
 }
 
 /// Every message that is the controller's alone.
-fn messages() -> [Message; 6] {
+pub(crate) fn messages() -> [Message; 6] {
     [
         fbu(),
         Message::FastBindingAck(FastBindingAck {

@@ -121,13 +121,16 @@ impl Program {
 /// Octets of `struct __sk_buff`, up to and with `gso_size`.
 const SK_BUFF: usize = 184;
 
+/// Where the counters stand, or how far they moved: reason, packets, octets.
+pub(crate) type Counts = Vec<(Reason, u64, u64)>;
+
 /// What became of one packet.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) verdict: Verdict,
     pub(crate) frame: Vec<u8>,
     /// The counters that moved, by how many packets and octets.
-    pub(crate) moved: Vec<(Reason, u64, u64)>,
+    pub(crate) moved: Counts,
 }
 
 impl Ran {
@@ -254,18 +257,53 @@ impl Bench {
         self.run_with(program, frame, context.as_deref())
     }
 
+    /// As [`Bench::run`], for many runs one after the other: `counts` is where the counters stood after the
+    /// last one, and is moved on. Nothing else may have moved them.
+    pub(crate) fn run_next(
+        &mut self,
+        program: Program,
+        interface: u32,
+        frame: &[u8],
+        counts: &mut Counts,
+    ) -> Result<Ran> {
+        let context = program.context(frame.len(), interface);
+        let (verdict, frame) = self.only_run(program, frame, Some(&context))?;
+        let after = self.counts()?;
+        let before = std::mem::replace(counts, after);
+        Ok(Ran {
+            verdict,
+            frame,
+            moved: moved(&before, counts),
+        })
+    }
+
+    /// Where the counters stand.
+    pub(crate) fn counts(&self) -> Result<Counts> {
+        counts(&self.maps)
+    }
+
     fn run_with(&mut self, program: Program, frame: &[u8], context: Option<&[u8]>) -> Result<Ran> {
-        let before = counts(&self.maps)?;
+        let before = self.counts()?;
+        let (verdict, frame) = self.only_run(program, frame, context)?;
+        Ok(Ran {
+            verdict,
+            frame,
+            moved: moved(&before, &self.counts()?),
+        })
+    }
+
+    fn only_run(
+        &mut self,
+        program: Program,
+        frame: &[u8],
+        context: Option<&[u8]>,
+    ) -> Result<(Verdict, Vec<u8>)> {
         let (value, frame) = if program.is_xdp() {
             run(self.programs.xdp(program.name())?, frame, context)?
         } else {
             run(self.programs.classifier(program.name())?, frame, context)?
         };
-        Ok(Ran {
-            verdict: program.verdict(value),
-            frame,
-            moved: moved(&before, &counts(&self.maps)?),
-        })
+        Ok((program.verdict(value), frame))
     }
 
     /// The drain program with a job to do, and a packet that really came in on `interface`.
@@ -416,7 +454,7 @@ where
     Ok((result.return_value, out))
 }
 
-fn counts(maps: &Maps) -> Result<Vec<(Reason, u64, u64)>> {
+fn counts(maps: &Maps) -> Result<Counts> {
     Ok(maps
         .counts()?
         .into_iter()
@@ -424,7 +462,7 @@ fn counts(maps: &Maps) -> Result<Vec<(Reason, u64, u64)>> {
         .collect())
 }
 
-fn moved(before: &[(Reason, u64, u64)], after: &[(Reason, u64, u64)]) -> Vec<(Reason, u64, u64)> {
+fn moved(before: &[(Reason, u64, u64)], after: &[(Reason, u64, u64)]) -> Counts {
     before
         .iter()
         .zip(after)

@@ -4,6 +4,7 @@ mod bench;
 mod copy;
 mod corpus;
 mod departed;
+mod differential;
 mod drain;
 mod drain_thread;
 mod hold;

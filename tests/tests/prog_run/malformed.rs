@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 
 use crate::{
-    bench::{Bench, Program, on_router},
+    bench::{Bench, Counts, Program, on_router},
     corpus::{Fixture, World, fixtures, network_layer},
     packets::{ETHERNET, IPV6, IPV6_IN_IPV6},
 };
@@ -15,8 +15,19 @@ const VALUES: [u8; 14] = [0, 1, 6, 17, 41, 43, 44, 58, 59, 60, 127, 135, 254, 25
 /// Octets that are changed, one at a time: tags, two IPv6 headers and what is behind them.
 const HEADERS: usize = 8 + ETHERNET + 2 * IPV6 + 40;
 
+/// Whether the octet is one of an address in an IPv6 header, of the first or of one in its tunnel.
+fn in_address(frame: &[u8], at: usize) -> bool {
+    let Some(mut header) = network_layer(frame) else {
+        return false;
+    };
+    while at >= header + IPV6 && frame.get(header + 6) == Some(&IPV6_IN_IPV6) {
+        header += IPV6;
+    }
+    (header + 8..header + IPV6).contains(&at)
+}
+
 /// Packets with several octets changed, for each of the corpus.
-const SCRAMBLED: usize = 400;
+const SCRAMBLED: usize = 100;
 
 /// The shortest packet that the kernel takes for a test run: a header of Ethernet; and for TC, where its
 /// type says IPv6, one of IPv6 as well.
@@ -30,12 +41,14 @@ fn shortest(program: Program) -> usize {
 
 /// Runs `damage` on each packet of the corpus of each program, and judges all that it makes.
 fn judge_all(what: &str, damage: impl Fn(&Fixture) -> Vec<Vec<u8>> + Copy + Sync) {
-    for program in Program::ALL {
+    // Not the drain program: it looks at no packet that comes in.
+    for program in Program::ALL.into_iter().filter(|&of| of != Program::Drain) {
         on_router(|bench, router| {
             let world = World::new(program, bench, router)?;
+            let mut counts = bench.counts()?;
             for fixture in fixtures(program)? {
                 for frame in damage(&fixture) {
-                    judge(bench, &world, &frame).with_context(|| {
+                    judge(bench, &world, &frame, &mut counts).with_context(|| {
                         format!("{program:?}, {}, {what}: {frame:02x?}", fixture.name)
                     })?;
                 }
@@ -45,12 +58,14 @@ fn judge_all(what: &str, damage: impl Fn(&Fixture) -> Vec<Vec<u8>> + Copy + Sync
     }
 }
 
-fn judge(bench: &mut Bench, world: &World, frame: &[u8]) -> Result<()> {
+fn judge(bench: &mut Bench, world: &World, frame: &[u8], counts: &mut Counts) -> Result<()> {
     if frame.len() < shortest(world.program) {
         return Ok(());
     }
-    world.tidy(bench)?;
-    let ran = bench.run(world.program, Some(world.interface), frame)?;
+    if world.tidy(bench)? {
+        *counts = bench.counts()?;
+    }
+    let ran = bench.run_next(world.program, world.interface, frame, counts)?;
     world
         .judge(bench, frame, &ran)
         .with_context(|| format!("{:?}, left as {:02x?}", ran.verdict, ran.frame))
@@ -101,13 +116,11 @@ fn with_any_octet_changed_a_packet_ends_once_and_for_a_reason() {
         // Link-layer addresses, but one octet of each, say nothing.
         for at in [0, 6].into_iter().chain(12..frame.len().min(HEADERS)) {
             let own = frame[at];
-            let near = [
-                own ^ 1,
-                own ^ 0x80,
-                own.wrapping_add(1),
-                own.wrapping_sub(1),
-            ];
-            for value in VALUES.into_iter().chain(near) {
+            let values = match in_address(frame, at) {
+                true => &[0xff, 0][..],
+                false => &VALUES,
+            };
+            for &value in values.iter().chain(&[own ^ 1, own ^ 0x80]) {
                 if value != own {
                     let mut frame = frame.clone();
                     frame[at] = value;

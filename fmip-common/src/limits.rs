@@ -8,7 +8,7 @@ pub const FRAME_BYTES: usize = 2016;
 pub const BUFFERS: u32 = 1024;
 
 /// Bindings: mobile nodes whose packets are tunnelled, held or delivered at the same time.
-pub const BINDINGS: u32 = 65536;
+pub const BINDINGS: u32 = 131_072;
 
 /// Addresses of this node, at which signalling is taken.
 pub const LOCAL_ADDRESSES: u32 = 256;

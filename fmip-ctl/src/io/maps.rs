@@ -61,6 +61,8 @@ pub struct Maps {
     /// The highest number that a router was ever given.
     last_group: u32,
     hosts: Array<MapData, u32>,
+    /// What `hosts` holds.
+    host_count: u32,
     free: FreeBuffers,
     bound: BTreeMap<Ipv6Addr, Bound>,
 }
@@ -179,6 +181,7 @@ impl Maps {
             groups: BTreeMap::new(),
             last_group: 0,
             hosts: take(ebpf, ".bss")?.try_into()?,
+            host_count: 0,
             free: FreeBuffers::new(),
             bound: BTreeMap::new(),
         })
@@ -434,7 +437,7 @@ impl Maps {
         gone(self.bindings.remove(&address.into()))
             .with_context(|| format!("cannot remove what is bound for {address}"))?;
         let bound = self.bound.remove(&address);
-        self.count_hosts()?;
+        self.count_hosts(bound, None)?;
         Ok(bound.and_then(|bound| bound.buffer))
     }
 
@@ -545,19 +548,21 @@ impl Maps {
             action: binding.action,
             buffer: (binding.buffer != NO_BUFFER).then_some(binding.buffer),
         };
-        self.bound.insert(address, bound);
-        self.count_hosts()
+        let before = self.bound.insert(address, bound);
+        self.count_hosts(before, Some(bound))
     }
 
     /// Tells the data path whether there is an address by which sources must be looked up.
-    fn count_hosts(&mut self) -> Result<()> {
-        let number = self
-            .bound
-            .values()
-            .filter(|bound| bound.action == ACTION_HOST)
-            .count();
+    fn count_hosts(&mut self, before: Option<Bound>, after: Option<Bound>) -> Result<()> {
+        let host = |bound: Option<Bound>| {
+            u32::from(bound.is_some_and(|bound| bound.action == ACTION_HOST))
+        };
+        if host(before) == host(after) {
+            return Ok(());
+        }
+        self.host_count = self.host_count + host(after) - host(before);
         self.hosts
-            .set(0, u32::try_from(number).unwrap_or(u32::MAX), 0)
+            .set(0, self.host_count, 0)
             .context("cannot say how many addresses are kept away from home")
     }
 

@@ -16,6 +16,7 @@ use fmip_common::{
     binding::{Egress, NextHop},
     buffer::{Buffer, DRAIN_CLOSE, DrainJob, OUTCOME_DONE, Slot},
     event::Signal,
+    limits,
     reason::Reason,
 };
 use fmip_ctl::io::{
@@ -189,6 +190,15 @@ pub(crate) const MTU: u32 = 9000;
 impl Bench {
     pub(crate) fn new() -> Result<Self> {
         Self::with(POOL, WIDE)
+    }
+
+    /// A bench with room for so many bindings.
+    pub(crate) fn for_bindings(bindings: u32) -> Result<Self> {
+        ensure!(
+            bindings <= limits::BINDINGS,
+            "there is no room for {bindings} bindings"
+        );
+        Self::new()
     }
 
     pub(crate) fn with(pool: u32, limits: BufferLimits) -> Result<Self> {

@@ -18,6 +18,7 @@ mod pass;
 mod rebinding;
 mod receiver;
 mod reverse;
+mod scale;
 mod signalling;
 mod straggler;
 mod too_big;

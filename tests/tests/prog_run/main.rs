@@ -5,6 +5,7 @@ mod copy;
 mod corpus;
 mod departed;
 mod differential;
+mod disguise;
 mod drain;
 mod drain_thread;
 mod hold;

@@ -23,6 +23,8 @@ pub(crate) const IPV6_IN_IPV6: u8 = IpProto::Ipv6 as u8;
 pub(crate) const TCP: u8 = IpProto::Tcp as u8;
 pub(crate) const UDP: u8 = IpProto::Udp as u8;
 pub(crate) const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
+/// Routing header (RFC 8200 section 4.4).
+const ROUTING: u8 = 43;
 pub(crate) const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 /// Mobility Header (RFC 6275 section 6.1).
 pub(crate) const MOBILITY: u8 = IpProto::MobilityHeader as u8;
@@ -149,16 +151,59 @@ pub(crate) fn ipv6_at(packet: &impl Packet, offset: usize) -> Option<Ipv6> {
     Some(header)
 }
 
-/// Whether the packet whose header stands at `offset` behind the first one is neighbor discovery: ICMPv6 types 133 to 137
-/// that no router has forwarded (RFC 4861 sections 4 and 7.1).
+/// Whether the packet whose header stands at `offset` behind the first one is, or may be, neighbor discovery:
+/// ICMPv6 types 133 to 137 that no router has forwarded (RFC 4861 sections 4 and 7.1).
 #[inline(always)]
 pub(crate) fn is_neighbor_discovery(packet: &impl Packet, header: &Ipv6, offset: usize) -> bool {
-    header.next_header == ICMPV6
-        && header.hop_limit == 255
+    header.hop_limit == 255
         && matches!(
-            packet.octet((packet.network() + offset + IPV6_HEADER) as u32),
-            Some(ROUTER_SOLICITATION..=REDIRECT)
+            icmpv6_type(packet, header, offset),
+            Icmpv6::Type(ROUTER_SOLICITATION..=REDIRECT) | Icmpv6::Unknown
         )
+}
+
+/// What ICMPv6 message a packet carries.
+pub(crate) enum Icmpv6 {
+    /// One of this type.
+    Type(u8),
+    /// None.
+    None,
+    /// Nobody can say: it stands behind more headers than are looked behind here, while a kernel looks behind
+    /// all.
+    Unknown,
+}
+
+/// The ICMPv6 message that the packet carries whose header stands at `offset` behind the first one: also
+/// behind the extension headers that a receiver skips, or the first of them would be a disguise. (Fragments
+/// are not put together: neighbor discovery in fragments is refused by all, RFC 6980.)
+#[inline(always)]
+pub(crate) fn icmpv6_type(packet: &impl Packet, header: &Ipv6, offset: usize) -> Icmpv6 {
+    const SKIPPED: u32 = 3;
+    let mut next_header = header.next_header;
+    let mut at = (packet.network() + offset + IPV6_HEADER) as u32;
+    for _ in 0..SKIPPED {
+        if !is_skipped(next_header) {
+            break;
+        }
+        let (Some(next), Some(units)) = (packet.octet(at), packet.octet(at + 1)) else {
+            return Icmpv6::None;
+        };
+        next_header = next;
+        // RFC 8200 section 4.3: in units of 8 octets, without the first 8.
+        at += (u32::from(units) + 1) * 8;
+    }
+    if is_skipped(next_header) {
+        return Icmpv6::Unknown;
+    }
+    match packet.octet(at) {
+        Some(kind) if next_header == ICMPV6 => Icmpv6::Type(kind),
+        _ => Icmpv6::None,
+    }
+}
+
+#[inline(always)]
+fn is_skipped(next_header: u8) -> bool {
+    matches!(next_header, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS)
 }
 
 /// Offset of the hop limit in an IPv6 header.

@@ -8,7 +8,7 @@ use crate::{
     Outcome, count,
     maps::ERROR_RATE,
     packet::{Packet, Resize, TUNNEL_HEADER, now},
-    parse::{ICMPV6, IPV6_HEADER, Ipv6, REDIRECT},
+    parse::{self, ICMPV6, IPV6_HEADER, Icmpv6, Ipv6, REDIRECT},
 };
 
 /// RFC 8200 section 5: no link of IPv6 is narrower.
@@ -74,11 +74,10 @@ pub(crate) fn becomes_error(
 #[inline(always)]
 fn is_error(packet: &impl Packet, original: &Ipv6) -> bool {
     const FIRST_INFORMATIONAL: u8 = 128;
-    original.next_header == ICMPV6
-        && matches!(
-            packet.octet((packet.network() + IPV6_HEADER) as u32),
-            Some(..FIRST_INFORMATIONAL | REDIRECT)
-        )
+    matches!(
+        parse::icmpv6_type(packet, original, 0),
+        Icmpv6::Type(..FIRST_INFORMATIONAL | REDIRECT) | Icmpv6::Unknown
+    )
 }
 
 #[inline(always)]

@@ -15,6 +15,11 @@ use super::{attach::Link, bindings::random_seed, pool::Room, probe};
 /// The BPF object that the build script made.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fmip-ebpf"));
 
+/// The BPF object, as it is on disk: for who looks at its programs without running them.
+pub fn object() -> &'static [u8] {
+    OBJECT
+}
+
 /// Name of the program in the driver of every interface of an access router that can have it there.
 pub const ROUTER: &str = "fmip_router";
 /// Name of the program on what comes in at the other interfaces.

@@ -134,8 +134,11 @@ fn encapsulated(packet: &[u8], tunnel: Tunnel) -> Bytes {
     outer.freeze()
 }
 
-/// A link-layer address as the kernel wants it.
-fn link_address(interface: u32, destination: MacAddr) -> io::Result<SockAddr> {
+/// Where a packet socket sends: out of an interface, to a link-layer address; as the kernel wants it.
+///
+/// # Errors
+/// When there can be no interface of that index.
+pub fn link_address(interface: u32, destination: MacAddr) -> io::Result<SockAddr> {
     let mut octets = [0; 8];
     octets[..6].copy_from_slice(&destination.0);
     let address = LinkAddress {

@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use aya::programs::{TestRun, TestRunOptions};
+use aya::{
+    maps::{PerCpuArray, PerCpuValues},
+    programs::{TestRun, TestRunOptions},
+};
 use fmip_common::{
     binding::{Egress, NextHop},
     buffer::{Buffer, DRAIN_CLOSE, DrainJob, OUTCOME_DONE, STREAM, Slot, index_of},
@@ -65,13 +68,75 @@ impl Verdict {
     }
 }
 
+/// A program that meets packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// XDP, at an access router.
+    Router,
+    /// XDP, on the parked interface.
+    Drain,
+    /// TC, ingress of a mobile node.
+    MobileIn,
+    /// TC, egress of a mobile node.
+    MobileOut,
+}
+
+impl Program {
+    pub(crate) const ALL: [Self; 4] = [Self::Router, Self::Drain, Self::MobileIn, Self::MobileOut];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Router => ROUTER,
+            Self::Drain => DRAIN,
+            Self::MobileIn => MOBILE_IN,
+            Self::MobileOut => MOBILE_OUT,
+        }
+    }
+
+    /// Whether it is an XDP program; else it is one of TC.
+    pub(crate) fn is_xdp(self) -> bool {
+        matches!(self, Self::Router | Self::Drain)
+    }
+
+    fn verdict(self, value: u32) -> Verdict {
+        if self.is_xdp() {
+            Verdict::of_xdp(value)
+        } else {
+            Verdict::of_tc(value)
+        }
+    }
+
+    /// What the program is told of a packet of `length` octets besides its octets: that it came in on, or
+    /// goes out of, `interface`.
+    fn context(self, length: usize, interface: u32) -> Vec<u8> {
+        if self.is_xdp() {
+            // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+            return [0, length as u32, 0, interface, 0, 0]
+                .into_iter()
+                .flat_map(u32::to_ne_bytes)
+                .collect();
+        }
+        let mut context = vec![0; SK_BUFF];
+        // ingress_ifindex, ifindex.
+        context[36..40].copy_from_slice(&interface.to_ne_bytes());
+        context[40..44].copy_from_slice(&interface.to_ne_bytes());
+        context
+    }
+}
+
+/// Octets of `struct __sk_buff`, up to and with `gso_size`.
+const SK_BUFF: usize = 184;
+
+/// Where the counters stand, or how far they moved: reason, packets, octets.
+pub(crate) type Counts = Vec<(Reason, u64, u64)>;
+
 /// What became of one packet.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) verdict: Verdict,
     pub(crate) frame: Vec<u8>,
     /// The counters that moved, by how many packets and octets.
-    pub(crate) moved: Vec<(Reason, u64, u64)>,
+    pub(crate) moved: Counts,
 }
 
 impl Ran {
@@ -166,6 +231,16 @@ impl Bench {
         Self::with(POOL, WIDE)
     }
 
+    /// A bench with room for so many bindings.
+    pub(crate) fn for_bindings(bindings: u32) -> Result<Self> {
+        let room = Room {
+            packets: POOL,
+            nodes: DEFAULT_NODES,
+            guaranteed: 0,
+        };
+        Self::of(Shape::new(room, bindings, OURS)?, WIDE)
+    }
+
     pub(crate) fn with(pool: u32, limits: BufferLimits) -> Result<Self> {
         let room = Room {
             packets: pool,
@@ -176,11 +251,14 @@ impl Bench {
     }
 
     pub(crate) fn with_room(room: Room, limits: BufferLimits) -> Result<Self> {
-        let shape = Shape::new(room, BINDINGS, OURS)?;
+        Self::of(Shape::new(room, BINDINGS, OURS)?, limits)
+    }
+
+    fn of(shape: Shape, limits: BufferLimits) -> Result<Self> {
         let mut programs = Programs::load(&shape)?;
         let ebpf = programs.ebpf();
         let slots = MappedArray::new(ebpf, "SLOTS")?;
-        let pool = Pool::new(ebpf, room, limits)?;
+        let pool = Pool::new(ebpf, shape.room, limits)?;
         let mut maps = Maps::new(ebpf, &shape, pool)?;
         for interface in OURS {
             maps.add_interface(interface, MTU, Port::of(interface))?;
@@ -201,12 +279,12 @@ impl Bench {
 
     /// A packet that the router sees come in on the loopback.
     pub(crate) fn router(&mut self, frame: &[u8]) -> Result<Ran> {
-        self.xdp(ROUTER, frame, None)
+        self.run(Program::Router, None, frame)
     }
 
     /// A packet that the router sees come in on `interface`, which must have the program.
     pub(crate) fn router_on(&mut self, interface: u32, frame: &[u8]) -> Result<Ran> {
-        self.xdp(ROUTER, frame, Some(interface))
+        self.run(Program::Router, Some(interface), frame)
     }
 
     /// The same packet `times` times, as [`Bench::router_on`]; the counters that moved, in packets.
@@ -226,7 +304,7 @@ impl Bench {
 
     /// As [`Bench::flood`], without a look at the counters, which takes longer than the packet.
     pub(crate) fn send(&mut self, interface: u32, frame: &[u8], times: u32) -> Result<()> {
-        let context = xdp_context(frame.len(), interface);
+        let context = Program::Router.context(frame.len(), interface);
         self.programs.xdp(ROUTER)?.test_run(TestRunOptions {
             data_in: Some(frame),
             ctx_in: Some(&context),
@@ -236,46 +314,84 @@ impl Bench {
         Ok(())
     }
 
-    fn xdp(&mut self, name: &str, frame: &[u8], interface: Option<u32>) -> Result<Ran> {
-        let context = interface.map(|interface| xdp_context(frame.len(), interface));
-        let program = self.programs.xdp(name)?;
-        let before = counts(&self.maps)?;
-        let (value, frame) = run(program, frame, context.as_deref())?;
-        Ok(Ran {
-            verdict: Verdict::of_xdp(value),
-            frame,
-            moved: moved(&before, &counts(&self.maps)?),
-        })
-    }
-
     /// A packet that comes in at the mobile node.
     pub(crate) fn mobile_in(&mut self, frame: &[u8]) -> Result<Ran> {
-        self.classifier(MOBILE_IN, frame, None)
+        self.run(Program::MobileIn, None, frame)
     }
 
     /// A packet that goes out of the mobile node.
     pub(crate) fn mobile_out(&mut self, frame: &[u8]) -> Result<Ran> {
-        self.classifier(MOBILE_OUT, frame, None)
+        self.run(Program::MobileOut, None, frame)
     }
 
     /// As [`Bench::mobile_out`], for what the kernel will cut into segments of `segment` octets.
     pub(crate) fn mobile_out_merged(&mut self, frame: &[u8], segment: u32) -> Result<Ran> {
-        // struct __sk_buff, up to and with gso_size.
-        let mut context = vec![0; 184];
+        let mut context = vec![0; SK_BUFF];
+        // gso_segs, gso_size.
         context[164..168].copy_from_slice(&2_u32.to_ne_bytes());
         context[176..180].copy_from_slice(&segment.to_ne_bytes());
-        self.classifier(MOBILE_OUT, frame, Some(&context))
+        self.run_with(Program::MobileOut, frame, Some(&context))
     }
 
-    fn classifier(&mut self, name: &str, frame: &[u8], context: Option<&[u8]>) -> Result<Ran> {
-        let program = self.programs.classifier(name)?;
-        let before = counts(&self.maps)?;
-        let (value, frame) = run(program, frame, context)?;
+    /// A packet that `program` meets: on `interface`, or on the loopback. For an XDP program, the interface
+    /// must have one.
+    pub(crate) fn run(
+        &mut self,
+        program: Program,
+        interface: Option<u32>,
+        frame: &[u8],
+    ) -> Result<Ran> {
+        let context = interface.map(|interface| program.context(frame.len(), interface));
+        self.run_with(program, frame, context.as_deref())
+    }
+
+    /// As [`Bench::run`], for many runs one after the other: `counts` is where the counters stood after the
+    /// last one, and is moved on. Nothing else may have moved them.
+    pub(crate) fn run_next(
+        &mut self,
+        program: Program,
+        interface: u32,
+        frame: &[u8],
+        counts: &mut Counts,
+    ) -> Result<Ran> {
+        let context = program.context(frame.len(), interface);
+        let (verdict, frame) = self.only_run(program, frame, Some(&context))?;
+        let after = self.counts()?;
+        let before = std::mem::replace(counts, after);
         Ok(Ran {
-            verdict: Verdict::of_tc(value),
+            verdict,
             frame,
-            moved: moved(&before, &counts(&self.maps)?),
+            moved: moved(&before, counts),
         })
+    }
+
+    /// Where the counters stand.
+    pub(crate) fn counts(&self) -> Result<Counts> {
+        counts(&self.maps)
+    }
+
+    fn run_with(&mut self, program: Program, frame: &[u8], context: Option<&[u8]>) -> Result<Ran> {
+        let before = self.counts()?;
+        let (verdict, frame) = self.only_run(program, frame, context)?;
+        Ok(Ran {
+            verdict,
+            frame,
+            moved: moved(&before, &self.counts()?),
+        })
+    }
+
+    fn only_run(
+        &mut self,
+        program: Program,
+        frame: &[u8],
+        context: Option<&[u8]>,
+    ) -> Result<(Verdict, Vec<u8>)> {
+        let (value, frame) = if program.is_xdp() {
+            run(self.programs.xdp(program.name())?, frame, context)?
+        } else {
+            run(self.programs.classifier(program.name())?, frame, context)?
+        };
+        Ok((program.verdict(value), frame))
     }
 
     /// The drain program with a job to do, and a packet that really came in on `interface`.
@@ -293,7 +409,7 @@ impl Bench {
             ..DrainJob::default()
         };
         self.drain.ask(&[job])?;
-        self.xdp(DRAIN, frame, Some(interface))
+        self.run(Program::Drain, Some(interface), frame)
     }
 
     /// Runs the drain program with `frames` live frames; what it answers, and the counters that moved.
@@ -369,6 +485,15 @@ impl Bench {
         self.drain.buffer(index).map(Account::from)
     }
 
+    /// Lets the programs answer with errors at once as many times as they ever do.
+    pub(crate) fn refill_errors(&mut self) -> Result<()> {
+        let map = self.programs.ebpf().map_mut("ERROR_RATE");
+        let mut rate: PerCpuArray<_, u64> = map.context("no limit of errors")?.try_into()?;
+        let processors = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        rate.set(0, PerCpuValues::try_from(vec![0; processors])?, 0)?;
+        Ok(())
+    }
+
     /// The frame in a slot, behind a header like that of [`Packet::udp`].
     pub(crate) fn slot(&self, index: u32) -> Result<Vec<u8>> {
         let slot = self.slots.get(index).context("there is no such slot")?;
@@ -429,15 +554,7 @@ where
     Ok((result.return_value, out))
 }
 
-/// `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-fn xdp_context(length: usize, interface: u32) -> Vec<u8> {
-    [0, length as u32, 0, interface, 0, 0]
-        .into_iter()
-        .flat_map(u32::to_ne_bytes)
-        .collect()
-}
-
-fn counts(maps: &Maps) -> Result<Vec<(Reason, u64, u64)>> {
+fn counts(maps: &Maps) -> Result<Counts> {
     Ok(maps
         .counts()?
         .into_iter()
@@ -445,7 +562,7 @@ fn counts(maps: &Maps) -> Result<Vec<(Reason, u64, u64)>> {
         .collect())
 }
 
-fn moved(before: &[(Reason, u64, u64)], after: &[(Reason, u64, u64)]) -> Vec<(Reason, u64, u64)> {
+fn moved(before: &[(Reason, u64, u64)], after: &[(Reason, u64, u64)]) -> Counts {
     before
         .iter()
         .zip(after)

@@ -2,12 +2,17 @@
 
 mod bench;
 mod copy;
+mod corpus;
 mod departed;
+mod differential;
+mod disguise;
 mod drain;
 mod drain_thread;
 mod flood;
 mod hold;
 mod host;
+mod judge;
+mod malformed;
 mod mobile;
 mod nested;
 mod packets;
@@ -15,7 +20,20 @@ mod pass;
 mod rebinding;
 mod receiver;
 mod reverse;
+mod scale;
 mod signalling;
 mod straggler;
 mod too_big;
 mod tunnel;
+
+/// Where random numbers begin: `FMIP_SEED`, or one that changes. Printed past the harness, so that what
+/// failed can be run again.
+fn seed(what: &str) -> u64 {
+    use std::io::Write as _;
+    let seed = match std::env::var("FMIP_SEED") {
+        Ok(text) => text.parse().expect("FMIP_SEED is a number"),
+        Err(_) => fastrand::u64(..),
+    };
+    let _ = writeln!(std::io::stderr(), "{what}: FMIP_SEED={seed}");
+    seed
+}

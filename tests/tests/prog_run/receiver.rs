@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use fmip_ctl::{io::transmit::link_address, wire::MacAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{bench::NEXT_HOP_MAC, packets::Packet};
@@ -27,6 +28,15 @@ impl Receiver {
         rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 64 << 20)?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
         Ok(Self { socket })
+    }
+
+    /// Sends a frame out of an interface.
+    pub(crate) fn send(&self, interface: u32, frame: &[u8]) -> Result<()> {
+        let destination = MacAddr(frame[..6].try_into().expect("six octets"));
+        let address = link_address(interface, destination)?;
+        let sent = self.socket.send_to(frame, &address)?;
+        ensure!(sent == frame.len(), "{sent} of {} octets", frame.len());
+        Ok(())
     }
 
     /// The next `number` packets.

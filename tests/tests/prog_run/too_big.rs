@@ -4,7 +4,7 @@ use fmip_common::reason::Reason;
 use fmip_ctl::io::maps::Port;
 
 use crate::{
-    bench::{Bench, OUT_MTU, Ran, Router, Verdict, address::*, later, on_router},
+    bench::{Bench, OUT_MTU, Ran, Router, Verdict, address::*, in_namespace, later, on_router},
     packets::{ETHERNET, ICMPV6, IPV6, Packet, ROUTER_MAC, SENDER_MAC},
 };
 
@@ -74,6 +74,125 @@ fn the_narrowest_of_our_links_bounds_the_tunnel_too() {
         let answer = Packet::read(&ran.frame);
         let mtu = u32::from_be_bytes(answer.payload[4..8].try_into()?);
         assert_eq!(mtu, ACCESS_MTU - IPV6 as u32);
+        Ok(())
+    });
+}
+
+/// The bound is that of the way to the tunnel's end: its link's, or its route's if that is narrower. (Locked,
+/// for only then does the kernel itself bind what it forwards by it.)
+// Rows: TUN-08
+#[test]
+fn the_way_to_the_tunnels_end_bounds_what_goes_into_it() {
+    in_namespace(|namespace| {
+        let mut bench = Bench::new()?;
+        let router = Router::new(namespace, &mut bench)?;
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        for (change, mtu) in [
+            ("link set out0 mtu 1450", 1450),
+            (
+                "-6 route add 2001:db8:2::/64 via 2001:db8:f::2 dev out0 mtu lock 1400",
+                1400,
+            ),
+            // The narrowest that there is (RFC 8200 section 5): what it leaves to the sender is less than that,
+            // and a sender is told 1280 all the same (RFC 2473 section 7.1).
+            (
+                "-6 route change 2001:db8:2::/64 via 2001:db8:f::2 dev out0 mtu lock 1280",
+                1280,
+            ),
+        ] {
+            namespace.ip(change)?;
+            let fits = of_length(mtu - IPV6);
+            let ran = send(&mut bench, &router, &fits)?;
+            ran.is(Verdict::Redirect, Reason::Tunnelled, &fits.octets());
+            bench.refill_errors()?;
+            let sent = of_length(mtu - IPV6 + 1);
+            let ran = send(&mut bench, &router, &sent)?;
+            assert_eq!(ran.verdict, Verdict::Reply, "{change}");
+            let answer = Packet::read(&ran.frame);
+            let told = u32::from_be_bytes(answer.payload[4..8].try_into()?);
+            assert_eq!(told as usize, (mtu - IPV6).max(MINIMUM_MTU), "{change}");
+            assert_eq!(answer.source, PAR);
+            assert_eq!(answer.checksum(), 0);
+        }
+        Ok(())
+    });
+}
+
+/// RFC 8201 section 4: a node never goes below 1280 for what it is told, and a router that named less would
+/// only make it add fragment headers.
+#[test]
+fn nobody_is_told_less_than_the_minimum() {
+    on_router(|bench, router| {
+        bench
+            .maps
+            .add_interface(router.parked, MINIMUM_MTU as u32 + 20)?;
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        let ran = send(bench, router, &of_length(MINIMUM_MTU + 20))?;
+        assert_eq!(ran.verdict, Verdict::Reply);
+        let answer = Packet::read(&ran.frame);
+        assert_eq!(answer.payload[4..8], (MINIMUM_MTU as u32).to_be_bytes());
+        Ok(())
+    });
+}
+
+/// The answer is made of the packet that came: of any class, with any label and any hop limit, and with
+/// extension headers in front of what it carries.
+#[test]
+fn the_answer_quotes_the_packet_whatever_it_is() {
+    on_router(|bench, router| {
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        for next_header in [6, 17, 0, 43, 44, 59, 60, 253] {
+            for (class, flow, hop_limit) in [(0xff, 0xf_ffff, 255), (0, 0, 2)] {
+                let sent = Packet {
+                    class,
+                    flow,
+                    hop_limit,
+                    ..Packet::of(CN, PCOA, next_header, &[0xa5; OUT_MTU as usize - IPV6])
+                };
+                bench.refill_errors()?;
+                let ran = send(bench, router, &sent)?;
+                assert_eq!(ran.verdict, Verdict::Reply, "next header {next_header}");
+                let answer = Packet::read(&ran.frame);
+                assert_eq!((answer.source, answer.destination), (PAR, CN));
+                assert_eq!((answer.class, answer.flow, answer.hop_limit), (0, 0, 64));
+                assert_eq!(answer.payload.len() + IPV6, MINIMUM_MTU);
+                assert_eq!(answer.checksum(), 0);
+                assert!(sent.octets()[ETHERNET..].starts_with(&answer.payload[8..]));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// RFC 4443 section 2.4 (e.6): never to an address that is no single node's. Such a packet is not forwarded,
+/// either.
+#[test]
+fn a_source_that_is_nobody_gets_no_answer() {
+    on_router(|bench, router| {
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        for source in ["::", "::1", "ff02::1", "ff0e::1", "fe80::1"] {
+            let sent = Packet {
+                source: source.parse()?,
+                ..of_length(OUT_MTU as usize)
+            };
+            let ran = send(bench, router, &sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::LinkScope, &sent.octets());
+        }
+        Ok(())
+    });
+}
+
+/// A packet that has no hop left is not too big: it goes no further (RFC 4443 section 3.3).
+#[test]
+fn a_used_up_hop_limit_comes_before_the_size() {
+    on_router(|bench, router| {
+        bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
+        let sent = Packet {
+            hop_limit: 1,
+            ..of_length(OUT_MTU as usize)
+        };
+        let ran = send(bench, router, &sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::HopLimit, &sent.octets());
         Ok(())
     });
 }

@@ -5,6 +5,7 @@ pub mod check;
 mod controller;
 pub mod drain;
 pub mod execute;
+mod hurry;
 pub mod load;
 mod machine;
 pub mod maps;

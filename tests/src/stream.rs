@@ -298,8 +298,6 @@ struct Finished {
 struct Flow {
     path: Arc<Mutex<Arc<Path>>>,
     stop: Arc<AtomicBool>,
-    /// Set, with the number of packets sent, when the sender is done.
-    sent: Arc<Mutex<Option<u64>>>,
     received: Arc<AtomicU64>,
     /// Where the newest packet came from.
     newest_source: Arc<Mutex<Option<SocketAddrV6>>>,
@@ -311,6 +309,7 @@ impl Flow {
     fn start(config: StreamConfig, path: Path, receive: UdpSocket, start: Instant) -> Result<Self> {
         let path = Arc::new(Mutex::new(Arc::new(path)));
         let stop = Arc::<AtomicBool>::default();
+        // Set, with the number of packets sent, when the sender is done.
         let sent = Arc::<Mutex<Option<u64>>>::default();
         let received = Arc::<AtomicU64>::default();
         let newest_source = Arc::<Mutex<Option<SocketAddrV6>>>::default();
@@ -324,14 +323,12 @@ impl Flow {
             }
         })?;
         let receiver = thread::Builder::new().name("receiver".into()).spawn({
-            let (sent, received, newest_source) =
-                (sent.clone(), received.clone(), newest_source.clone());
+            let (received, newest_source) = (received.clone(), newest_source.clone());
             move || receive_all(&receive, start, &sent, &received, &newest_source)
         })?;
         Ok(Self {
             path,
             stop,
-            sent,
             received,
             newest_source,
             sender,

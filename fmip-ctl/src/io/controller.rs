@@ -180,6 +180,7 @@ impl Controller {
         let decided_ns = monotonic_ns();
         let mut events = Vec::new();
         let mut waiting = VecDeque::new();
+        let mut released = false;
         loop {
             match self.machine.poll_output() {
                 Some(Output::Transmit(transmit)) => {
@@ -202,9 +203,12 @@ impl Controller {
                             self.execute(before).await;
                         }
                     }
+                    released |= matches!(command, Command::ReleaseBuffer { .. });
                     self.execute(command).await;
                 }
                 Some(Output::Event(event)) => events.push(event),
+                // The drain thread, woken on this processor, would run when this one sleeps.
+                None if std::mem::take(&mut released) => std::thread::yield_now(),
                 // What failed may have made more outputs.
                 None => match waiting.pop_front() {
                     Some(command) => self.execute(command).await,

@@ -1,6 +1,11 @@
 //! The event loop: the one place where the protocol core is driven.
 
-use std::{collections::BTreeMap, net::Ipv6Addr, path::Path, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::Ipv6Addr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -30,7 +35,8 @@ use crate::{
         control::{ControlSocket, EventBus, Order, orders},
     },
     proto::{
-        Admin, CommandError, HandoverStatus, Input, Instant, InterfaceIndex, Output, StationEvent,
+        Admin, Command, CommandError, HandoverStatus, Input, Instant, InterfaceIndex, Output,
+        StationEvent,
     },
 };
 
@@ -179,9 +185,12 @@ impl Controller {
         // The time of the events is that of the decision: a message is answered, and its answer
         // timed by another process, before this one knows that the message has been sent.
         let decided_ns = monotonic_ns();
-        while let Some(output) = self.machine.poll_output() {
-            match output {
-                Output::Transmit(transmit) => {
+        let mut events = Vec::new();
+        let mut waiting = VecDeque::new();
+        let mut released = false;
+        loop {
+            match self.machine.poll_output() {
+                Some(Output::Transmit(transmit)) => {
                     let tunnel_to = |address| self.executor.tunnel_to(address);
                     let transmit = transmit::routed(transmit, tunnel_to);
                     if let Err(error) = self.transmitter.send(&transmit) {
@@ -189,20 +198,49 @@ impl Controller {
                         warn!("{error:#}");
                     }
                 }
-                Output::Command(command) => {
-                    debug!(?command, "carried out");
-                    if let Err(error) = self.executor.execute(&command).await {
-                        warn!(command = command.name(), "{error}");
-                        let failed = Input::CommandFailed { command, error };
-                        self.machine.handle_input(failed);
+                Some(Output::Command(command)) if can_wait(&command) => {
+                    match self.executor.admit(&command).await {
+                        Ok(()) => waiting.push_back(command),
+                        Err(error) => self.handle_failure(command, error),
                     }
                 }
-                Output::Event(event) => {
-                    info!(?event);
-                    self.events.publish(decided_ns, &event);
+                Some(Output::Command(command)) => {
+                    if !matches!(command, Command::ReleaseBuffer { .. }) {
+                        for before in waiting.drain(..) {
+                            self.execute(before).await;
+                        }
+                    }
+                    released |= matches!(command, Command::ReleaseBuffer { .. });
+                    self.execute(command).await;
                 }
+                Some(Output::Event(event)) => events.push(event),
+                // The drain thread, woken on this processor, would run when this one sleeps.
+                None if std::mem::take(&mut released) => std::thread::yield_now(),
+                // What failed may have made more outputs.
+                None => match waiting.pop_front() {
+                    Some(command) => self.execute(command).await,
+                    None => break,
+                },
             }
         }
+        // Telling people takes longer than doing it.
+        for event in events {
+            info!(?event);
+            self.events.publish(decided_ns, &event);
+        }
+    }
+
+    async fn execute(&mut self, command: Command) {
+        debug!(?command, "carried out");
+        if let Err(error) = self.executor.execute(&command).await {
+            self.handle_failure(command, error);
+        }
+    }
+
+    fn handle_failure(&mut self, command: Command, error: CommandError) {
+        warn!(command = command.name(), "{error}");
+        let failed = Input::CommandFailed { command, error };
+        self.machine.handle_input(failed);
     }
 
     /// Something that the data path must know of, too.
@@ -351,6 +389,20 @@ impl Controller {
             ..Status::default()
         })
     }
+}
+
+/// Whether a command can wait until the packets that an arrived node waits for are on their way: the
+/// data path needs none of these for that. Each takes the kernel longer than the order to release, and
+/// as long as it likes while another process changes the network. All that would keep the packets from
+/// the node was asked before, when the command was admitted.
+///
+/// A proxy entry does no harm meanwhile: the kernel answers in another's stead only after a random time,
+/// and only if the entry is still there then (UNA-06, UNA-12).
+fn can_wait(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::RemoveProxyNd { .. } | Command::AddNeighbor { .. } | Command::AddHostRoute { .. }
+    )
 }
 
 /// A handover as `status` shows it: with the time that it has left, for those who do not know what

@@ -147,13 +147,31 @@ impl Executor {
     /// # Errors
     /// When the kernel refuses, or an address is another node's; the command had no effect then.
     pub async fn execute(&mut self, command: &Command) -> Result<(), CommandError> {
-        self.carry_out(command).await.map_err(|error| {
-            let words = format!("{error:#}");
-            match error.is::<InUse>() {
-                true => CommandError::InUse(words),
-                false => CommandError::Other(words),
+        self.carry_out(command).await.map_err(told)
+    }
+
+    /// Finds out whether one command can be carried out later, without a change of anything.
+    ///
+    /// # Errors
+    /// When an address is another node's.
+    pub async fn admit(&mut self, command: &Command) -> Result<(), CommandError> {
+        self.examine(command).await.map_err(told)
+    }
+
+    async fn examine(&mut self, command: &Command) -> Result<()> {
+        match *command {
+            Command::AddNeighbor {
+                interface,
+                address,
+                link_address,
+                ..
+            } => {
+                self.refuse_own(address)?;
+                self.refuse_others(interface, address, link_address).await
             }
-        })
+            Command::AddHostRoute { address, .. } => self.refuse_own(address),
+            _ => Ok(()),
+        }
     }
 
     async fn carry_out(&mut self, command: &Command) -> Result<()> {
@@ -229,8 +247,8 @@ impl Executor {
                 link_address,
                 state,
             } => {
-                self.refuse_own(address)?;
-                self.refuse_others(interface, address, link_address).await?;
+                // Again: it may have waited.
+                self.examine(command).await?;
                 let netlink = &mut self.netlink;
                 Ok(netlink
                     .add_neighbor(interface, address, link_address, state)
@@ -291,7 +309,7 @@ impl Executor {
             // name tells it.
             Command::SwitchLink { .. } => Ok(()),
             Command::AddHostRoute { interface, address } => {
-                self.refuse_own(address)?;
+                self.examine(command).await?;
                 Ok(self.netlink.add_host_route(interface, address).await?)
             }
             Command::RemoveHostRoute { interface, address } => {
@@ -397,6 +415,15 @@ impl Executor {
             self.maps.remove_local(oldest)?;
         }
         Ok(())
+    }
+}
+
+/// An error as the core is told it.
+fn told(error: anyhow::Error) -> CommandError {
+    let words = format!("{error:#}");
+    match error.is::<InUse>() {
+        true => CommandError::InUse(words),
+        false => CommandError::Other(words),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod drain;
 pub mod events;
 pub mod execute;
 pub mod features;
+mod hurry;
 pub mod load;
 mod machine;
 pub mod mapped;

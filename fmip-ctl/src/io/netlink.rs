@@ -8,6 +8,7 @@
 //! [`Netlink::remove_leftovers`] finds what a killed controller could not remove. STALE neighbor
 //! entries are neither: they age as any other.
 
+mod direct;
 mod messages;
 mod neighbors;
 mod routes;
@@ -34,6 +35,7 @@ use tracing::{debug, warn};
 
 pub(super) use self::messages::{link_name, neighbor_address, neighbor_link_address};
 use self::{
+    direct::Direct,
     messages::{gone_is_done, has_xdp, interface, io_error, ipv6_of, is_veth},
     neighbors::neighbor_protocol,
     routes::output_interface,
@@ -73,6 +75,7 @@ pub struct Parked {
 pub struct Netlink {
     handle: Handle,
     connection: JoinHandle<()>,
+    direct: Direct,
     /// Name and MTU of the interfaces that were resolved, by index.
     interfaces: BTreeMap<u32, (String, u32)>,
     proxies: BTreeSet<(u32, Ipv6Addr)>,
@@ -95,6 +98,7 @@ impl Netlink {
         Ok(Self {
             handle,
             connection: tokio::spawn(connection),
+            direct: Direct::open().context("cannot open a netlink socket")?,
             interfaces: BTreeMap::new(),
             proxies: BTreeSet::new(),
             addresses: BTreeMap::new(),

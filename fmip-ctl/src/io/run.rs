@@ -21,6 +21,7 @@ use super::{
     drain::{Drain, DrainMaps, Report},
     events::Events,
     execute::Executor,
+    hurry::hurry,
     load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, Shape},
     machine::Machine,
     maps::{Maps, Port},
@@ -34,6 +35,10 @@ use super::{
 };
 use crate::config::{self, Config, Role};
 
+/// The niceness of the thread that decides: before those of the machine's other business, and behind the
+/// drain thread's, which is to run as soon as it is told to and not when this one sleeps.
+const NICENESS: i32 = -10;
+
 /// Loads the programs as the configuration says and runs until it is told to end; then removes all
 /// that it loaded and changed. `file` is what the configuration was read from, and is read again
 /// when that is asked for. All that the protocol core is told and does is recorded in a new file at
@@ -44,6 +49,8 @@ use crate::config::{self, Config, Role};
 /// refuses something. Nothing is left behind then.
 pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<()> {
     check::preconditions()?;
+    // What waits for this thread is a mobile node that has arrived.
+    hurry(NICENESS);
     // Before anything is changed: who interrupts the loading gets everything undone, too.
     let requests = Requests::new()?;
     let mut netlink = Netlink::connect().await?;

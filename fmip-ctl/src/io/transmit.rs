@@ -134,7 +134,8 @@ fn encapsulated(packet: &[u8], tunnel: Tunnel) -> Bytes {
     outer.freeze()
 }
 
-/// Where a packet socket sends: out of an interface, to a link-layer address; as the kernel wants it.
+/// Where a packet socket sends: out of an interface, to a link-layer address, or (to bind it) nothing but
+/// the interface; as the kernel wants it.
 ///
 /// # Errors
 /// When there can be no interface of that index.

@@ -14,9 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
-pub(crate) use self::addresses::usable_addresses;
-use self::remains::Directory;
-pub(crate) use self::sites::lla_bytes;
+pub(crate) use self::{addresses::usable_addresses, remains::Directory, sites::lla_bytes};
 pub use self::{
     remains::{ROLES, abandoned, clean},
     sites::{

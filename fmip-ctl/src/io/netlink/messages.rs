@@ -25,12 +25,17 @@ pub(super) fn io_error(error: rtnetlink::Error) -> io::Error {
 
 /// What is to be removed and does not exist needs no removal.
 pub(super) fn gone_is_done(result: Result<(), rtnetlink::Error>) -> io::Result<()> {
-    result.map_err(io_error).or_else(|error| {
-        match error.raw_os_error().map(Errno::from_raw_os_error) {
+    gone_is_done_io(result.map_err(io_error))
+}
+
+/// As [`gone_is_done`].
+pub(super) fn gone_is_done_io(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(
+        |error| match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOENT | Errno::SRCH | Errno::NODEV | Errno::ADDRNOTAVAIL) => Ok(()),
             _ => Err(error),
-        }
-    })
+        },
+    )
 }
 
 pub(super) fn interface(

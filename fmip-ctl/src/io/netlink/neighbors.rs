@@ -1,18 +1,22 @@
 //! Neighbor and proxy entries.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    io::{self, ErrorKind},
+    net::Ipv6Addr,
+};
 
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
 use netlink_packet_route::{
-    AddressFamily,
+    AddressFamily, RouteNetlinkMessage,
     neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
     route::RouteProtocol,
 };
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 
 use super::{
     Netlink, PROTOCOL,
-    messages::{gone_is_done, io_error, neighbor_address, neighbor_link_address},
+    messages::{gone_is_done_io, io_error, neighbor_link_address},
     sysctl::{Sysctl, interface_sysctl},
 };
 use crate::{proto::NeighborState, wire::MacAddr};
@@ -33,14 +37,11 @@ impl Netlink {
         if switch.before.is_some() {
             self.sysctls.push(switch);
         }
-        let mut request = self
-            .handle
-            .neighbours()
-            .add(interface, IpAddr::V6(address))
-            .flags(NeighbourFlags::Proxy)
-            .replace();
-        request.message_mut().attributes.push(neighbor_protocol());
-        request.execute().await.map_err(io_error).context(action)?;
+        let mut entry = entry(interface, address);
+        entry.header.flags = NeighbourFlags::Proxy;
+        entry.header.state = NeighbourState::Permanent;
+        entry.attributes.push(neighbor_protocol());
+        self.replace(entry).context(action)?;
         self.proxies.insert((interface, address));
         Ok(())
     }
@@ -69,14 +70,18 @@ impl Netlink {
             NeighbourState::Incomplete,
             NeighbourState::Failed,
         ];
-        let entries = self.neighbors(false).await?;
-        let entry = entries.iter().find(|entry| {
-            entry.header.ifindex == interface
-                && neighbor_address(entry) == Some(address)
-                && !unanswered.contains(&entry.header.state)
+        // One, and not all of them: a router may have thousands.
+        let found = match self.direct.neighbor(entry(interface, address)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            found => Some(found.with_context(|| {
+                format!("cannot look up the neighbor {address} on interface {interface}")
+            })?),
+        };
+        let entry = found.filter(|entry| {
+            !unanswered.contains(&entry.header.state)
                 && !entry.attributes.contains(&neighbor_protocol())
         });
-        Ok(entry.and_then(neighbor_link_address))
+        Ok(entry.as_ref().and_then(neighbor_link_address))
     }
 
     /// Makes a neighbor entry, or turns the one that is there into this. STALE (UNA-06) is used at
@@ -97,29 +102,18 @@ impl Netlink {
             NeighborState::Stale => NeighbourState::Stale,
             NeighborState::Reachable => NeighbourState::Reachable,
         };
-        self.handle
-            .neighbours()
-            .add(interface, IpAddr::V6(address))
-            .link_layer_address(&link_address.0)
-            .state(state)
-            .replace()
-            .execute()
-            .await
-            .map_err(io_error)
-            .context(action)
+        let mut entry = entry(interface, address);
+        entry.header.state = state;
+        let octets = link_address.0.to_vec();
+        (entry.attributes).push(NeighbourAttribute::LinkLayerAddress(octets));
+        self.replace(entry).context(action)
     }
 
     /// Has the kernel find out a neighbor's link-layer address, as if it had a packet for it.
     pub(super) async fn solicit(&self, interface: u32, address: Ipv6Addr) -> Result<()> {
-        self.handle
-            .neighbours()
-            .add(interface, IpAddr::V6(address))
-            .state(NeighbourState::None)
-            .flags(NeighbourFlags::Use)
-            .replace()
-            .execute()
-            .await
-            .map_err(io_error)
+        let mut entry = entry(interface, address);
+        entry.header.flags = NeighbourFlags::Use;
+        self.replace(entry)
             .with_context(|| format!("cannot ask for {address} on interface {interface}"))
     }
 
@@ -129,14 +123,10 @@ impl Netlink {
         address: Ipv6Addr,
         flags: NeighbourFlags,
     ) -> Result<()> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = AddressFamily::Inet6;
-        message.header.ifindex = interface;
+        let mut message = entry(interface, address);
         message.header.flags = flags;
-        message
-            .attributes
-            .push(NeighbourAttribute::Destination(address.into()));
-        gone_is_done(self.handle.neighbours().del(message).execute().await).with_context(|| {
+        let message = RouteNetlinkMessage::DelNeighbour(message);
+        gone_is_done_io(self.direct.change(message, 0)).with_context(|| {
             let what = if flags.contains(NeighbourFlags::Proxy) {
                 "proxy"
             } else {
@@ -144,6 +134,12 @@ impl Netlink {
             };
             format!("cannot remove the {what} entry of {address} on interface {interface}")
         })
+    }
+
+    /// Makes a neighbor or proxy entry, or turns the one that is there into this.
+    fn replace(&self, entry: NeighbourMessage) -> io::Result<()> {
+        let message = RouteNetlinkMessage::NewNeighbour(entry);
+        self.direct.change(message, NLM_F_CREATE | NLM_F_REPLACE)
     }
 
     pub(super) async fn neighbors(&self, proxies: bool) -> Result<Vec<NeighbourMessage>> {
@@ -160,6 +156,17 @@ impl Netlink {
             .map_err(io_error)
             .context("cannot list the neighbors")
     }
+}
+
+/// The entry of an address on an interface, with nothing said about it.
+fn entry(interface: u32, address: Ipv6Addr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    message.header.ifindex = interface;
+    message
+        .attributes
+        .push(NeighbourAttribute::Destination(address.into()));
+    message
 }
 
 pub(super) fn neighbor_protocol() -> NeighbourAttribute {

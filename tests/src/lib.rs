@@ -31,6 +31,7 @@
 //! plays every mode of the protocol, [`capture`] sees what the wires show, [`report`] tells people and
 //! machines.
 
+pub mod bench;
 pub mod capture;
 pub mod controller;
 pub mod fuzzing;

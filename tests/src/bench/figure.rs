@@ -40,8 +40,11 @@ impl Figure {
 pub struct Series {
     /// What the legend says.
     pub name: String,
-    /// Points in the order in which the line goes through them.
+    /// Points in the order in which the line goes through them. One without a finite y is of something
+    /// that never came to be, such as the delay of a packet that was lost.
     pub points: Vec<(f64, f64)>,
+    /// The least and the greatest y at each of the points; empty where that is not told.
+    pub spread: Vec<(f64, f64)>,
 }
 
 /// What one axis of a plot shows.

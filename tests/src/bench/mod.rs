@@ -4,5 +4,6 @@
 //! today is slow for both.
 
 pub mod figure;
+pub mod plot;
 
 pub use figure::{Axis, Figure, Plot, Series};

@@ -127,8 +127,12 @@ fn encapsulated(packet: &[u8], tunnel: Tunnel) -> Bytes {
     outer.freeze()
 }
 
-/// A link-layer address as the kernel wants it.
-fn link_address(interface: u32, destination: MacAddr) -> io::Result<SockAddr> {
+/// A link-layer address as the kernel wants it, to send packets of IPv6 to, or to bind to the
+/// interface.
+///
+/// # Errors
+/// When there can be no interface of that index.
+pub fn link_address(interface: u32, destination: MacAddr) -> io::Result<SockAddr> {
     let mut octets = [0; 8];
     octets[..6].copy_from_slice(&destination.0);
     let address = LinkAddress {

@@ -4,6 +4,8 @@
 //! today is slow for both.
 
 pub mod figure;
+pub mod journey;
 pub mod plot;
+mod tap;
 
 pub use figure::{Axis, Figure, Plot, Series};

@@ -4,6 +4,7 @@ mod message;
 mod story;
 mod watch;
 
+pub(crate) use self::story::arrival;
 pub use self::{
     story::{Seen, Story},
     watch::Watch,

@@ -221,14 +221,21 @@ fn receive(socket: &Socket, senders: &[(u32, String)]) -> Option<Seen> {
         .map(|octet| unsafe { octet.assume_init() })
         .collect::<Vec<u8>>();
     let signal = signal(&octets)?;
-    // SAFETY: the kernel writes two numbers of 64 bits.
-    let arrival = unsafe { ioctl(socket, Getter::<ARRIVAL, [i64; 2]>::new()) };
-    let [seconds, nanoseconds] = arrival.ok()?;
     Some(Seen {
-        at: Duration::new(seconds as u64, nanoseconds as u32),
+        at: arrival(socket)?,
         by: by.clone(),
         what: signal.what,
         source: signal.source,
         destination: signal.destination,
     })
+}
+
+/// When the packet that was last received from a socket came to its interface, on the clock of the
+/// kernel, which all namespaces share. A socket keeps such times from the first question on; of a
+/// packet before that there is none.
+pub(crate) fn arrival(socket: &Socket) -> Option<Duration> {
+    // SAFETY: the kernel writes two numbers of 64 bits.
+    let arrival = unsafe { ioctl(socket, Getter::<ARRIVAL, [i64; 2]>::new()) };
+    let [seconds, nanoseconds] = arrival.ok()?;
+    Some(Duration::new(seconds as u64, nanoseconds as u32))
 }

@@ -14,8 +14,8 @@ use std::{
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
-pub(crate) use self::addresses::usable_addresses;
-use self::{remains::Directory, sites::lla_bytes};
+use self::sites::lla_bytes;
+pub(crate) use self::{addresses::usable_addresses, remains::Directory};
 pub use self::{
     remains::{ROLES, abandoned, clean},
     sites::{

@@ -15,13 +15,13 @@ pub const ROLES: [&str; 8] = ["cn", "core", "par", "nar", "third", "air", "mn", 
 
 /// A directory that goes away with its owner.
 #[derive(Debug)]
-pub(super) struct Directory {
-    pub(super) path: PathBuf,
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
     pub(super) keep: bool,
 }
 
 impl Directory {
-    pub(super) fn create(path: PathBuf) -> Result<Self> {
+    pub(crate) fn create(path: PathBuf) -> Result<Self> {
         // Handover keys are written into it.
         fs::DirBuilder::new()
             .mode(0o700)

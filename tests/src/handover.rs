@@ -50,6 +50,15 @@ impl Prepared {
     }
 }
 
+/// What a move did to the traffic.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// The account of the traffic.
+    pub traffic: Traffic,
+    /// When the mobile node left its link, since the streams' start.
+    pub left: Duration,
+}
+
 impl Move {
     /// Starts the streams and waits until they flow evenly: half a second's packets, at least ten.
     pub fn start_streams(&self, lab: &Lab) -> Result<Streams> {
@@ -69,17 +78,8 @@ impl Move {
     /// # Errors
     /// If the handover does not come to its end. Whether it was lossless is the [`Run`]'s to say.
     pub fn fast(&self, lab: &Lab, controllers: &Controllers) -> Result<Run> {
-        let streams = self.start_streams(lab)?;
-        let events = Prepared::start(controllers)?;
-        lab.detach()?;
-        elapse(self.gap)?;
-        lab.attach(AccessPoint::New)?;
-        controllers.mn.trigger("link-up", AccessPoint::New)?;
-        events.nar.wait_for("buffer-drained", DRAIN)?;
-        events.mn.wait_for("buffer-drained", DRAIN)?;
-        elapse(AFTERWARDS)?;
-        streams.check()?;
-        let mut run = run_of(streams.stop()?);
+        let (moved, events) = self.move_fast(lab, controllers)?;
+        let mut run = run_of(moved.traffic);
 
         let status = controllers.nar.status()?;
         let count = |name: &str| {
@@ -94,12 +94,41 @@ impl Move {
         Ok(run)
     }
 
+    /// As [`Move::fast`], with every packet's way.
+    ///
+    /// # Errors
+    /// As [`Move::fast`].
+    pub fn move_fast(&self, lab: &Lab, controllers: &Controllers) -> Result<(Moved, Prepared)> {
+        let streams = self.start_streams(lab)?;
+        let events = Prepared::start(controllers)?;
+        let left = streams.elapsed();
+        lab.detach()?;
+        elapse(self.gap)?;
+        lab.attach(AccessPoint::New)?;
+        controllers.mn.trigger("link-up", AccessPoint::New)?;
+        events.nar.wait_for("buffer-drained", DRAIN)?;
+        events.mn.wait_for("buffer-drained", DRAIN)?;
+        elapse(AFTERWARDS)?;
+        streams.check()?;
+        let traffic = streams.stop()?;
+        Ok((Moved { traffic, left }, events))
+    }
+
     /// The move without fast handover: the mobile node comes to the new link, asks for a router, makes
     /// its new address and checks it for duplicates; its application goes on from there. What network
     /// managers do to speed this up is done. Returns once traffic has flowed again both ways and the
     /// streams have ended.
     pub fn plain(&self, lab: &Lab) -> Result<Run> {
+        Ok(run_of(self.move_plain(lab)?.traffic))
+    }
+
+    /// As [`Move::plain`], with every packet's way.
+    ///
+    /// # Errors
+    /// As [`Move::plain`].
+    pub fn move_plain(&self, lab: &Lab) -> Result<Moved> {
         let streams = self.start_streams(lab)?;
+        let left = streams.elapsed();
         lab.detach()?;
         lab.forget_link()?;
         elapse(self.gap)?;
@@ -111,7 +140,8 @@ impl Move {
             .context("the traffic does not come back after the plain move")?;
         elapse(AFTERWARDS)?;
         streams.check()?;
-        Ok(run_of(streams.stop()?))
+        let traffic = streams.stop()?;
+        Ok(Moved { traffic, left })
     }
 }
 

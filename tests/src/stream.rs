@@ -101,6 +101,15 @@ pub struct Direction {
     pub longest_delay_ms: f64,
 }
 
+/// The way of one packet; times are since the streams' start.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// When it was sent.
+    pub sent: Duration,
+    /// When it arrived first, if it did.
+    pub arrived: Option<Duration>,
+}
+
 /// The account of both directions.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
@@ -108,6 +117,8 @@ pub struct Traffic {
     pub downlink: Direction,
     /// From the mobile node to the correspondent node.
     pub uplink: Direction,
+    /// Every packet of the downlink, in the order of sending.
+    pub passages: Vec<Passage>,
     /// What the system answered instead of sending, and how often: these packets are lost.
     pub refused: BTreeMap<String, u64>,
 }
@@ -124,6 +135,8 @@ struct Account {
     last_arrival: Option<Duration>,
     longest_gap: Duration,
     longest_delay: Duration,
+    /// Sequence number and time of every first arrival.
+    arrivals: Vec<(u64, Duration)>,
 }
 
 impl Account {
@@ -147,6 +160,7 @@ impl Account {
         }
         self.seen[word] |= bit;
         self.received += 1;
+        self.arrivals.push((sequence, now));
         if self.highest.is_some_and(|highest| sequence < highest) {
             self.reordered += 1;
             return false;
@@ -165,6 +179,24 @@ impl Account {
             longest_gap_ms: milliseconds(self.longest_gap),
             longest_delay_ms: milliseconds(self.longest_delay),
         }
+    }
+
+    /// What became of the packets that were `sent` at these times.
+    fn passages(&self, sent: &[Duration]) -> Vec<Passage> {
+        let mut passages: Vec<Passage> = sent
+            .iter()
+            .map(|&sent| Passage {
+                sent,
+                arrived: None,
+            })
+            .collect();
+        for &(sequence, arrived) in &self.arrivals {
+            let place = usize::try_from(sequence).ok();
+            if let Some(passage) = place.and_then(|place| passages.get_mut(place)) {
+                passage.arrived = Some(arrived);
+            }
+        }
+        passages
     }
 }
 
@@ -244,6 +276,23 @@ struct Path {
     to: SocketAddrV6,
 }
 
+/// What a sender did.
+#[derive(Debug, Default)]
+struct Sending {
+    /// When each packet went out.
+    times: Vec<Duration>,
+    /// What the system refused to send.
+    refused: BTreeMap<String, u64>,
+}
+
+/// What became of one direction.
+#[derive(Debug)]
+struct Finished {
+    direction: Direction,
+    passages: Vec<Passage>,
+    refused: BTreeMap<String, u64>,
+}
+
 /// One direction of the stream.
 #[derive(Debug)]
 struct Flow {
@@ -254,7 +303,7 @@ struct Flow {
     received: Arc<AtomicU64>,
     /// Where the newest packet came from.
     newest_source: Arc<Mutex<Option<SocketAddrV6>>>,
-    sender: JoinHandle<Result<BTreeMap<String, u64>>>,
+    sender: JoinHandle<Result<Sending>>,
     receiver: JoinHandle<Result<Account>>,
 }
 
@@ -268,10 +317,10 @@ impl Flow {
         let sender = thread::Builder::new().name("sender".into()).spawn({
             let (path, stop, sent) = (path.clone(), stop.clone(), sent.clone());
             move || {
-                let mut number = 0;
-                let refused = send_all(config, &path, &stop, start, &mut number);
-                *sent.lock().expect("no holder panics") = Some(number);
-                refused
+                let mut sending = Sending::default();
+                let result = send_all(config, &path, &stop, start, &mut sending);
+                *sent.lock().expect("no holder panics") = Some(sending.times.len() as u64);
+                result.map(|()| sending)
             }
         })?;
         let receiver = thread::Builder::new().name("receiver".into()).spawn({
@@ -294,18 +343,22 @@ impl Flow {
         *self.path.lock().expect("no holder panics") = Arc::new(path);
     }
 
-    fn finish(self) -> Result<(Direction, BTreeMap<String, u64>)> {
+    fn finish(self) -> Result<Finished> {
         let panicked = |_| anyhow!("a thread of the stream panicked");
-        let refused = self.sender.join().map_err(panicked)??;
+        let sending = self.sender.join().map_err(panicked)??;
         let account = self.receiver.join().map_err(panicked)??;
-        let sent = self.sent.lock().expect("no holder panics").unwrap_or(0);
-        Ok((account.close(sent), refused))
+        Ok(Finished {
+            direction: account.close(sending.times.len() as u64),
+            passages: account.passages(&sending.times),
+            refused: sending.refused,
+        })
     }
 }
 
 /// Both streams, running.
 #[derive(Debug)]
 pub struct Streams {
+    start: Instant,
     downlink: Option<Flow>,
     uplink: Option<Flow>,
 }
@@ -330,12 +383,18 @@ impl Streams {
         probe("uplink", &uplink, &cn_receive)?;
         let start = Instant::now();
         let mut streams = Self {
+            start,
             downlink: None,
             uplink: None,
         };
         streams.downlink = Some(Flow::start(config, downlink, mn_receive, start)?);
         streams.uplink = Some(Flow::start(config, uplink, cn_receive, start)?);
         Ok(streams)
+    }
+
+    /// The time since their start.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
     }
 
     fn flows(&self) -> impl Iterator<Item = &Flow> {
@@ -421,14 +480,12 @@ impl Streams {
             self.uplink.take().expect(ended),
         ];
         let [downlink, uplink] = flows.map(Flow::finish);
-        for (account, (direction, refused)) in [&mut traffic.downlink, &mut traffic.uplink]
-            .into_iter()
-            .zip([downlink?, uplink?])
-        {
-            *account = direction;
-            for (error, count) in refused {
-                *traffic.refused.entry(error).or_default() += count;
-            }
+        let (downlink, uplink) = (downlink?, uplink?);
+        traffic.downlink = downlink.direction;
+        traffic.uplink = uplink.direction;
+        traffic.passages = downlink.passages;
+        for (error, count) in downlink.refused.into_iter().chain(uplink.refused) {
+            *traffic.refused.entry(error).or_default() += count;
         }
         Ok(traffic)
     }
@@ -483,38 +540,39 @@ fn probe(direction: &str, path: &Path, receive: &UdpSocket) -> Result<()> {
     })
 }
 
-/// Sends until it is told to stop. Returns what the system refused to send.
+/// Sends until it is told to stop.
 fn send_all(
     config: StreamConfig,
     path: &Mutex<Arc<Path>>,
     stop: &AtomicBool,
     start: Instant,
-    number: &mut u64,
-) -> Result<BTreeMap<String, u64>> {
+    sending: &mut Sending,
+) -> Result<()> {
     let pace = Pace::new(config.rate);
-    let mut refused = BTreeMap::<String, u64>::new();
     let mut payload = vec![0; config.size - HEADERS];
     while !stop.load(Ordering::Relaxed) {
-        let due = pace.due(start.elapsed(), *number);
+        let due = pace.due(start.elapsed(), sending.times.len() as u64);
         let current = path.lock().expect("no holder panics").clone();
         for _ in 0..due {
+            let now = start.elapsed();
             StreamHeader {
-                sequence: *number,
-                time: start.elapsed().as_nanos() as u64,
+                sequence: sending.times.len() as u64,
+                time: now.as_nanos() as u64,
             }
             .write(&mut payload);
-            *number += 1;
+            sending.times.push(now);
             match current.socket.send_to(&payload, current.to) {
                 Ok(_) => {}
                 Err(error) if is_loss(&error) => {
-                    *refused.entry(error.to_string()).or_default() += 1;
+                    *sending.refused.entry(error.to_string()).or_default() += 1;
                 }
                 Err(error) => {
                     return Err(error).with_context(|| format!("cannot send to {}", current.to));
                 }
             }
         }
-        let next = pace.time_of(*number).saturating_sub(start.elapsed());
+        let next = pace.time_of(sending.times.len() as u64);
+        let next = next.saturating_sub(start.elapsed());
         let pause = if due == MAX_BURST {
             next.max(BURST_PAUSE)
         } else {
@@ -523,7 +581,7 @@ fn send_all(
         // In slices, so that a slow stream, too, stops soon.
         thread::sleep(pause.min(Duration::from_millis(20)));
     }
-    Ok(refused)
+    Ok(())
 }
 
 /// Receives until the sender is done and everything has come or nothing comes any more.
@@ -666,6 +724,23 @@ mod tests {
             account.enter(StreamHeader { sequence, time }, Duration::from_millis(at));
         }
         assert_eq!(account.close(3).longest_delay_ms, 7.0);
+    }
+
+    #[test]
+    fn every_packet_has_its_way_and_a_lost_one_no_end() {
+        let ms = Duration::from_millis;
+        let mut account = Account::default();
+        for (sequence, at) in [(2, 3), (0, 4), (2, 9)] {
+            account.enter(header(sequence), ms(at));
+        }
+        let way = |sent, arrived: Option<u64>| Passage {
+            sent: ms(sent),
+            arrived: arrived.map(ms),
+        };
+        assert_eq!(
+            account.passages(&[ms(0), ms(1), ms(2)]),
+            [way(0, Some(4)), way(1, None), way(2, Some(3))]
+        );
     }
 
     #[test]

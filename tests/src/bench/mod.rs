@@ -7,5 +7,6 @@ pub mod figure;
 pub mod journey;
 pub mod plot;
 mod tap;
+pub mod timeline;
 
 pub use figure::{Axis, Figure, Plot, Series};

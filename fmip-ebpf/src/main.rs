@@ -50,7 +50,7 @@ pub(crate) enum Outcome {
 }
 
 /// What an access router does with every packet that comes in.
-#[xdp]
+#[xdp(frags)]
 pub fn fmip_router(ctx: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(&ctx);
     let length = packet.length();

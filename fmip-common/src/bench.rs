@@ -19,11 +19,13 @@ pub const PLAIN: u32 = 0;
 pub const TUNNELLED: u32 = 1;
 
 /// What the walking program makes of every frame, and who gets it.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
+    /// Puts the head where a packet lies in memory: the IPv6 header at a multiple of 8.
+    pub reserved: [u8; 2],
     /// The beginning of every packet: as many octets of it as the shape has.
-    pub head: [u8; 96],
+    pub head: [u8; TUNNEL_HEAD],
     /// One of the shapes.
     pub shape: u32,
     /// Octets of a frame.

@@ -134,22 +134,36 @@ unsafe fn write<const LENGTH: usize, const AT: usize>(
             return false;
         }
         let (to, from) = (start as *mut u8, (&raw const (*plan).head).cast::<u8>());
-        let mut at = 0;
-        while at + 8 <= LENGTH {
-            let word = from.add(at).cast::<u64>().read();
-            to.add(at).cast::<u64>().write(word);
+        // Field by field, so that whoever reads an address next finds it in one of the processor's pending
+        // writes: across two of them it would wait, as it never does for a packet from the wire.
+        copy::<u16>(to, from, 0);
+        copy::<u32>(to, from, 2);
+        copy::<u64>(to, from, 6);
+        let mut at = ETHERNET;
+        while at < LENGTH {
+            copy::<u64>(to, from, at);
             at += 8;
         }
-        // Both shapes leave six octets.
-        let word = from.add(at).cast::<u32>().read();
-        to.add(at).cast::<u32>().write(word);
-        let word = from.add(at + 4).cast::<u16>().read();
-        to.add(at + 4).cast::<u16>().write(word);
         to.add(AT).cast::<u64>().write(id);
     }
     true
 }
-const _: () = assert!(PLAIN_HEAD % 8 == 6 && TUNNEL_HEAD % 8 == 6);
+const ETHERNET: usize = 14;
+const _: () = assert!((PLAIN_HEAD - ETHERNET) % 8 == 0 && (TUNNEL_HEAD - ETHERNET) % 8 == 0);
+
+/// Copies one field.
+///
+/// # Safety
+/// Both are valid for a `T` at this offset, and aligned: a packet by the verifier's own reckoning (two octets are
+/// left before it), the plan's head since it lies likewise.
+#[inline(always)]
+unsafe fn copy<T>(to: *mut u8, from: *const u8, at: usize) {
+    // SAFETY: as the caller says.
+    unsafe {
+        let field = from.add(at).cast::<T>().read();
+        to.add(at).cast::<T>().write(field);
+    }
+}
 
 /// The empty program: what a packet costs before anything is done to it, and how it gets into the kernel.
 #[xdp(frags)]

@@ -24,14 +24,14 @@ pub mod targets;
 pub mod timeline;
 mod user_space;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 pub use figure::{Axis, Figure, Plot, Series};
 pub use report::{Report, Skipped};
 
-use crate::NetNs;
+use crate::{NetNs, netns};
 
 /// What is to be measured, and how long.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +66,7 @@ impl Options {
 /// # Errors
 /// If there is no rig to measure on, or the user asks for the end.
 pub fn run(options: &Options) -> Result<Report> {
+    remove_leftovers()?;
     let mut report = Report::default();
     let chapters: [(&str, Chapter); 3] = [
         ("packet rates", rates::measure),
@@ -74,7 +75,7 @@ pub fn run(options: &Options) -> Result<Report> {
     ];
     for (number, (name, chapter)) in chapters.into_iter().enumerate() {
         eprintln!("bench: {name}");
-        let name = format!("fmip-bench-{}-{number}", std::process::id());
+        let name = format!("{NAMESPACES}{}-{number}", std::process::id());
         let namespace = NetNs::create(&name)?;
         namespace.run(|| {
             rig::settle_on_one_processor()?;
@@ -96,10 +97,29 @@ pub fn run(options: &Options) -> Result<Report> {
     }
     if options.plots && options.wants(journeys[2]) {
         eprintln!("bench: a stream over a handover");
-        let plot = timeline::play(&options.fmip_ctl);
-        report.plots.push(plot.context("cannot play the handover")?);
+        match timeline::play(&options.fmip_ctl) {
+            Ok(plot) => report.plots.push(plot),
+            Err(error) => report.skip(&journeys[2..], &error),
+        }
     }
     Ok(report)
+}
+
+/// What the names of this bench's namespaces begin with; the process that made them follows.
+const NAMESPACES: &str = "fmip-bench-";
+
+/// Removes the namespaces of a bench that was killed.
+fn remove_leftovers() -> Result<()> {
+    for name in netns::list()? {
+        let Some(rest) = name.strip_prefix(NAMESPACES) else {
+            continue;
+        };
+        let process = rest.split('-').next().unwrap_or_default();
+        if !Path::new("/proc").join(process).exists() {
+            netns::remove(&name);
+        }
+    }
+    Ok(())
 }
 
 type Chapter = fn(&Options, &NetNs, &mut Report) -> Result<()>;

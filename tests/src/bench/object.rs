@@ -151,7 +151,7 @@ impl Helpers {
         interface: u32,
         packets: u32,
     ) -> Result<Duration> {
-        self.plan.set(0, &*plan, 0)?;
+        self.plan.set(0, *plan, 0)?;
         let frame = vec![0; plan.length as usize];
         let context = context(frame.len(), interface);
         let program = xdp(&mut self.ebpf, WALK)?;
@@ -172,7 +172,7 @@ impl Helpers {
 
     /// The same as [`Helpers::run_live`], but nothing is sent: the program's own time.
     pub(super) fn run(&mut self, plan: &mut Plan, packets: u32) -> Result<Duration> {
-        self.plan.set(0, &*plan, 0)?;
+        self.plan.set(0, *plan, 0)?;
         let frame = vec![0; plan.length as usize];
         let program = xdp(&mut self.ebpf, WALK_AGAIN)?;
         let start = processor_time();

@@ -35,6 +35,15 @@ pub(super) fn node(prefix: [u16; 4], index: u32) -> Ipv6Addr {
     octets.into()
 }
 
+/// Where packets leave this router.
+pub(super) const fn next_hop(interface: u32, destination: [u8; 6], source: [u8; 6]) -> NextHop {
+    NextHop {
+        interface,
+        destination,
+        source,
+    }
+}
+
 /// Frames of one run of the drain.
 const BATCH: u32 = 64;
 

@@ -10,7 +10,7 @@ use fmip_common::{
     buffer::{DRAIN_DISCARD, DRAIN_RELEASE, DrainJob, OUTCOME_DONE},
 };
 use fmip_ctl::io::{
-    load::{DRAIN, Programs, ROUTER},
+    load::{DRAIN, Programs, ROUTER, Shape},
     maps::{BufferLimits, DrainMaps, Maps},
     monotonic_ns,
 };
@@ -37,11 +37,7 @@ pub(super) fn node(prefix: [u16; 4], index: u32) -> Ipv6Addr {
 
 /// Where packets leave this router.
 pub(super) const fn next_hop(interface: u32, destination: [u8; 6], source: [u8; 6]) -> NextHop {
-    NextHop {
-        interface,
-        destination,
-        source,
-    }
+    NextHop::untagged(interface, destination, source)
 }
 
 /// Frames of one run of the drain.
@@ -58,15 +54,16 @@ pub(super) struct Subject {
 
 impl Subject {
     /// Loads it, with room for `pool` held packets and for `bindings`, on these interfaces.
-    pub(super) fn load(pool: u32, _bindings: u32, interfaces: [u32; 2]) -> Result<Self> {
-        let mut programs = Programs::load(pool)?;
+    pub(super) fn load(pool: u32, bindings: u32, interfaces: [u32; 2]) -> Result<Self> {
+        let shape = Shape::new(pool, bindings, interfaces)?;
+        let mut programs = Programs::load(&shape)?;
         let limits = BufferLimits {
             packets: pool.into(),
             bytes: u64::from(pool) * 2048,
             age: Duration::from_secs(3600),
         };
         let ebpf = programs.ebpf();
-        let mut maps = Maps::new(ebpf, pool, limits)?;
+        let mut maps = Maps::new(ebpf, &shape, limits)?;
         let drain = DrainMaps::new(ebpf)?;
         for interface in interfaces {
             maps.add_interface(interface, 1500)?;
@@ -92,10 +89,11 @@ impl Subject {
 
     /// Binds the first `number` nodes, each to a tunnel to its NCoA by way of `next_hop`, where they are not
     /// bound already.
-    pub(super) fn bind(&mut self, number: u32, _next_hop: NextHop) -> Result<()> {
+    pub(super) fn bind(&mut self, number: u32, next_hop: NextHop) -> Result<()> {
         for index in self.bound..number {
             let pcoa = node(PCOA_PREFIX, index);
             let ncoa = node(NCOA_PREFIX, index);
+            self.maps.set_hop(ncoa, Some((next_hop, 1500)))?;
             self.maps.install_tunnel(pcoa, ncoa, PAR, later())?;
             self.bound = index + 1;
         }

@@ -1,8 +1,9 @@
-//! Which compiler builds the BPF object, and how it is called.
+//! Which compiler builds the BPF objects, and how it is called.
 //!
-//! Included by `fmip-ctl/build.rs`, which builds the object, and by `xtask`, which installs what
-//! is missing: the two must never disagree, and a build script can share no code with a workspace
-//! member other than by a dependency that every build would then pay for.
+//! Included by `fmip-ctl/build.rs`, which builds the data path, by `tests/build.rs`, which builds the
+//! helpers of the bench, and by `xtask`, which installs what is missing: they must never disagree,
+//! and a build script can share no code with a workspace member other than by a dependency that
+//! every build would then pay for.
 //!
 //! Not `aya-build`: it fixes the compiler flags, and the BPF compare-and-swap that the handover
 //! buffer rests on needs `-Ctarget-cpu=v3`.
@@ -10,6 +11,7 @@
 use std::{
     env,
     ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -48,9 +50,9 @@ impl Toolchain {
             .then_some(Self::Nightly)
     }
 
-    /// A `cargo build` of the BPF object into `target_dir`; run it in the workspace.
-    /// The object is then `target_dir/bpfel-unknown-none/release/fmip-ebpf`.
-    pub(crate) fn build_command(self, target_dir: &Path) -> Command {
+    /// A `cargo build` of a BPF object, which is the binary of that name, into `target_dir`; run it in the
+    /// workspace. The object is then `target_dir/bpfel-unknown-none/release/` and the name.
+    pub(crate) fn build_command(self, object: &str, target_dir: &Path) -> Command {
         let mut command = match self {
             Self::Debian => {
                 let mut command = Command::new("/usr/bin/cargo");
@@ -65,7 +67,7 @@ impl Toolchain {
             }
         };
         command.args(["build", "--locked", "--release", "--package", "fmip-ebpf"]);
-        command.args(["--bin", "fmip-ebpf", "--target", "bpfel-unknown-none"]);
+        command.args(["--bin", object, "--target", "bpfel-unknown-none"]);
         if self == Self::Nightly {
             command.args(["-Z", "build-std=core"]);
         }
@@ -95,6 +97,54 @@ impl Toolchain {
         command.env("PATH", search_path());
         command
     }
+}
+
+/// Builds a BPF object and leaves it in `OUT_DIR`, under its name: what a build script does.
+///
+/// # Errors
+/// One line for the newcomer; where it is the source that does not compile, the compiler's own words
+/// stand above it as warnings.
+pub(crate) fn build(object: &str) -> Result<(), String> {
+    const MISSING: &str = "run `cargo xtask setup`, which installs it";
+    let toolchain = Toolchain::find()
+        .ok_or_else(|| format!("no compiler for the BPF target on this machine: {MISSING}"))?;
+    let linker = find_bpf_linker()
+        .ok_or_else(|| format!("bpf-linker is not installed on this machine: {MISSING}"))?;
+
+    let out_dir = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    // Not OUT_DIR itself: it changes with the profile, and the BPF object does not.
+    let target_dir = out_dir
+        .ancestors()
+        .find(|dir| dir.ends_with("build"))
+        .and_then(|dir| dir.parent())
+        .and_then(|dir| dir.parent())
+        .unwrap_or(&out_dir)
+        .join("bpf");
+    let mut command: Command = toolchain.build_command(object, &target_dir);
+    let output = command
+        .output()
+        .map_err(|error| format!("cannot run {:?}: {error}", command.get_program()))?;
+    if !output.status.success() {
+        // A linker that has lost its LLVM would be reported by a page of compiler options.
+        let linker_runs = Command::new(&linker).arg("--version").output();
+        if !linker_runs.is_ok_and(|output| output.status.success()) {
+            return Err(format!(
+                "{} is installed but does not run: {MISSING} anew",
+                linker.display()
+            ));
+        }
+        for line in String::from_utf8_lossy(&output.stderr).lines() {
+            println!("cargo::warning={line}");
+        }
+        return Err(format!(
+            "the BPF object {object} does not build ({}): see the warnings above, or run `cargo xtask setup` if a tool is missing",
+            output.status
+        ));
+    }
+    let built = target_dir.join("bpfel-unknown-none/release").join(object);
+    fs::copy(&built, out_dir.join(object))
+        .map_err(|error| format!("cannot copy {}: {error}", built.display()))?;
+    Ok(())
 }
 
 /// Where `bpf-linker` is, if it is installed.

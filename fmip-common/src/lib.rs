@@ -5,6 +5,7 @@
 
 #![cfg_attr(not(test), no_std)]
 
+pub mod bench;
 pub mod binding;
 pub mod buffer;
 pub mod event;

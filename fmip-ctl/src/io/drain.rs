@@ -22,8 +22,8 @@ use aya::{
 use fmip_common::{
     buffer::{
         Buffer, CLOSED, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_OPEN, DRAIN_RELEASE, DRAIN_TRIM,
-        DrainJob, DrainList, OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT, STREAM,
-        index_of, number_of,
+        DrainJob, DrainList, OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT, index_of,
+        metered_ns, metered_number,
     },
     limits::DRAIN_JOBS,
 };
@@ -731,13 +731,8 @@ fn job(buffer: u32, operation: u32) -> DrainJob {
 
 /// The mean time between packets entering the buffer, if it can be told.
 fn metered_interval(buffer: &Buffer) -> Option<Duration> {
-    // The number of the first one is seen before its time is.
-    let first = Some(buffer.first_ns).filter(|&first| first > 0)?;
-    let window = buffer.last_ns.checked_sub(first)?;
-    let intervals = number_of(buffer.tails[STREAM])
-        .checked_sub(1)
-        .filter(|&count| count > 0)?;
-    Some(Duration::from_nanos(window / u64::from(intervals))).filter(|interval| !interval.is_zero())
+    let interval = metered_ns(buffer.metered).checked_div(metered_number(buffer.metered))?;
+    Some(Duration::from_nanos(interval)).filter(|interval| !interval.is_zero())
 }
 
 /// Asks the scheduler to run this thread on time. Without the rights for it the pace is coarser,
@@ -824,7 +819,7 @@ impl Pacer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fmip_common::buffer::Bounds;
+    use fmip_common::buffer::{Bounds, metered};
 
     const METERED: Pace = Pace::Metered { catch_up: 2.0 };
     const MS: Duration = Duration::from_millis(1);
@@ -910,12 +905,8 @@ mod tests {
             octets: 1,
         };
         let mut buffer = Buffer::open(&bounds, 1);
-        assert_eq!(metered_interval(&buffer), None);
-        buffer.tails[STREAM] = 1 << 32;
         assert_eq!(metered_interval(&buffer), None, "one packet has no rate");
-        buffer.tails[STREAM] = 11 << 32;
-        buffer.first_ns = 1_000_000;
-        buffer.last_ns = 11_000_000;
+        buffer.metered = metered(10, 10_000_000).expect("a short time");
         assert_eq!(metered_interval(&buffer), Some(MS));
     }
 }

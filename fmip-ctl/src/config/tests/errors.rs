@@ -280,7 +280,7 @@ fn a_mobile_node_has_one_key() {
         parse(&text)
             .unwrap_err()
             .to_string()
-            .contains("2001:db8:1::ff:fe00:1 is given a key on line 79 already"),
+            .contains("2001:db8:1::ff:fe00:1 is given a key on line 81 already"),
     );
 }
 

@@ -397,8 +397,8 @@ fn what_is_guaranteed_to_a_node_is_there_whatever_others_hold() {
 /// The steps up and down over the guaranteed number are paired, whoever makes them.
 #[test]
 fn what_is_counted_as_shared_is_exactly_what_is_held_beyond_the_guaranteed() {
-    check(None, || exactly_shared::<1>());
-    check(None, || exactly_shared::<2>());
+    check(None, exactly_shared::<1>);
+    check(None, exactly_shared::<2>);
 }
 
 /// With so many packets as the node's bound.

@@ -239,7 +239,7 @@ fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
 // Rows: BUF-08
 #[test]
 fn what_two_processors_put_while_the_buffer_is_switched_is_sent_once_and_in_order() {
-    check(Some(2), || {
+    check(Some(3), || {
         let view = View::new(3, 1, WIDE);
         let putters = [(0, 2), (1, 1)].map(|(sender, packets)| {
             let view = view.clone();
@@ -303,7 +303,7 @@ fn a_buffer_that_is_opened_again_loses_and_reorders_nothing() {
 // Rows: BUF-08
 #[test]
 fn signalling_that_comes_while_the_stream_is_switched_is_not_stranded() {
-    check(Some(2), || {
+    check(Some(3), || {
         let view = View::new(3, 1, WIDE);
         let sent = [(0, [STREAM, PRIORITY].as_slice()), (1, &[PRIORITY])];
         let putters = sent.map(|(sender, queues)| {

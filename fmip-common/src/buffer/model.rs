@@ -239,7 +239,7 @@ fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
 // Rows: BUF-08
 #[test]
 fn what_two_processors_put_while_the_buffer_is_switched_is_sent_once_and_in_order() {
-    check(Some(2), || {
+    check(Some(3), || {
         let view = View::new(3, 1, WIDE);
         let putters = [(0, 2), (1, 1)].map(|(sender, packets)| {
             let view = view.clone();
@@ -303,7 +303,7 @@ fn a_buffer_that_is_opened_again_loses_and_reorders_nothing() {
 // Rows: BUF-08
 #[test]
 fn signalling_that_comes_while_the_stream_is_switched_is_not_stranded() {
-    check(Some(2), || {
+    check(Some(3), || {
         let view = View::new(3, 1, WIDE);
         let sent = [(0, [STREAM, PRIORITY].as_slice()), (1, &[PRIORITY])];
         let putters = sent.map(|(sender, queues)| {
@@ -397,36 +397,42 @@ fn what_is_guaranteed_to_a_node_is_there_whatever_others_hold() {
 /// The steps up and down over the guaranteed number are paired, whoever makes them.
 #[test]
 fn what_is_counted_as_shared_is_exactly_what_is_held_beyond_the_guaranteed() {
-    const BOUNDS: Bounds = Bounds {
-        packets: 2,
+    check(None, exactly_shared::<1>);
+    check(None, exactly_shared::<2>);
+}
+
+/// With so many packets as the node's bound.
+fn exactly_shared<const PACKETS: u32>() {
+    let bounds = Bounds {
+        packets: PACKETS,
         guaranteed: 1,
         ..WIDE
     };
-    check(None, || {
-        let view = View::new(3, 1, BOUNDS);
-        let charged = |view: &View| charge(&view, OCTETS, &BOUNDS, view.words.max_shared).is_ok();
-        assert!(charged(&view));
-        let threads = [true, false].map(|stays| {
-            let view = view.clone();
-            thread::spawn(move || {
-                let charged = charge(&&view, OCTETS, &BOUNDS, view.words.max_shared).is_ok();
-                if charged && !stays {
-                    discharge(&&view, OCTETS, BOUNDS.guaranteed);
-                }
-                charged && stays
-            })
-        });
-        let stayed = threads.map(|thread| thread.join().expect("no panic"));
-        let held = 1 + stayed.iter().filter(|stayed| **stayed).count() as u64;
-        let words = &view.words;
-        let load = words.buffers[0].load.load(SeqCst);
-        assert_eq!((packets_of(load), octets_of(load)), (held, held * OCTETS));
-        assert_eq!(words.shared.load(SeqCst), held - 1);
-        for _ in 0..held {
-            discharge(&&view, OCTETS, BOUNDS.guaranteed);
-        }
-        view.is_at_rest();
+    let view = View::new(3, 1, bounds);
+    let charged = |view: &View| charge(&view, OCTETS, &bounds, view.words.max_shared).is_ok();
+    assert!(charged(&view));
+    let threads = [true, false].map(|stays| {
+        let view = view.clone();
+        thread::spawn(move || {
+            let charged = charge(&&view, OCTETS, &bounds, view.words.max_shared).is_ok();
+            if charged && !stays {
+                discharge(&&view, OCTETS, bounds.guaranteed);
+            }
+            charged && stays
+        })
     });
+    // What was refused beyond the guaranteed may be taken back when that is no step from beyond any more.
+    discharge(&&view, OCTETS, bounds.guaranteed);
+    let stayed = threads.map(|thread| thread.join().expect("no panic"));
+    let held = stayed.iter().filter(|stayed| **stayed).count() as u64;
+    let words = &view.words;
+    let load = words.buffers[0].load.load(SeqCst);
+    assert_eq!((packets_of(load), octets_of(load)), (held, held * OCTETS));
+    assert_eq!(words.shared.load(SeqCst), held.saturating_sub(1));
+    for _ in 0..held {
+        discharge(&&view, OCTETS, bounds.guaranteed);
+    }
+    view.is_at_rest();
 }
 
 /// Copies are put all the time; the taker looks at the oldest and takes it only if its time is over. What

@@ -3,14 +3,23 @@
 //! The packets never come here: each release is a run of the drain program with live frames, which
 //! takes packets out of the buffer and sends them, in the kernel. What this thread decides is when.
 //! It is a thread of its own since a run blocks, and because the pace is finer than the timers of
-//! the main loop.
+//! the main loop; which begins a release itself while this thread sleeps.
+
+mod throttle;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::Ipv6Addr,
     num::NonZeroU64,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
-    thread::JoinHandle,
+    sync::{
+        Arc, Mutex,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release as Published},
+        },
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::{JoinHandle, park, park_timeout},
     time::{Duration, Instant},
 };
 
@@ -22,8 +31,8 @@ use aya::{
 use fmip_common::{
     buffer::{
         Buffer, CLOSED, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_OPEN, DRAIN_RELEASE, DRAIN_TRIM,
-        DrainJob, DrainList, OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT, STREAM,
-        index_of, number_of,
+        DrainJob, DrainList, OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT, index_of,
+        metered_ns, metered_number,
     },
     limits::DRAIN_JOBS,
 };
@@ -33,6 +42,7 @@ use rustix::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
+use self::throttle::{BATCH, LONG_RUN, QUANTUM, Throttle};
 use super::{
     load::{DRAIN, Programs},
     mapped::MappedArray,
@@ -42,13 +52,8 @@ use super::{
 
 /// RFC 5568 section 5.4: at most this many packets one after another.
 const BACK_TO_BACK: u32 = 5;
-/// Frames of one run, and of one [`QUANTUM`], at most. Larger batches overrun the ring of a veth (256 frames).
-const BATCH: u32 = 64;
 /// The pace while nothing has been metered yet: one packet, or all in one instant.
 const UNMETERED: Duration = Duration::from_micros(100);
-/// The shortest time between two runs of one buffer: a run costs some microseconds however few
-/// packets it sends, and at ten thousand packets a second two or three of them at once are no burst.
-const QUANTUM: Duration = Duration::from_micros(250);
 /// How exactly the thread is woken. The kernel's default of 50 microseconds is a packet's time at
 /// twenty thousand packets a second.
 const TIMER_SLACK_NS: u64 = 5_000;
@@ -196,8 +201,13 @@ impl DrainMaps {
 }
 
 /// The drain thread, from outside. Ends, and unloads the programs, when it is dropped.
+///
+/// A release is begun by the thread that orders it, if the drain thread is idle: to wake that up takes as long as
+/// to send the first packets.
 pub struct Drain {
-    orders: Option<Sender<Order>>,
+    orders: Sender<Order>,
+    worker: Arc<Mutex<Worker>>,
+    ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -215,18 +225,26 @@ impl Drain {
         let worker = Worker {
             programs,
             maps,
+            orders: receiver,
             reports,
             tasks: BTreeMap::new(),
             fresh: VecDeque::new(),
             due: BTreeSet::new(),
             throttle: Throttle::new(Instant::now()),
         };
+        let worker = Arc::new(Mutex::new(worker));
+        let ended = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new()
             .name("fmip-drain".to_owned())
-            .spawn(move || worker.run(&receiver))
+            .spawn({
+                let (worker, ended) = (worker.clone(), ended.clone());
+                move || run(&worker, &ended)
+            })
             .context("cannot start the drain thread")?;
         Ok(Self {
-            orders: Some(orders),
+            orders,
+            worker,
+            ended,
             thread: Some(thread),
         })
     }
@@ -235,37 +253,52 @@ impl Drain {
     /// by the new way.
     pub fn release(&self, release: Release) {
         self.order(Order::Release(release));
+        // If the lock is taken, the thread is awake, and about to find the order.
+        if let Ok(mut worker) = self.worker.try_lock()
+            && worker.is_idle()
+        {
+            worker.serve();
+        }
+        self.wake();
     }
 
     /// Holds what the buffer holds, and what comes: ends a release or copying that is under way.
     pub fn hold(&self, buffer: u32) {
         self.order(Order::Hold { buffer });
+        self.wake();
     }
 
     /// Keeps the copies of the last `window` in the buffer, and drops older ones: the oldest is older
     /// than that by a tenth at most, or by ten milliseconds.
     pub fn copy(&self, buffer: u32, window: Duration) {
         self.order(Order::Copy { buffer, window });
+        self.wake();
     }
 
     /// Drops what the buffer holds; [`Report::Discarded`] follows. It must not be bound any more.
     pub fn discard(&self, buffer: u32) {
         self.order(Order::Discard { buffer });
+        self.wake();
     }
 
     fn order(&self, order: Order) {
-        // The thread ends only when this end of the channel is dropped.
-        if let Some(orders) = &self.orders
-            && orders.send(order).is_err()
-        {
+        // The worker has the other end of the channel, and this has the worker.
+        if self.orders.send(order).is_err() {
             tracing::error!("the drain thread has ended");
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
         }
     }
 }
 
 impl Drop for Drain {
     fn drop(&mut self) {
-        self.orders = None;
+        self.ended.store(true, Published);
+        self.wake();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -274,9 +307,30 @@ impl Drop for Drain {
     }
 }
 
+/// The drain thread.
+fn run(worker: &Mutex<Worker>, ended: &AtomicBool) {
+    hurry();
+    while !ended.load(Acquire) {
+        // Another thread that panicked in there has ended the controller, too.
+        let wake = match worker.lock() {
+            Ok(mut worker) => worker.serve(),
+            Err(_) => return,
+        };
+        // Who orders something after this wakes the thread beforehand.
+        match wake {
+            None => park(),
+            Some(wake) => match wake.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => {}
+                wait => park_timeout(wait),
+            },
+        }
+    }
+}
+
 struct Worker {
     programs: Programs,
     maps: DrainMaps,
+    orders: Receiver<Order>,
     reports: UnboundedSender<Report>,
     /// What is to be done, by buffer.
     tasks: BTreeMap<u32, Task>,
@@ -320,39 +374,25 @@ enum Next {
 }
 
 impl Worker {
-    fn run(mut self, orders: &Receiver<Order>) {
-        hurry();
-        loop {
-            match self.next_order(orders) {
-                Ok(order) => {
-                    self.carry_out(order);
-                    // All of them, so that those that came together are served together.
-                    continue;
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
+    /// Takes the orders that there are and does what is due, in one run; when something is due again.
+    fn serve(&mut self) -> Option<Instant> {
+        // All of them, so that those that came together are served together.
+        while let Ok(order) = self.orders.try_recv() {
+            self.carry_out(order);
+        }
+        if self.next()? <= Instant::now() {
             self.work();
         }
+        self.next()
     }
 
-    /// Waits for an order, as long as nothing is due.
-    fn next_order(&self, orders: &Receiver<Order>) -> Result<Order, RecvTimeoutError> {
-        match orders.try_recv() {
-            Ok(order) => return Ok(order),
-            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-            Err(TryRecvError::Empty) => {}
-        }
-        let Some(wake) = self.wake() else {
-            return orders.recv().map_err(|_| RecvTimeoutError::Disconnected);
-        };
-        match wake.saturating_duration_since(Instant::now()) {
-            Duration::ZERO => Err(RecvTimeoutError::Timeout),
-            wait => orders.recv_timeout(wait),
-        }
+    /// Whether nothing is due that was ordered before.
+    fn is_idle(&self) -> bool {
+        self.next().is_none_or(|next| next > Instant::now())
     }
 
-    fn wake(&self) -> Option<Instant> {
+    /// When something is due.
+    fn next(&self) -> Option<Instant> {
         let due = match self.fresh.front() {
             Some(_) => Instant::now(),
             None => self.due.first()?.0,
@@ -444,7 +484,7 @@ impl Worker {
     /// One run, for as many of those that are due as it can serve.
     fn work(&mut self) {
         let now = Instant::now();
-        let room = self.throttle.room(now);
+        let (mut room, mut only) = self.throttle.room(now);
         let waiting = self.fresh.len() + self.due.range(..=(now, u32::MAX)).take(2).count();
         let mut jobs: Vec<DrainJob> = Vec::new();
         let mut frames = 0;
@@ -457,7 +497,16 @@ impl Worker {
                 turn = turn.min(BACK_TO_BACK);
             }
             match self.job_of(buffer, now, turn) {
-                Some(job) => {
+                Some(mut job) => {
+                    if only.is_some() && job.operation == DRAIN_RELEASE && way_of(&job) != only {
+                        // By another interface than that whose ring has so much room.
+                        if frames >= BATCH {
+                            self.fresh.push_front(buffer);
+                            break;
+                        }
+                        (room, only) = (BATCH, None);
+                        job.budget = job.budget.min(room - frames);
+                    }
                     frames += job.budget;
                     jobs.push(job);
                 }
@@ -467,19 +516,21 @@ impl Worker {
         if jobs.is_empty() {
             return;
         }
+        self.throttle.sending(now, only_way(&jobs), frames);
         let result = self.run_jobs(&jobs);
-        let after = Instant::now();
         match result {
             Ok(results) => {
                 let released = results.iter().filter(|job| job.operation == DRAIN_RELEASE);
-                self.throttle
-                    .sent(after, released.map(|job| job.taken).sum());
+                let released = released.map(|job| job.taken).sum();
+                let after = Instant::now();
+                self.throttle.sent(after, released);
                 for result in results {
                     let next = self.conclude(&result, after);
                     self.go_on(result.buffer, next);
                 }
             }
             Err(error) => {
+                let after = Instant::now();
                 self.throttle.sent(after, frames);
                 for job in jobs {
                     let next = self.failed(job.buffer, &error, after);
@@ -523,6 +574,11 @@ impl Worker {
                 releasing.resolving = releasing
                     .resolving
                     .filter(|since| since.elapsed() < RESOLUTION);
+                // What comes first comes sooner if it is not sent together with many.
+                let turn = match releasing.started {
+                    true => turn,
+                    false => turn.min(BACK_TO_BACK),
+                };
                 Some(DrainJob {
                     budget: releasing.pacer.packets_due(now).min(turn),
                     egress: releasing.release.egress,
@@ -679,45 +735,17 @@ fn trim_interval(window: Duration) -> Duration {
     TRIM_INTERVAL.max(window / 10)
 }
 
-/// Keeps what is sent below what the rings on the way take: what was sent on this processor is delivered by
-/// it, too, which must come to do so before they overflow.
-struct Throttle {
-    /// When the present quantum began.
-    start: Instant,
-    /// Frames sent in it.
-    frames: u32,
+/// The interface that a job's packets leave by, if that is known.
+fn way_of(job: &DrainJob) -> Option<u32> {
+    let interface = job.egress.next_hop.interface;
+    (job.operation == DRAIN_RELEASE && interface != 0).then_some(interface)
 }
 
-impl Throttle {
-    fn new(now: Instant) -> Self {
-        Self {
-            start: now,
-            frames: 0,
-        }
-    }
-
-    /// How many frames may be sent now.
-    fn room(&self, now: Instant) -> u32 {
-        match now.saturating_duration_since(self.start) < QUANTUM {
-            true => BATCH.saturating_sub(self.frames),
-            false => BATCH,
-        }
-    }
-
-    /// When there is room again.
-    fn until(&self) -> Instant {
-        match self.frames >= BATCH {
-            true => self.start + QUANTUM,
-            false => self.start,
-        }
-    }
-
-    fn sent(&mut self, now: Instant, frames: u32) {
-        if now.saturating_duration_since(self.start) >= QUANTUM {
-            *self = Self::new(now);
-        }
-        self.frames += frames;
-    }
+/// The interface that all of the packets leave by which these jobs release.
+fn only_way(jobs: &[DrainJob]) -> Option<u32> {
+    let mut releases = jobs.iter().filter(|job| job.operation == DRAIN_RELEASE);
+    let way = way_of(releases.next()?)?;
+    releases.all(|job| way_of(job) == Some(way)).then_some(way)
 }
 
 /// A job that says nothing but what to do.
@@ -731,13 +759,8 @@ fn job(buffer: u32, operation: u32) -> DrainJob {
 
 /// The mean time between packets entering the buffer, if it can be told.
 fn metered_interval(buffer: &Buffer) -> Option<Duration> {
-    // The number of the first one is seen before its time is.
-    let first = Some(buffer.first_ns).filter(|&first| first > 0)?;
-    let window = buffer.last_ns.checked_sub(first)?;
-    let intervals = number_of(buffer.tails[STREAM])
-        .checked_sub(1)
-        .filter(|&count| count > 0)?;
-    Some(Duration::from_nanos(window / u64::from(intervals))).filter(|interval| !interval.is_zero())
+    let interval = metered_ns(buffer.metered).checked_div(metered_number(buffer.metered))?;
+    Some(Duration::from_nanos(interval)).filter(|interval| !interval.is_zero())
 }
 
 /// Asks the scheduler to run this thread on time. Without the rights for it the pace is coarser,
@@ -780,7 +803,7 @@ impl Pacer {
     /// backlog grow instead of shrink.
     fn packets_due(&self, now: Instant) -> u32 {
         match self.pace {
-            Pace::Burst => BATCH,
+            Pace::Burst => LONG_RUN,
             Pace::Metered { .. } if self.burst > 0 => self.burst,
             Pace::Metered { .. } => {
                 let late = now.saturating_duration_since(self.next).as_nanos();
@@ -824,7 +847,7 @@ impl Pacer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fmip_common::buffer::Bounds;
+    use fmip_common::buffer::{Bounds, metered};
 
     const METERED: Pace = Pace::Metered { catch_up: 2.0 };
     const MS: Duration = Duration::from_millis(1);
@@ -884,21 +907,9 @@ mod tests {
     fn a_burst_knows_no_pace() {
         let start = Instant::now();
         let mut pacer = Pacer::new(Pace::Burst, start);
-        assert_eq!(pacer.packets_due(start), BATCH);
-        pacer.released(BATCH, Some(MS), start);
+        assert_eq!(pacer.packets_due(start), LONG_RUN);
+        pacer.released(LONG_RUN, Some(MS), start);
         assert_eq!(pacer.wake, start);
-    }
-
-    #[test]
-    fn no_more_is_sent_in_one_quantum_than_the_rings_take() {
-        let start = Instant::now();
-        let mut throttle = Throttle::new(start);
-        throttle.sent(start, BATCH - 5);
-        assert_eq!(throttle.room(start), 5);
-        throttle.sent(start + QUANTUM / 2, 5);
-        assert_eq!(throttle.room(start + QUANTUM / 2), 0);
-        assert_eq!(throttle.until(), start + QUANTUM);
-        assert_eq!(throttle.room(start + QUANTUM), BATCH);
     }
 
     // Rows: BUF-03, BUF-04
@@ -910,12 +921,8 @@ mod tests {
             octets: 1,
         };
         let mut buffer = Buffer::open(&bounds, 1);
-        assert_eq!(metered_interval(&buffer), None);
-        buffer.tails[STREAM] = 1 << 32;
         assert_eq!(metered_interval(&buffer), None, "one packet has no rate");
-        buffer.tails[STREAM] = 11 << 32;
-        buffer.first_ns = 1_000_000;
-        buffer.last_ns = 11_000_000;
+        buffer.metered = metered(10, 10_000_000).expect("a short time");
         assert_eq!(metered_interval(&buffer), Some(MS));
     }
 }

@@ -230,7 +230,52 @@ impl FreeBuffers {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn a_link_has_its_own_policy_and_every_other_interface_that_of_all() {
+        let text = include_str!("../../examples/access-router.toml").replace(
+            "#known-link-addresses = []",
+            "drain = \"burst\"\nmax-hold-ms = 300",
+        );
+        let config = config::Config::parse(Path::new("f.toml"), &text).expect("a correct file");
+        let interface = |index, name: &str| config::Interface {
+            name: name.to_owned(),
+            index,
+            link_address: "02:00:00:00:00:11".parse().expect("a literal"),
+            mtu: 1500,
+            up: true,
+            link_local: None,
+            addresses: Vec::new(),
+        };
+        let interfaces = [interface(3, "core0"), interface(4, "acc0")];
+        let limits = BufferLimits::configured(&config, &interfaces);
+        let own = Policy {
+            pace: Pace::Burst,
+            age: Duration::from_millis(300),
+        };
+        let all = Policy {
+            pace: Pace::Metered { catch_up: 2.0 },
+            age: Duration::from_secs(10),
+        };
+        assert_eq!(limits.policy_of(4), own);
+        assert_eq!(limits.policy_of(3), all);
+        assert_eq!(limits.policy_of(0), all);
+    }
+
+    #[test]
+    fn what_is_not_guaranteed_is_shared() {
+        let room = |packets, nodes, guaranteed| Room {
+            packets,
+            nodes,
+            guaranteed,
+        };
+        assert_eq!(room(16384, 1024, 8).shared(), 8192);
+        assert_eq!(room(16384, 1024, 16).shared(), 0);
+        assert_eq!(room(100, 1024, 0).shared(), 100);
+    }
 
     #[test]
     fn a_buffer_rests_before_it_is_given_out_again() {

@@ -5,15 +5,16 @@ use std::time::Duration;
 use anyhow::Result;
 use fmip_common::{
     buffer::{
-        Bounds, Buffer, CLOSED, DRAIN_CLOSE, DROPPED_OCTETS, DROPPED_PACKETS, DROPPED_POOL,
-        OUTCOME_DONE, STREAM, one_packet,
+        Bounds, Buffer, CLOSED, DRAIN_CLOSE, DRAIN_RELEASE, DROPPED_OCTETS, DROPPED_PACKETS,
+        DROPPED_POOL, OUTCOME_DONE, PRIORITY_RESERVE, STREAM, metered_ns, metered_number,
+        one_packet,
     },
     limits::FRAME_BYTES,
     reason::Reason,
 };
 use fmip_ctl::io::{
     monotonic_ns,
-    pool::{BufferLimits, Policy},
+    pool::{BufferLimits, Policy, Room},
 };
 
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
         on_router, over,
     },
     packets::{ETHERNET, IPV6, Packet},
+    receiver::Receiver,
 };
 
 /// A packet to the NCoA, as the PAR's tunnel brings it.
@@ -74,7 +76,7 @@ fn a_packet_is_held_as_it_came_but_one_hop_older() {
         let mut expected = Buffer {
             load: one_packet(octets(&first)) + one_packet(octets(&second)),
             first_ns: found.first_ns,
-            last_ns: found.last_ns,
+            metered: found.metered,
             high_water: 2,
             ..open
         };
@@ -82,11 +84,14 @@ fn a_packet_is_held_as_it_came_but_one_hop_older() {
         expected.tails[STREAM] = 2 << 32 | 1;
         expected.heads[STREAM] = 0;
         assert_eq!(found, expected);
-        assert!(before < found.first_ns && found.first_ns < found.last_ns);
-        assert!(found.last_ns < after);
-        let arrival = |slot| bench.slots.get(slot).map(|slot| slot.arrival_ns);
-        assert_eq!(arrival(0), Some(found.first_ns));
-        assert_eq!(arrival(1), Some(found.last_ns));
+        assert_eq!(metered_number(found.metered), 1);
+        let last_ns = found.first_ns + metered_ns(found.metered);
+        assert!(before < found.first_ns && found.first_ns < last_ns && last_ns < after);
+        // As of the tick before, and ticks are 10 ms apart at most.
+        for slot in [0, 1] {
+            let arrival = bench.slots.get(slot).expect("a slot").arrival_ns;
+            assert!(before - 10_000_000 < arrival && arrival < after);
+        }
         assert_eq!(bench.maps.slots_in_use()?, 2);
         Ok(())
     });
@@ -305,12 +310,117 @@ fn a_packet_that_waited_too_long_is_not_sent() {
         let sent = tunnelled(1).octets();
         let ran = bench.router_on(router.incoming, &sent)?;
         ran.is_frame(Verdict::Drop, Reason::Held, &sent);
-        let (job, moved) = bench.drain(fmip_common::buffer::DRAIN_RELEASE, buffer, 1)?;
+        let (job, moved) = bench.drain(DRAIN_RELEASE, buffer, 1)?;
         assert_eq!((job.outcome, job.taken), (OUTCOME_DONE, 1));
         assert_eq!(moved, [(Reason::Aged, 1)]);
         let found = bench.buffer(buffer)?;
         assert_eq!((found.waiting, found.released, found.dropped), (0, 0, 1));
         assert_eq!(bench.maps.slots_in_use()?, 0);
+        Ok(())
+    });
+}
+
+/// A packet with a Mobility Header, such as the FBack to the NCoA.
+fn signalling(number: u32) -> Packet {
+    const MOBILITY: u8 = 135;
+    Packet {
+        next_header: MOBILITY,
+        ..Packet::numbered(PAR, NCOA, number)
+    }
+}
+
+/// Feeds a packet; what became of it.
+fn fed(bench: &mut Bench, router: &Router, packet: &Packet) -> Result<Reason> {
+    let ran = bench.router_on(router.incoming, &packet.octets())?;
+    assert_eq!(ran.verdict, Verdict::Drop);
+    Ok(ran.moved[0].0)
+}
+
+#[test]
+fn signalling_to_a_held_address_leaves_before_the_stream_and_in_order() {
+    holding(POOL, WIDE, |bench, router, buffer| {
+        let receiver = Receiver::new()?;
+        for number in 0..3 {
+            let stream = Packet::numbered(CN, NCOA, number);
+            assert_eq!(fed(bench, router, &stream)?, Reason::Held);
+        }
+        for number in 10..12 {
+            assert_eq!(fed(bench, router, &signalling(number))?, Reason::Held);
+        }
+        let (job, moved) = bench.drain(DRAIN_RELEASE, buffer, 5)?;
+        assert_eq!((job.outcome, job.taken), (OUTCOME_DONE, 5));
+        assert_eq!(moved, [(Reason::Released, 5)]);
+        let numbers: Vec<u32> = receiver.packets(5)?.iter().map(Packet::number).collect();
+        assert_eq!(numbers, [10, 11, 0, 1, 2]);
+        bench.close(buffer)?;
+        let ran = bench.router_on(router.incoming, &signalling(12).octets())?;
+        ran.is(
+            Verdict::Redirect,
+            Reason::Delivered,
+            &signalling(12).octets(),
+        );
+        assert_eq!(bench.maps.slots_in_use()?, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_buffer_that_is_full_of_the_stream_has_room_for_a_little_signalling() {
+    let limits = BufferLimits { packets: 5, ..WIDE };
+    holding(POOL, limits, |bench, router, _| {
+        for number in 0..5 {
+            let stream = Packet::numbered(CN, NCOA, number);
+            assert_eq!(fed(bench, router, &stream)?, Reason::Held);
+        }
+        let stream = Packet::numbered(CN, NCOA, 5);
+        assert_eq!(fed(bench, router, &stream)?, Reason::NodeFull);
+        for number in 0..PRIORITY_RESERVE as u32 {
+            assert_eq!(fed(bench, router, &signalling(number))?, Reason::Held);
+        }
+        assert_eq!(fed(bench, router, &signalling(9))?, Reason::NodeFull);
+        Ok(())
+    });
+}
+
+// Rows: BUF-05, SEC-07
+#[test]
+fn a_greedy_node_leaves_every_other_what_is_guaranteed_to_it() {
+    let room = Room {
+        packets: 10,
+        nodes: 2,
+        guaranteed: 3,
+    };
+    in_namespace(|namespace| {
+        let mut bench = Bench::with_room(room, WIDE)?;
+        let router = Router::new(namespace, &mut bench)?;
+        let bench = &mut bench;
+        let greedy = bench.hold(NCOA, &router)?;
+        let modest = bench.hold(OTHER, &router)?;
+        let to = |address| Packet::udp(CN, address, 100);
+        // The more often it is done the more would a slip of the account show.
+        for _ in 0..3 {
+            for _ in 0..7 {
+                assert_eq!(fed(bench, &router, &to(NCOA))?, Reason::Held);
+            }
+            assert_eq!(fed(bench, &router, &to(NCOA))?, Reason::PoolFull);
+            for _ in 0..3 {
+                assert_eq!(fed(bench, &router, &to(OTHER))?, Reason::Held);
+            }
+            assert_eq!(fed(bench, &router, &to(OTHER))?, Reason::PoolFull);
+            // One that leaves from beyond the guaranteed makes room for all; one of the guaranteed, for its
+            // own node alone.
+            bench.drain(DRAIN_RELEASE, greedy, 1)?;
+            assert_eq!(fed(bench, &router, &to(OTHER))?, Reason::Held);
+            bench.drain(DRAIN_RELEASE, greedy, 4)?;
+            for _ in 0..3 {
+                assert_eq!(fed(bench, &router, &to(OTHER))?, Reason::Held);
+            }
+            bench.drain(DRAIN_RELEASE, greedy, 1)?;
+            assert_eq!(fed(bench, &router, &to(OTHER))?, Reason::PoolFull);
+            bench.drain(DRAIN_RELEASE, greedy, 10)?;
+            bench.drain(DRAIN_RELEASE, modest, 10)?;
+            assert_eq!(bench.maps.slots_in_use()?, 0);
+        }
         Ok(())
     });
 }

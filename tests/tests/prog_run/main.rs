@@ -3,6 +3,7 @@
 mod bench;
 mod copy;
 mod corpus;
+mod crowd;
 mod departed;
 mod differential;
 mod disguise;
@@ -23,6 +24,7 @@ mod reverse;
 mod scale;
 mod signalling;
 mod straggler;
+mod switches;
 mod too_big;
 mod tunnel;
 

@@ -23,9 +23,14 @@ impl Receiver {
     /// Opens a packet socket on all interfaces of the thread's namespace; what is not for the next
     /// hop is passed over.
     pub(crate) fn new() -> Result<Self> {
+        Self::with_room(64 << 20)
+    }
+
+    /// As [`Receiver::new`], with so much memory for what is not read yet: a page for each packet.
+    pub(crate) fn with_room(octets: usize) -> Result<Self> {
         let protocol = Protocol::from(i32::from(ETHERTYPE_IPV6.to_be()));
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
-        rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 64 << 20)?;
+        rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, octets)?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
         Ok(Self { socket })
     }
@@ -37,6 +42,11 @@ impl Receiver {
         let sent = self.socket.send_to(frame, &address)?;
         ensure!(sent == frame.len(), "{sent} of {} octets", frame.len());
         Ok(())
+    }
+
+    /// The socket itself, for who is in a hurry: what is for others comes out of it, too.
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// The next `number` packets.

@@ -161,6 +161,9 @@ impl Controller {
                     self.events.publish(time_ns, &event);
                 }
                 Some(report) = sources.reports.recv() => self.handle_report(report),
+                result = self.executor.follow_next_hops() => if let Err(error) = result {
+                    warn!("{error:#}");
+                },
                 Some(order) = orders.recv() => {
                     if let Order::Shutdown { reply } = order {
                         // Whether the client still listens does not matter.

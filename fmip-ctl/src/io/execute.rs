@@ -14,6 +14,7 @@ use tracing::warn;
 use super::{
     admission::Admission,
     drain::{Drain, Report},
+    far_ends::FarEnds,
     maps::{Maps, Release},
     netlink::Netlink,
     pool::BufferLimits,
@@ -33,6 +34,7 @@ pub struct Executor {
     netlink: Netlink,
     /// Of a PAR: where packets for which address go.
     tunnels: BTreeMap<Ipv6Addr, Tunnel>,
+    far_ends: FarEnds,
     /// Of a router.
     sequences: Option<Sequences>,
     interfaces: BTreeMap<InterfaceIndex, Interface>,
@@ -62,6 +64,7 @@ impl Executor {
         admission: Admission,
         drain: Drain,
         netlink: Netlink,
+        far_ends: FarEnds,
         sequences: Option<Sequences>,
         interfaces: Vec<Interface>,
     ) -> Self {
@@ -71,6 +74,7 @@ impl Executor {
             drain,
             netlink,
             tunnels: BTreeMap::new(),
+            far_ends,
             sequences,
             interfaces: by_index(interfaces),
             visited: VecDeque::new(),
@@ -191,7 +195,7 @@ impl Executor {
                     remote: ncoa,
                 };
                 self.tunnels.insert(pcoa, tunnel);
-                Ok(())
+                self.far_ends.follow(pcoa, Some(ncoa), &mut self.maps)
             }
             Command::RemoveTunnel { pcoa } => {
                 self.tunnels.remove(&pcoa);
@@ -209,7 +213,8 @@ impl Executor {
                 self.refuse_others(interface, address, link_address).await?;
                 let buffer = self.maps.hold(address, hop, tunnel, expires.as_nanos())?;
                 self.drain.hold(buffer);
-                Ok(())
+                let far_end = tunnel.map(|tunnel| tunnel.remote);
+                self.far_ends.follow(address, far_end, &mut self.maps)
             }
             Command::StartCopying {
                 address,
@@ -330,6 +335,16 @@ impl Executor {
         }
     }
 
+    /// Waits until the way to a tunnel's far end is another, and has packets take it. Nothing is lost if
+    /// it is cancelled.
+    ///
+    /// # Errors
+    /// There are too many different ways; packets go where the kernel's routes say then.
+    pub async fn follow_next_hops(&mut self) -> Result<()> {
+        let change = self.far_ends.changed().await;
+        self.far_ends.apply(change, &mut self.maps)
+    }
+
     /// Takes note of what the drain thread tells.
     pub fn note(&mut self, report: &Report) {
         if let Report::Discarded { buffer, .. } = report {
@@ -340,6 +355,7 @@ impl Executor {
     /// Ends: what the commands changed in the kernel is undone, the programs are unloaded.
     pub async fn end(mut self) {
         drop(self.drain);
+        self.far_ends.end().await;
         self.netlink.clean_up().await;
     }
 
@@ -398,7 +414,7 @@ impl Executor {
         if let Some(buffer) = self.maps.unbind(address)? {
             self.drain.discard(buffer);
         }
-        Ok(())
+        self.far_ends.follow(address, None, &mut self.maps)
     }
 
     /// Takes signalling to a new care-of address. It is the previous one of the next handover, and of the

@@ -11,6 +11,7 @@ pub mod devices;
 pub mod drain;
 pub mod events;
 pub mod execute;
+mod far_ends;
 pub mod features;
 mod hurry;
 pub mod load;

@@ -21,6 +21,7 @@ use super::{
     drain::{Drain, DrainMaps, Report},
     events::Events,
     execute::Executor,
+    far_ends::FarEnds,
     hurry::hurry,
     load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, Shape},
     machine::Machine,
@@ -82,6 +83,7 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
         loaded.admission,
         loaded.drain,
         netlink,
+        loaded.far_ends,
         sequences,
         interfaces,
     );
@@ -105,6 +107,7 @@ struct Loaded {
     signals: Signals,
     events: Events,
     transmitter: Transmitter,
+    far_ends: FarEnds,
     watch: Watch,
 }
 
@@ -174,6 +177,7 @@ async fn load(
         signals,
         events,
         transmitter,
+        far_ends: FarEnds::new(matches!(config.role, Role::AccessRouter(_)))?,
         watch,
     })
 }

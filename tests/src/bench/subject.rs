@@ -60,7 +60,7 @@ impl Subject {
         let room = Room {
             packets: pool,
             nodes: 1024,
-            guaranteed: 4,
+            guaranteed: 0,
         };
         let shape = Shape::new(room, bindings, interfaces)?;
         let mut programs = Programs::load(&shape)?;

@@ -89,50 +89,115 @@ pub const ACTION_COPY: u16 = 4;
 pub const ACTION_HOST: u16 = 5;
 
 /// `Binding::buffer` of a binding without a buffer.
-pub const NO_BUFFER: u32 = u32::MAX;
+pub const NO_BUFFER: u16 = u16::MAX;
+
+/// Links that bindings can name.
+pub const LINKS: u16 = 1 << LINK_BITS;
+const LINK_BITS: u32 = 12;
+const ACTION_BITS: u32 = 16 - LINK_BITS;
 
 /// What happens to packets of one address. Written by the controller, read by the data path.
 ///
 /// Whether a buffered packet is put or goes straight on is not said here but by the buffer's own
 /// tail word, since the two must change in one atomic step.
 ///
-/// Five words, so that it stands beside its key in one cache line; what many bindings share stands
-/// once, in a [`Way`].
-#[repr(C)]
+/// In the table it is four words, so that it stands beside its key and its counters in one cache line; what
+/// many bindings share stands once, in a [`Way`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
-    /// When it ends, on the clock of `bpf_ktime_get_coarse_ns`, which may be late by a tick of the
-    /// kernel's, ten milliseconds at most: a dead controller must not leave traffic redirected for ever.
-    pub expires_ns: u64,
+    /// When it ends: a dead controller must not leave traffic redirected for ever.
+    pub expiry: Expiry,
     /// The tunnel's far end, if there is a tunnel.
     pub remote: Address,
     /// Index of the handover buffer, or [`NO_BUFFER`].
-    pub buffer: u32,
+    pub buffer: u16,
     /// One of the `ACTION_` constants.
     pub action: u16,
     /// How packets leave that go into the tunnel: index of a [`Way`].
     pub tunnel: u16,
-    /// How packets leave that go to the mobile node on its link: index of a [`Way`], of which everything
-    /// counts but the link-layer destination.
+    /// How packets leave that go to the mobile node on its link: index of a [`Way`] below [`LINKS`], of which
+    /// everything counts but the link-layer destination.
     pub link: u16,
     /// The mobile node's link-layer address.
     pub node: [u8; 6],
 }
-const _: () = assert!(size_of::<Binding>() == 40);
+
+/// Words of a binding in the table.
+pub const BINDING_WORDS: usize = 4;
 
 impl Binding {
     /// The binding as the table keeps it.
     #[inline(always)]
-    pub fn words(&self) -> [u64; 5] {
-        // SAFETY: a structure of integers without padding (its size is asserted above), of the same size.
-        unsafe { core::mem::transmute(*self) }
+    pub const fn words(&self) -> [u64; BINDING_WORDS] {
+        let [a, b, c, d, e, f] = self.node;
+        let node = u64::from_ne_bytes(if cfg!(target_endian = "little") {
+            [a, b, c, d, e, f, 0, 0]
+        } else {
+            [0, 0, a, b, c, d, e, f]
+        });
+        [
+            self.remote.0[0],
+            self.remote.0[1],
+            (self.expiry.0 as u64) << 32 | (self.buffer as u64) << 16 | self.tunnel as u64,
+            node << 16 | (self.link as u64) << ACTION_BITS | self.action as u64,
+        ]
     }
 
     /// Undoes [`Binding::words`].
     #[inline(always)]
-    pub fn from_words(words: [u64; 5]) -> Self {
-        // SAFETY: as above; every bit pattern is valid.
-        unsafe { core::mem::transmute(words) }
+    pub const fn from_words([first, second, third, fourth]: [u64; BINDING_WORDS]) -> Self {
+        let node = (fourth >> 16).to_ne_bytes();
+        let node = if cfg!(target_endian = "little") {
+            let [a, b, c, d, e, f, _, _] = node;
+            [a, b, c, d, e, f]
+        } else {
+            let [_, _, a, b, c, d, e, f] = node;
+            [a, b, c, d, e, f]
+        };
+        Self {
+            expiry: Expiry((third >> 32) as u32),
+            remote: Address([first, second]),
+            buffer: (third >> 16) as u16,
+            action: (fourth & ((1 << ACTION_BITS) - 1)) as u16,
+            tunnel: third as u16,
+            link: (fourth >> ACTION_BITS) as u16 & (LINKS - 1),
+            node,
+        }
+    }
+}
+
+/// When a binding ends, in units of 2^20 nanoseconds, about a millisecond, on the clock of
+/// `bpf_ktime_get_coarse_ns`, which may be late by a tick of the kernel's, ten milliseconds at most. It
+/// comes round after 52 days, and so is never further away than half of that. 0: never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expiry(pub u32);
+
+impl Expiry {
+    const SHIFT: u32 = 20;
+
+    /// At `ns` nanoseconds of that clock; `u64::MAX`: never.
+    pub const fn at(ns: u64) -> Self {
+        match (ns >> Self::SHIFT) as u32 {
+            _ if ns == u64::MAX => Self(0),
+            0 => Self(1),
+            units => Self(units),
+        }
+    }
+
+    /// In nanoseconds, seen from `now`; `u64::MAX`: never.
+    pub const fn ns(self, now: u64) -> u64 {
+        if self.0 == 0 {
+            return u64::MAX;
+        }
+        let left = self.0.wrapping_sub((now >> Self::SHIFT) as u32) as i32;
+        (now >> Self::SHIFT).saturating_add_signed(left as i64) << Self::SHIFT
+    }
+
+    /// Whether it is over at `now` nanoseconds.
+    #[inline(always)]
+    pub const fn is_over(self, now: u64) -> bool {
+        let left = self.0.wrapping_sub((now >> Self::SHIFT) as u32) as i32;
+        self.0 != 0 && left <= 0
     }
 }
 
@@ -356,6 +421,45 @@ mod tests {
             assert_eq!(packed.is_multicast(), multicast, "{text}");
             assert_eq!(packed.is_link_local(), link_local, "{text}");
         }
+    }
+
+    #[test]
+    fn a_binding_survives_its_way_into_words_and_back() {
+        let binding = Binding {
+            expiry: Expiry(0x8765_4321),
+            remote: Address([2, u64::MAX]),
+            buffer: NO_BUFFER,
+            action: ACTION_HOST,
+            tunnel: 0xfedc,
+            link: LINKS - 1,
+            node: [0xff, 2, 3, 4, 5, 0xfe],
+        };
+        assert_eq!(Binding::from_words(binding.words()), binding);
+        assert_eq!(Binding::from_words([0; BINDING_WORDS]), Binding::default());
+    }
+
+    #[test]
+    fn an_expiry_is_over_when_its_time_has_come_and_also_where_the_clock_comes_round() {
+        const SECOND: u64 = 1_000_000_000;
+        let round = 1_u64 << 52;
+        for now in [
+            SECOND,
+            1000 * SECOND,
+            round - SECOND,
+            round,
+            5 * round + SECOND,
+        ] {
+            let expiry = Expiry::at(now + 60 * SECOND);
+            assert!(!expiry.is_over(now));
+            assert!(!expiry.is_over(now + 59 * SECOND));
+            assert!(expiry.is_over(now + 60 * SECOND));
+            assert!(expiry.is_over(now + 3600 * SECOND));
+            let ns = expiry.ns(now);
+            assert!(now + 60 * SECOND - ns < 1 << 20, "{ns}");
+            assert_eq!(Expiry::at(ns), expiry);
+        }
+        assert!(!Expiry::at(u64::MAX).is_over(u64::MAX));
+        assert_eq!(Expiry::at(u64::MAX).ns(7), u64::MAX);
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub const DEFAULT_BINDINGS: u32 = 65536;
 /// Ways that packets leave by: pairs of a tunnel's end at this node and a next hop.
 pub const WAYS: u32 = 1 << 16;
 
+/// Pairs of addresses whose route each processor remembers for a moment, as a power of two.
+pub const RECENT_ROUTES_BITS: u32 = 10;
+
 /// VLANs of this node that its programs are attached to.
 pub const VLANS: u32 = 256;
 

@@ -45,8 +45,8 @@ reasons! {
     UntunnelledByKernel = 8, "reverse-passed";
     /// A tunnelled packet with an inner source or destination that is bound, from another end than
     /// the binding's, or one from a bound address that came in elsewhere than on that node's link:
-    /// passed to the kernel unchanged (TUN-04).
-    Spoofed = 9, "pass-spoofed";
+    /// dropped (TUN-04).
+    Spoofed = 9, "drop-spoofed";
     /// Held in a handover buffer.
     Held = 10, "held";
     /// Not held: the mobile node's own bound on packets is reached.

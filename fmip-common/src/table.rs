@@ -8,7 +8,8 @@
 //! * a *bucket* is one word: seven tags (an octet of the hash; 0: nobody) and the number of keys that
 //!   found no place here and went on to their next bucket. A packet that meets no binding reads this
 //!   word and, but for one in some seventy, no other;
-//! * an *entry* is two neighboring cache lines, its key and the binding in force mostly in the first.
+//! * an *entry* is two neighboring cache lines. Its key, its counters and the binding as it was first are in
+//!   the first.
 //!
 //! Both are arrays that the controller maps into its own memory. It is the only writer, and makes
 //! no system call; the programs read without a lock, however many they are. That holds because
@@ -23,7 +24,7 @@
 //! Loads are not reordered by x86-64, stores neither. On other machines [`Table::fence`] keeps them
 //! in order.
 
-use crate::binding::{Address, Binding};
+use crate::binding::{Address, BINDING_WORDS, Binding};
 
 /// Places in one bucket.
 pub const PLACES: u32 = 7;
@@ -45,15 +46,34 @@ const STEPS: u32 = 8;
 pub const ENTRY_WORDS: usize = 16;
 const KEY: usize = 0;
 const VERSION: usize = 2;
-/// The two copies of the binding.
-const COPIES: [usize; 2] = [3, 8];
-const BINDING_WORDS: usize = size_of::<Binding>() / 8;
-/// Packets that met the binding, and their octets.
-pub const PACKETS: usize = 13;
-/// See [`PACKETS`].
-pub const OCTETS: usize = 14;
-const _: () =
-    assert!(COPIES[0] + BINDING_WORDS <= COPIES[1] && COPIES[1] + BINDING_WORDS <= PACKETS);
+/// Packets that met the binding in the upper 28 bits, and their octets in the lower 36: one word, and one
+/// atomic step of the program that counts. Before either is full, the program moves it to [`TOTALS`].
+pub const COUNTS: usize = 7;
+/// The two copies of the binding, by the lowest bit of the version: the first is 1.
+const COPIES: [usize; 2] = [8, 3];
+/// Packets, and then octets, that were counted before.
+pub const TOTALS: usize = 12;
+const _: () = assert!(COPIES[1] + BINDING_WORDS <= COUNTS && COPIES[0] + BINDING_WORDS <= TOTALS);
+
+const OCTET_BITS: u32 = 36;
+
+/// One packet of so many octets, as [`COUNTS`] has it.
+#[inline(always)]
+pub const fn one_packet(octets: u64) -> u64 {
+    1 << OCTET_BITS | octets
+}
+
+/// The packets and octets in a word of [`COUNTS`].
+#[inline(always)]
+pub const fn counted(counts: u64) -> (u64, u64) {
+    (counts >> OCTET_BITS, counts & ((1 << OCTET_BITS) - 1))
+}
+
+/// Whether a word of [`COUNTS`] must be moved: one of its halves is half full.
+#[inline(always)]
+pub const fn is_filling(counts: u64) -> bool {
+    counts & (1 << 63 | 1 << (OCTET_BITS - 1)) != 0
+}
 
 /// Set in a version while the entry is nobody's: its key is being written.
 const VACANT: u64 = 1 << 63;
@@ -89,15 +109,13 @@ struct Hash {
 
 #[inline(always)]
 fn hash(seed: Seed, key: &Address) -> Hash {
-    // Two rounds of a multiplication, and the upper bits, which depend on all, folded down.
-    let mix = |word: u64, factor: u64| {
-        let product = (word ^ (word >> 32)).wrapping_mul(factor);
-        product ^ (product >> 29)
-    };
+    // The two halves at the same time, and then together: what the upper bits are made of is all of the key.
     let [a, b] = key.0;
-    let first = mix(a.wrapping_add(seed.0[0]), 0xbf58_476d_1ce4_e5b9);
-    let all = mix(first ^ b.wrapping_add(seed.0[1]), 0x94d0_49bb_1331_11eb);
-    let all = mix(all, 0x9e37_79b9_7f4a_7c15);
+    let first = (a ^ seed.0[0]).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let second = (b ^ seed.0[1]).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let both = (first ^ (first >> 32)).wrapping_add(second ^ (second >> 31));
+    let all = both.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let all = all ^ (all >> 32);
     let tag = all as u8;
     Hash {
         bucket: (all >> 32) as u32,
@@ -360,7 +378,11 @@ mod writer {
         /// Packets that met the binding there, and their octets.
         pub fn counts(&self, index: Index) -> (u64, u64) {
             let entry = self.words.entry(index.entry());
-            (entry[PACKETS].load(Relaxed), entry[OCTETS].load(Relaxed))
+            let (packets, octets) = counted(entry[COUNTS].load(Relaxed));
+            (
+                packets + entry[TOTALS].load(Relaxed),
+                octets + entry[TOTALS + 1].load(Relaxed),
+            )
         }
 
         /// Binds `key`, anew or otherwise than before: in one instant, as its readers see it.
@@ -381,8 +403,9 @@ mod writer {
             for (place, word) in key.0.iter().enumerate() {
                 entry[KEY + place].store(*word, Release);
             }
-            entry[PACKETS].store(0, Release);
-            entry[OCTETS].store(0, Release);
+            for word in [COUNTS, TOTALS, TOTALS + 1] {
+                entry[word].store(0, Release);
+            }
             self.publish(index, binding);
             // From the far end: whoever is led past a bucket finds the key behind it.
             self.change(index.bucket, |word| {
@@ -429,7 +452,12 @@ mod writer {
         /// Puts a binding in force that stands at `index`.
         fn publish(&self, index: Index, binding: &Binding) {
             let entry = self.words.entry(index.entry());
-            let version = (entry[VERSION].load(Relaxed) & !VACANT).wrapping_add(1) & !VACANT;
+            let before = entry[VERSION].load(Relaxed);
+            let version = match before & VACANT {
+                0 => before.wrapping_add(1),
+                // Of a new key, the copy that is in the first line of the cache.
+                _ => (before.wrapping_add(1) | 1) & !VACANT,
+            };
             let to = COPIES[(version & 1) as usize];
             for (place, word) in binding.words().iter().enumerate() {
                 entry[to + place].store(*word, Release);
@@ -454,7 +482,6 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::binding::NO_BUFFER;
 
     const SEED: Seed = Seed([0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321]);
 
@@ -510,7 +537,7 @@ mod tests {
 
     /// A binding all of whose words say the same.
     fn binding(number: u64) -> Binding {
-        Binding::from_words([number; 5])
+        Binding::from_words([number; BINDING_WORDS])
     }
 
     fn found(memory: &Memory, number: u64) -> Option<Binding> {
@@ -522,17 +549,16 @@ mod tests {
     }
 
     #[test]
-    fn a_binding_survives_its_way_into_words_and_back() {
-        let binding = Binding {
-            expires_ns: 1,
-            remote: Address([2, 3]),
-            buffer: NO_BUFFER,
-            action: 4,
-            tunnel: 5,
-            link: 6,
-            node: [7; 6],
-        };
-        assert_eq!(Binding::from_words(binding.words()), binding);
+    fn counters_tell_packets_from_octets_and_when_they_fill() {
+        let mut counts = 0;
+        for _ in 0..1000 {
+            counts += one_packet(1500);
+        }
+        assert_eq!(counted(counts), (1000, 1_500_000));
+        assert!(!is_filling(counts));
+        assert!(is_filling(one_packet(0) << 27));
+        assert!(is_filling(1 << 35));
+        assert!(!is_filling((1 << 35) - 1));
     }
 
     #[test]
@@ -657,12 +683,12 @@ mod tests {
                         last[number] = words[0];
                     }
                     if let Some(guest) = found(memory, 100) {
-                        assert_eq!(guest.words(), [guest.expires_ns; 5]);
-                        assert_eq!(guest.expires_ns % 1000, 100);
+                        assert_eq!(guest.words(), [guest.remote.0[0]; BINDING_WORDS]);
+                        assert_eq!(guest.remote.0[0] % 1000, 100);
                     }
                     if let Some(guest) = found(memory, 200) {
-                        assert_eq!(guest.words(), [guest.expires_ns; 5]);
-                        assert_eq!(guest.expires_ns % 1000, 200);
+                        assert_eq!(guest.words(), [guest.remote.0[0]; BINDING_WORDS]);
+                        assert_eq!(guest.remote.0[0] % 1000, 200);
                     }
                 }
             });

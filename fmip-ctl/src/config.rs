@@ -41,7 +41,7 @@ pub const MAX_KEY_OCTETS: usize = 256;
 /// swapped out.
 pub const MAX_POOL_PACKETS: u32 = 1 << 20;
 /// The most handover buffers; each is 192 octets of the same kind of memory.
-pub const MAX_BUFFER_NODES: u32 = 1 << 16;
+pub const MAX_BUFFER_NODES: u32 = fmip_common::binding::NO_BUFFER as u32;
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -19,7 +19,7 @@ use crate::{
     count,
     maps::{BUFFERS, LINKS, POOL, SLOTS},
     packet::{Packet, bounded, coarse_now, now},
-    parse::{IPV6_HEADER, MOBILITY},
+    parse::{IPV6_HEADER, Ipv6, MOBILITY},
 };
 
 /// One buffer and the pool, as the algorithm sees them.
@@ -185,20 +185,23 @@ impl Queue {
 
     /// Holds a copy of the packet, if the buffer is open and has room for it and `spare` octets
     /// more. `finish` makes of the copy, from its IPv6 header on, what shall leave one day; tunnels come at
-    /// its release. What that header says comes `next` decides on the queue.
+    /// its release. `header` is that of the packet as it is: what comes behind it decides on the queue.
     #[inline(always)]
     pub(crate) fn hold(
         &self,
         packet: &impl Packet,
-        next: u8,
+        header: &Ipv6,
         spare: usize,
         finish: impl FnOnce(*mut u8),
     ) -> Put {
-        let queue = if next == MOBILITY { PRIORITY } else { STREAM };
+        let queue = match header.next_header {
+            MOBILITY => PRIORITY,
+            _ => STREAM,
+        };
         if buffer::is_closed(self, queue) {
             return Put::Closed;
         }
-        match self.try_hold(packet, queue, spare, finish) {
+        match self.try_hold(packet, header, queue, spare, finish) {
             Ok(()) => Put::Held,
             Err(Refused::Closed) => Put::Closed,
             Err(Refused::Because(reason)) => Put::Refused(reason),
@@ -209,11 +212,13 @@ impl Queue {
     fn try_hold(
         &self,
         packet: &impl Packet,
+        header: &Ipv6,
         queue: usize,
         spare: usize,
         finish: impl FnOnce(*mut u8),
     ) -> Result<(), Refused> {
-        let length = packet.length().wrapping_sub(packet.network() as u64);
+        // Without what the link may have put behind it.
+        let length = u64::from(header.total_length());
         let longest = (FRAME_BYTES - spare) as u64;
         if length < IPV6_HEADER as u64 || length > longest || packet.is_merged() {
             return Err(Refused::Because(Reason::TooLong));

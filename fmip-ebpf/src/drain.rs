@@ -219,7 +219,7 @@ fn nested(egress: &Egress) -> Nested {
     if bound.is(ACTION_MOBILE) {
         nested.around = true;
         nested.egress = lookup::tunnel(&bound.binding);
-        if let Some(queue) = Queue::new(bound.binding.buffer) {
+        if let Some(queue) = Queue::new(bound.binding.buffer.into()) {
             nested.held = !queue.is_closed();
         }
     }

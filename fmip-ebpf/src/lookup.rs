@@ -1,14 +1,14 @@
 //! Which binding a packet meets, and which way it leaves.
 
 use core::{
-    intrinsics::{AtomicOrdering, atomic_xadd},
+    intrinsics::{AtomicOrdering, atomic_xadd, atomic_xchg},
     ptr::null_mut,
 };
 
 use fmip_common::{
     binding::{Address, Binding, Egress, NextHop, Way},
     limits::WAYS,
-    table::{self, Entry, Found, OCTETS, PACKETS, Seed, Table},
+    table::{self, COUNTS, Entry, Found, Seed, TOTALS, Table, counted, is_filling, one_packet},
 };
 
 use crate::{
@@ -43,21 +43,27 @@ impl Bound {
         self.state == State::InForce && self.binding.action == action
     }
 
-    /// Counts a packet of `bytes` octets that met the binding.
+    /// Counts a packet of `octets` octets that met the binding.
     #[inline(always)]
-    pub(crate) fn count(&self, bytes: u64) {
+    pub(crate) fn count(&self, octets: u64) {
         if self.entry.is_null() {
             return;
         }
-        let add = |word: usize, value: u64| {
-            // SAFETY: a word of a map element.
-            unsafe {
-                let word = (*self.entry).as_mut_ptr().add(word);
-                atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, value);
-            }
+        // SAFETY: words of a map element.
+        let word = |word| unsafe { self.entry.cast::<u64>().add(word) };
+        // SAFETY: as above, here and below.
+        let before = unsafe {
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word(COUNTS), one_packet(octets))
         };
-        add(PACKETS, 1);
-        add(OCTETS, bytes);
+        if is_filling(before) {
+            let all = unsafe { atomic_xchg::<u64, { AtomicOrdering::Relaxed }>(word(COUNTS), 0) };
+            let (packets, octets) = counted(all);
+            for (place, more) in [(TOTALS, packets), (TOTALS + 1, octets)] {
+                unsafe {
+                    atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word(place), more);
+                }
+            }
+        }
     }
 }
 
@@ -70,10 +76,10 @@ pub(crate) fn binding(address: &Address) -> Bound {
     };
     let state = if !table::find(&Bindings, address, &mut found) {
         State::Nothing
-    } else if coarse_now() < found.binding.expires_ns {
-        State::InForce
-    } else {
+    } else if found.binding.expiry.is_over(coarse_now()) {
         State::Expired
+    } else {
+        State::InForce
     };
     Bound {
         state,
@@ -144,7 +150,7 @@ impl Table for Bindings {
             let mut word = 0_u64;
             // SAFETY: a word on this stack.
             unsafe {
-                core::intrinsics::atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(&raw mut word, 1);
+                atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(&raw mut word, 1);
             }
         }
     }

@@ -11,7 +11,7 @@
 
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![allow(internal_features)]
 
 mod buffer;
@@ -62,18 +62,16 @@ pub(crate) enum Outcome {
 #[xdp(frags)]
 pub fn fmip_router(ctx: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(&ctx);
-    let length = packet.length();
     let outcome = router::handle_in(&mut packet);
-    xdp_verdict(outcome, length, packet.interface())
+    xdp_verdict(outcome, packet.arrived(), packet.interface())
 }
 
 /// The same, where the driver of the interface does not run XDP.
 #[classifier]
 pub fn fmip_router_in(ctx: TcContext) -> i32 {
     let mut packet = TcPacket::new(&ctx);
-    let length = packet.length();
     let outcome = router::handle_in(&mut packet);
-    tc_verdict(outcome, length, packet.interface(), Side::In)
+    tc_verdict(outcome, packet.arrived(), packet.interface(), Side::In)
 }
 
 /// What an access router does with packets that go out to mobile nodes and did not come in by one of its
@@ -81,9 +79,8 @@ pub fn fmip_router_in(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn fmip_router_out(ctx: TcContext) -> i32 {
     let mut packet = TcPacket::new(&ctx);
-    let length = packet.length();
     let outcome = router::handle_out(&mut packet);
-    tc_verdict(outcome, length, packet.interface(), Side::Out)
+    tc_verdict(outcome, packet.arrived(), packet.interface(), Side::Out)
 }
 
 /// Takes one packet out of a handover buffer and makes the live frame carry it.
@@ -98,18 +95,16 @@ pub fn fmip_drain(ctx: XdpContext) -> u32 {
 #[classifier]
 pub fn fmip_mobile_in(ctx: TcContext) -> i32 {
     let mut packet = TcPacket::new(&ctx);
-    let length = packet.length();
     let outcome = mobile::handle_in(&mut packet);
-    tc_verdict(outcome, length, packet.interface(), Side::In)
+    tc_verdict(outcome, packet.arrived(), packet.interface(), Side::In)
 }
 
 /// What a mobile node does with every packet that goes out.
 #[classifier]
 pub fn fmip_mobile_out(ctx: TcContext) -> i32 {
     let mut packet = TcPacket::new(&ctx);
-    let length = packet.length();
     let outcome = mobile::handle_out(&mut packet);
-    tc_verdict(outcome, length, packet.interface(), Side::Out)
+    tc_verdict(outcome, packet.arrived(), packet.interface(), Side::Out)
 }
 
 /// Where a TC program stands.

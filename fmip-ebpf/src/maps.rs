@@ -15,7 +15,7 @@ use fmip_common::{
     table::{Entry, Seed},
 };
 
-use crate::{signal::Draft, too_big::Bucket};
+use crate::{forward::Recent, signal::Draft, too_big::Bucket};
 
 /// What to do with packets of an address: the buckets of the table (`fmip_common::table`). The controller
 /// sets their number and writes them, through its own memory; every program reads.
@@ -151,6 +151,11 @@ pub(crate) static INTERFACES: Array<Interface> = Array::with_max_entries(1, 0);
 /// The interface of each VLAN, by port and tags. Controller writes, every XDP program reads.
 #[map]
 pub(crate) static VLANS: HashMap<Vlan, u32> = HashMap::with_max_entries(limits::VLANS, 0);
+
+/// What the kernel said of routes lately. Router programs alone.
+#[map]
+pub(crate) static RECENT_ROUTES: PerCpuArray<Recent> =
+    PerCpuArray::with_max_entries(1 << limits::RECENT_ROUTES_BITS, 0);
 
 /// The routers that this one hands over to and from: by each address, a number for the router, which is
 /// not 0 (AMB-20). Controller writes, router program reads.

@@ -57,7 +57,7 @@ pub(crate) fn handle_in(packet: &mut TcPacket<'_>) -> Outcome {
             break;
         }
         if outer.source != egress.outer_destination || outer.destination != egress.outer_source {
-            return Outcome::Pass(Reason::Spoofed);
+            return Outcome::Drop(Reason::Spoofed);
         }
         // Out of the tunnel, its hop limit of 255 would make it a neighbor's word (RFC 4861 section
         // 11.2).
@@ -74,7 +74,7 @@ pub(crate) fn handle_in(packet: &mut TcPacket<'_>) -> Outcome {
         if !popped {
             return UNCHANGEABLE;
         }
-        bound.count(packet.length());
+        bound.count(packet.arrived());
         packet.pull(HEADERS);
         inner.version_class_flow = version_class_flow;
         outer = inner;
@@ -105,8 +105,8 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
     if of_this_link {
         return Outcome::Pass(Reason::LinkScope);
     }
-    bound.count(packet.length());
-    let Some(mut queue) = Queue::new(bound.binding.buffer) else {
+    bound.count(packet.arrived());
+    let Some(mut queue) = Queue::new(bound.binding.buffer.into()) else {
         return UNCHANGEABLE;
     };
     let was_closed = queue.is_closed();
@@ -130,7 +130,7 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
         (egress, queue) = (next, next_queue);
     }
     // The tunnel that it will leave in takes room in front, but not yet.
-    match queue.hold(packet, header.next_header, TUNNEL_HEADER, |frame| {
+    match queue.hold(packet, &header, TUNNEL_HEADER, |frame| {
         // SAFETY: a slot's frame, which is the caller's until it is put.
         unsafe { checksum::finish(frame, &inner, outer_octets) };
     }) {
@@ -173,7 +173,7 @@ fn around(egress: &Egress) -> Option<(Egress, Queue)> {
     }
     Some((
         lookup::tunnel(&bound.binding),
-        Queue::new(bound.binding.buffer)?,
+        Queue::new(bound.binding.buffer.into())?,
     ))
 }
 

@@ -4,7 +4,7 @@
 //! the packet, which is also what the kernel's verifier demands before it lets the program load.
 //! A pointer is used before the next call that can move the packet (`&mut self`).
 
-use core::mem::offset_of;
+use core::{arch::asm, mem::offset_of};
 
 use aya_ebpf::{
     EbpfContext,
@@ -35,15 +35,18 @@ pub(crate) trait Packet: EbpfContext {
     fn end(&self) -> usize;
     /// Octets in all.
     fn length(&self) -> u64;
+    /// Octets as the packet came, or goes out of this node; known once its headers are read.
+    fn arrived(&self) -> u64;
+    /// Whether the packet has so many octets.
+    fn has(&mut self, octets: u64) -> bool;
     /// The interface it came in on, or (TC, egress) goes out of: of a tagged packet the VLAN's.
     fn interface(&self) -> u32;
     /// Names the VLAN's interface, and where the IPv6 header starts.
     fn set_place(&mut self, interface: u32, network: usize);
-    /// Forgets how many tags there are, and keeps where the IPv6 header starts: else the kernel's verifier
-    /// walks through all that follows once for each number.
-    fn blur_place(&mut self) -> bool;
     /// Where the IPv6 header starts: behind the Ethernet header and its tags.
     fn network(&self) -> usize;
+    /// Whether it is for a group of hosts on the link, or (TC) for another one, and only came by here.
+    fn is_for_others(&self) -> bool;
     /// Whether there is a VLAN tag beside the frame: it will be seen again without.
     fn has_tag_beside(&self) -> bool;
     /// Whether it is several packets, which the kernel will cut apart on their way out (GSO).
@@ -172,22 +175,50 @@ pub(crate) struct XdpPacket {
     ctx: *mut xdp_md,
     interface: u32,
     network: usize,
+    arrived: u64,
+    /// What is known of its length as it is now: octets that it has at least.
+    octets: u64,
 }
 
 impl XdpPacket {
     #[inline(always)]
     pub(crate) fn new(ctx: &XdpContext) -> Self {
-        Self {
+        let mut packet = Self {
             ctx: ctx.ctx,
             // SAFETY: the context is the kernel's.
             interface: unsafe { (*ctx.ctx).ingress_ifindex },
             network: LINK[0],
+            arrived: 0,
+            octets: 0,
+        };
+        packet.octets = packet.linear();
+        packet.arrived = packet.octets;
+        packet
+    }
+
+    /// Octets that can be read directly: all, unless the packet takes more than one buffer.
+    ///
+    /// In a register as wide as a pointer, which the compiler would make narrower, and the verifier refuses
+    /// that. (The helper that gives all octets costs a call.)
+    #[inline(always)]
+    fn linear(&self) -> u64 {
+        let mut octets = self.end();
+        // SAFETY: arithmetic of registers.
+        unsafe {
+            asm!(
+                "{0} -= {1}",
+                inout(reg) octets,
+                in(reg) self.start(),
+                options(pure, nomem, nostack, preserves_flags)
+            );
         }
+        octets as u64
     }
 
     /// Adds `octets` (or removes, if negative) before the first one.
     #[inline(always)]
     fn move_start(&mut self, octets: i32) -> bool {
+        self.octets = self.octets.wrapping_sub(i64::from(octets) as u64);
         // SAFETY: the context is the kernel's.
         unsafe { bpf_xdp_adjust_head(self.ctx, octets) == 0 }
     }
@@ -264,6 +295,20 @@ impl Packet for XdpPacket {
         unsafe { bpf_xdp_get_buff_len(self.ctx) }
     }
     #[inline(always)]
+    fn arrived(&self) -> u64 {
+        self.arrived
+    }
+    #[inline(always)]
+    fn has(&mut self, octets: u64) -> bool {
+        if octets > self.octets {
+            // In more than one buffer.
+            let all = self.length();
+            self.arrived += all - self.octets;
+            self.octets = all;
+        }
+        octets <= self.octets
+    }
+    #[inline(always)]
     fn interface(&self) -> u32 {
         self.interface
     }
@@ -272,18 +317,15 @@ impl Packet for XdpPacket {
         (self.interface, self.network) = (interface, network);
     }
     #[inline(always)]
-    fn blur_place(&mut self) -> bool {
-        match bounded(self.network as u64, LINK[0] as u64, LINK[2] as u64) {
-            Some(network) => {
-                self.network = network as usize;
-                true
-            }
-            None => false,
-        }
-    }
-    #[inline(always)]
     fn network(&self) -> usize {
         self.network
+    }
+    #[inline(always)]
+    fn is_for_others(&self) -> bool {
+        const GROUP: u8 = 1;
+        // More than the one octet: of so narrow a look the compiler makes one that the verifier refuses.
+        self.read::<u64>(0)
+            .is_none_or(|octets| octets.to_ne_bytes()[0] & GROUP != 0)
     }
     #[inline(always)]
     fn has_tag_beside(&self) -> bool {
@@ -329,6 +371,7 @@ impl Packet for XdpPacket {
     fn set_length(&mut self, length: u32) -> bool {
         // From the helper, not from the pointers: the verifier refuses 32-bit arithmetic on those.
         let change = i64::from(length) - self.length() as i64;
+        self.octets = u64::from(length);
         // SAFETY: the context is the kernel's.
         unsafe { bpf_xdp_adjust_tail(self.ctx, change as i32) == 0 }
     }
@@ -341,12 +384,19 @@ impl Packet for XdpPacket {
 /// A packet in a TC program.
 pub(crate) struct TcPacket<'a> {
     ctx: &'a TcContext,
+    arrived: u64,
+    octets: u64,
 }
 
 impl<'a> TcPacket<'a> {
     #[inline(always)]
     pub(crate) fn new(ctx: &'a TcContext) -> Self {
-        Self { ctx }
+        let octets = u64::from(ctx.len());
+        Self {
+            ctx,
+            arrived: octets,
+            octets,
+        }
     }
 
     /// Octets of each packet that the kernel makes of this one, without its headers; 0 if it is one.
@@ -366,7 +416,12 @@ impl<'a> TcPacket<'a> {
     #[inline(always)]
     fn adjust(&mut self, octets: i32, flags: u64) -> i64 {
         // SAFETY: the context is the kernel's.
-        unsafe { bpf_skb_adjust_room(self.ctx.skb.skb, octets, BPF_ADJ_ROOM_MAC, flags) }
+        let result =
+            unsafe { bpf_skb_adjust_room(self.ctx.skb.skb, octets, BPF_ADJ_ROOM_MAC, flags) };
+        if result == 0 {
+            self.octets = self.octets.wrapping_add(i64::from(octets) as u64);
+        }
+        result
     }
 }
 
@@ -393,6 +448,14 @@ impl Packet for TcPacket<'_> {
         u64::from(self.ctx.len())
     }
     #[inline(always)]
+    fn arrived(&self) -> u64 {
+        self.arrived
+    }
+    #[inline(always)]
+    fn has(&mut self, octets: u64) -> bool {
+        octets <= self.octets
+    }
+    #[inline(always)]
     fn interface(&self) -> u32 {
         // SAFETY: the context is the kernel's.
         unsafe { (*self.ctx.skb.skb).ifindex }
@@ -402,12 +465,16 @@ impl Packet for TcPacket<'_> {
         // Always where it is.
     }
     #[inline(always)]
-    fn blur_place(&mut self) -> bool {
-        true
-    }
-    #[inline(always)]
     fn network(&self) -> usize {
         LINK[0]
+    }
+    #[inline(always)]
+    fn is_for_others(&self) -> bool {
+        // PACKET_HOST of the kernel's uapi/linux/if_packet.h, or PACKET_OUTGOING.
+        const HOST: u32 = 0;
+        const OUTGOING: u32 = 4;
+        // SAFETY: the context is the kernel's.
+        !matches!(unsafe { (*self.ctx.skb.skb).pkt_type }, HOST | OUTGOING)
     }
     #[inline(always)]
     fn has_tag_beside(&self) -> bool {
@@ -465,6 +532,7 @@ impl Packet for TcPacket<'_> {
     }
     #[inline(always)]
     fn set_length(&mut self, length: u32) -> bool {
+        self.octets = u64::from(length);
         // SAFETY: the context is the kernel's.
         unsafe { bpf_skb_change_tail(self.ctx.skb.skb, length, 0) == 0 }
     }

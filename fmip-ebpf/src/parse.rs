@@ -111,9 +111,6 @@ pub(crate) fn parse<P: Packet>(packet: &mut P) -> Headers {
         }
         _ => return Headers::Other(Reason::NotIpv6),
     }
-    if !packet.blur_place() {
-        return Headers::Other(Reason::Malformed);
-    }
     match ipv6_at(packet, 0) {
         Some(header) => Headers::Ipv6(header),
         None => Headers::Other(Reason::Malformed),
@@ -128,7 +125,7 @@ fn is_tag(kind: u16) -> bool {
 
 /// The IPv6 header at `offset` behind the start of the first one, if the packet holds what it announces.
 #[inline(always)]
-pub(crate) fn ipv6_at(packet: &impl Packet, offset: usize) -> Option<Ipv6> {
+pub(crate) fn ipv6_at(packet: &mut impl Packet, offset: usize) -> Option<Ipv6> {
     // In five words and taken apart here: read as the structure, the compiler copies the addresses
     // octet by octet.
     let [first, a, b, c, d] = packet.read_ip::<[u64; 5]>(offset)?;
@@ -144,7 +141,7 @@ pub(crate) fn ipv6_at(packet: &impl Packet, offset: usize) -> Option<Ipv6> {
     // A payload length of 0 is a jumbogram (RFC 2675) or nothing at all: neither can be tunnelled.
     if !header.is_version_6()
         || header.payload_length == 0
-        || (packet.network() + offset) as u64 + u64::from(header.total_length()) > packet.length()
+        || !packet.has((packet.network() + offset) as u64 + u64::from(header.total_length()))
     {
         return None;
     }

@@ -135,14 +135,17 @@ impl Origin {
 fn to_bound(packet: &mut impl Packet, header: &Ipv6, origin: Origin, bound: &Bound) -> Outcome {
     // A neighbor's probe of an address that this router defends (proxy neighbor discovery) is the kernel's
     // to answer, and nothing from a link-local address may leave its link.
-    if !header.source.is_forwarded_from() || parse::is_neighbor_discovery(packet, header, 0) {
+    if packet.is_for_others()
+        || !header.source.is_forwarded_from()
+        || parse::is_neighbor_discovery(packet, header, 0)
+    {
         return Outcome::Pass(Reason::LinkScope);
     }
     let hops = origin.hops();
     if header.hop_limit <= hops {
         return Outcome::Pass(Reason::HopLimit);
     }
-    bound.count(packet.length());
+    bound.count(packet.arrived());
     let binding = &bound.binding;
     let into_tunnel = binding.action == ACTION_TUNNEL || origin == Origin::Host;
     let tunnel = match into_tunnel {
@@ -158,9 +161,9 @@ fn to_bound(packet: &mut impl Packet, header: &Ipv6, origin: Origin, bound: &Bou
         }
     }
     if origin != Origin::Host
-        && let Some(queue) = Queue::new(binding.buffer)
+        && let Some(queue) = Queue::new(binding.buffer.into())
     {
-        let put = queue.hold(packet, header.next_header, 0, |frame| {
+        let put = queue.hold(packet, header, 0, |frame| {
             // SAFETY: a slot's frame, which holds an IPv6 packet; its hop limit is more than `hops`.
             unsafe {
                 *frame.add(HOP_LIMIT) -= hops;
@@ -173,10 +176,10 @@ fn to_bound(packet: &mut impl Packet, header: &Ipv6, origin: Origin, bound: &Bou
         match put {
             Put::Closed => {}
             Put::Held if binding.action == ACTION_COPY => {
-                count::count(interface, Reason::Copied, packet.length());
+                count::count(interface, Reason::Copied, packet.arrived());
             }
             Put::Refused(_) if binding.action == ACTION_COPY => {
-                count::count(interface, Reason::CopyRefused, packet.length());
+                count::count(interface, Reason::CopyRefused, packet.arrived());
             }
             Put::Held if origin.is_unfinished() => return sink(),
             Put::Held => return Outcome::Drop(Reason::Held),
@@ -283,7 +286,7 @@ fn from_host(packet: &impl Packet, header: &Ipv6) -> Option<Result<Bound, Outcom
     if packet.interface() != hop.interface || packet.read::<[u8; 6]>(6) != Some(hop.destination) {
         let addresses = [&header.source, &header.source, destination];
         events::emit(Kind::Spoofed, packet, 0, addresses);
-        return Some(Err(Outcome::Pass(Reason::Spoofed)));
+        return Some(Err(Outcome::Drop(Reason::Spoofed)));
     }
     Some(Ok(bound))
 }
@@ -311,11 +314,19 @@ fn from_tunnel(packet: &mut impl Packet, outer: &Ipv6) -> Result<Ipv6, Outcome> 
             let addresses = [&outer.source, &inner.source, &inner.destination];
             events::emit(Kind::Spoofed, packet, 0, addresses);
         }
-        return Err(Outcome::Pass(refusal));
+        return Err(match refusal {
+            // TUN-04: nobody opens it, the kernel's own tunnels no more than we.
+            Reason::Spoofed => Outcome::Drop(Reason::Spoofed),
+            reason => Outcome::Pass(reason),
+        });
     }
     // On this side of the tunnel, its hop limit of 255 would make it a neighbor's word (RFC 4861
     // section 11.2).
-    if !inner.destination.is_forwarded_to() || parse::is_neighbor_discovery(packet, &inner, INNER) {
+    if packet.is_for_others()
+        || !inner.source.is_forwarded_from()
+        || !inner.destination.is_forwarded_to()
+        || parse::is_neighbor_discovery(packet, &inner, INNER)
+    {
         return Err(Outcome::Pass(Reason::LinkScope));
     }
     inner.version_class_flow =
@@ -361,7 +372,7 @@ fn forward(packet: &mut impl Packet, header: &Ipv6) -> Outcome {
         return Outcome::Pass(Reason::HopLimit);
     }
     let length = packet.wire_length(header);
-    let route = forward::route(packet, &header.source, &header.destination, length);
+    let route = forward::recent_route(packet, &header.source, &header.destination, length);
     if route.answer == Answer::To && packet.write_ip(HOP_LIMIT, header.hop_limit - 1).is_none() {
         return UNCHANGEABLE;
     }

@@ -12,22 +12,22 @@ use anyhow::{Context as _, Result, anyhow};
 use aya::{Ebpf, Pod};
 use fmip_common::{
     binding::{
-        ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_TUNNEL, Address, Binding, Egress, NextHop,
-        Way,
+        ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_TUNNEL, Address, Binding, Egress, Expiry,
+        LINKS, NO_BUFFER, NextHop, Way,
     },
     limits::WAYS,
     table::{ENTRY_WORDS, Entry, Seed, Words, Writer, buckets_for},
 };
 
-use super::mapped::MappedArray;
+use super::{mapped::MappedArray, monotonic_ns};
 
 /// What is to happen to packets of an address: [`Binding`] with all that it only points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spec {
     /// One of the `ACTION_` constants.
     pub(super) action: u16,
-    /// Index of the handover buffer, or `NO_BUFFER`.
-    pub(super) buffer: u32,
+    /// Index of the handover buffer, if there is one.
+    pub(super) buffer: Option<u32>,
     /// When it ends, on the monotonic clock.
     pub(super) expires_ns: u64,
     /// The tunnel, and the next hop. Of a node on a link of this router (all actions but
@@ -128,15 +128,18 @@ impl Bindings {
             ..Way::default()
         };
         let binding = Binding {
-            expires_ns: spec.expires_ns,
+            expiry: Expiry::at(spec.expires_ns),
             remote: spec.egress.outer_destination,
-            buffer: spec.buffer,
+            buffer: match spec.buffer {
+                Some(index) => u16::try_from(index)?,
+                None => NO_BUFFER,
+            },
             action: spec.action,
-            tunnel: self.ways.take(tunnel, now)?,
-            link: match self.ways.take(link_way, now) {
+            link: self.ways.take(link_way, LINKS.into(), now)?,
+            tunnel: match self.ways.take(tunnel, WAYS, now) {
                 Ok(way) => way,
                 Err(error) => {
-                    self.ways.give_back(self.ways.number(&tunnel), now);
+                    self.ways.give_back(self.ways.number(&link_way), now);
                     return Err(error);
                 }
             },
@@ -184,8 +187,8 @@ impl Bindings {
         }
         Some(Spec {
             action: binding.action,
-            buffer: binding.buffer,
-            expires_ns: binding.expires_ns,
+            buffer: (binding.buffer != NO_BUFFER).then_some(binding.buffer.into()),
+            expires_ns: binding.expiry.ns(monotonic_ns()),
             egress,
         })
     }
@@ -325,22 +328,26 @@ impl Ways {
         self.known.get(way).copied()
     }
 
-    /// The number of a way that is named once more.
-    fn take(&mut self, way: Way, now: Instant) -> Result<u16> {
-        if let Some(number) = self.number(&way) {
+    /// The number of a way that is named once more, which must be `below` that.
+    fn take(&mut self, way: Way, below: u32, now: Instant) -> Result<u16> {
+        if let Some(number) = self.number(&way)
+            && u32::from(number) < below
+        {
             self.used[usize::from(number)].1 += 1;
             return Ok(number);
         }
         let number = match self.free.front() {
-            Some(&(since, number)) if now.duration_since(since) >= Self::REST => {
+            Some(&(since, number))
+                if now.duration_since(since) >= Self::REST && u32::from(number) < below =>
+            {
                 self.free.pop_front();
                 number
             }
             _ => {
                 let number = u16::try_from(self.used.len())
                     .ok()
-                    .filter(|number| u32::from(*number) < WAYS)
-                    .with_context(|| format!("all {WAYS} different next hops are in use"))?;
+                    .filter(|number| u32::from(*number) < below)
+                    .with_context(|| format!("all {below} different next hops are in use"))?;
                 self.used.push((Way::default(), 0));
                 number
             }

@@ -13,7 +13,7 @@ use aya::{
 use fmip_common::{
     binding::{
         ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_MOBILE, ACTION_TUNNEL, Address, Egress,
-        Interface, NO_BUFFER, NextHop, Tag, Vlan,
+        Interface, NextHop, Tag, Vlan,
     },
     buffer::DROPS,
     limits::REASONS_PER_INTERFACE,
@@ -316,7 +316,7 @@ impl Maps {
         let buffer = self.buffer_of(pcoa);
         let binding = Spec {
             action: ACTION_TUNNEL,
-            buffer: buffer.unwrap_or(NO_BUFFER),
+            buffer,
             expires_ns,
             egress,
         };
@@ -348,7 +348,7 @@ impl Maps {
                 Some(_) => ACTION_HOST,
                 None => ACTION_BUFFER,
             },
-            buffer: NO_BUFFER,
+            buffer: None,
             expires_ns,
             egress: self.egress(tunnel, next_hop),
         };
@@ -365,7 +365,7 @@ impl Maps {
     pub fn copy(&mut self, address: Ipv6Addr, next_hop: NextHop) -> Result<u32> {
         let binding = Spec {
             action: ACTION_COPY,
-            buffer: NO_BUFFER,
+            buffer: None,
             // Nothing is redirected, so nothing must end by itself.
             expires_ns: u64::MAX,
             egress: Egress::plain(next_hop),
@@ -410,7 +410,7 @@ impl Maps {
         };
         let binding = Spec {
             action: ACTION_MOBILE,
-            buffer: NO_BUFFER,
+            buffer: None,
             expires_ns,
             egress,
         };
@@ -437,7 +437,7 @@ impl Maps {
         let egress = self.egress(tunnel, next_hop);
         let binding = Spec {
             action: ACTION_MOBILE,
-            buffer,
+            buffer: Some(buffer),
             expires_ns,
             egress,
         };
@@ -620,7 +620,7 @@ impl Maps {
         self.bindings.set(address, &binding)?;
         let bound = Bound {
             action: binding.action,
-            buffer: (binding.buffer != NO_BUFFER).then_some(binding.buffer),
+            buffer: binding.buffer,
         };
         let before = self.bound.insert(address, bound);
         let was_host = before.is_some_and(|bound| bound.action == ACTION_HOST);
@@ -644,7 +644,7 @@ impl Maps {
         if let Some(index) = previous
             && !self.pool.buffer(index)?.is_closed()
         {
-            binding.buffer = index;
+            binding.buffer = Some(index);
             self.bind(address, binding)?;
             return Ok(index);
         }
@@ -653,7 +653,7 @@ impl Maps {
             .pool
             .open(binding.egress.next_hop.interface)?
             .with_context(|| format!("no handover buffer is free for {address}"))?;
-        binding.buffer = index;
+        binding.buffer = Some(index);
         if let Err(error) = self.bind(address, binding) {
             self.pool.give_back(index);
             return Err(error);

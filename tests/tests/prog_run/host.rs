@@ -109,13 +109,13 @@ fn a_tunnel_from_another_router_or_to_another_address_stays_closed() {
                 .tunnelled(source, destination)
                 .octets();
             let ran = bench.router_on(router.incoming, &sent)?;
-            ran.is_unchanged(Verdict::Pass, Reason::Spoofed, &sent);
+            ran.is_unchanged(Verdict::Drop, Reason::Spoofed, &sent);
         }
         // A peer that is one no more.
         bench.maps.set_peers(&[vec![PAR]])?;
         let sent = Packet::udp(CN, PCOA, 100).tunnelled(PAR_TOO, NAR).octets();
         let ran = bench.router_on(router.incoming, &sent)?;
-        ran.is_unchanged(Verdict::Pass, Reason::Spoofed, &sent);
+        ran.is_unchanged(Verdict::Drop, Reason::Spoofed, &sent);
         Ok(())
     });
 }
@@ -160,10 +160,10 @@ fn nobody_else_speaks_for_the_node() {
         let sent = from_node(CN).octets();
         // It came in elsewhere.
         let ran = bench.router(&sent)?;
-        ran.is_unchanged(Verdict::Pass, Reason::Spoofed, &sent);
+        ran.is_unchanged(Verdict::Drop, Reason::Spoofed, &sent);
         let sent = Packet::udp(PCOA, CN, 100).octets();
         let ran = bench.router_on(router.incoming, &sent)?;
-        ran.is_unchanged(Verdict::Pass, Reason::Spoofed, &sent);
+        ran.is_unchanged(Verdict::Drop, Reason::Spoofed, &sent);
         Ok(())
     });
 }
@@ -239,7 +239,7 @@ fn at_the_par_the_tunnel_goes_to_the_nar_and_comes_from_any_of_its_addresses() {
         }
         let sent = Packet::udp(PCOA, CN, 100).tunnelled(NCOA, PAR).octets();
         let ran = bench.router_on(router.incoming, &sent)?;
-        ran.is_unchanged(Verdict::Pass, Reason::Spoofed, &sent);
+        ran.is_unchanged(Verdict::Drop, Reason::Spoofed, &sent);
         Ok(())
     });
 }

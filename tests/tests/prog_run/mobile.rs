@@ -54,7 +54,7 @@ fn a_tunnel_from_or_to_another_end_stays_closed() {
         for (source, destination) in [(OTHER, NCOA), (PAR, PCOA)] {
             let sent = inner.tunnelled(source, destination).octets();
             let ran = bench.mobile_in(&sent)?;
-            ran.is_unchanged(Verdict::Pass, Reason::Spoofed, &sent);
+            ran.is_unchanged(Verdict::Drop, Reason::Spoofed, &sent);
         }
         Ok(())
     });

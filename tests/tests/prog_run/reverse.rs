@@ -72,7 +72,7 @@ fn a_tunnel_from_or_to_another_end_stays_closed() {
         for (source, destination) in [(CN, PAR), (PCOA, PAR), (NCOA, another_of_us)] {
             let sent = inner.tunnelled(source, destination).octets();
             let ran = bench.router_on(router.incoming, &sent)?;
-            ran.is_unchanged(Verdict::Pass, Reason::Spoofed, &sent);
+            ran.is_unchanged(Verdict::Drop, Reason::Spoofed, &sent);
         }
         Ok(())
     });

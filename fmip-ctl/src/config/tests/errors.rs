@@ -174,7 +174,7 @@ const ROUTER_ERRORS: &str = r#"
 ! buffer.bytes-per-node: -1 is out of range: 1280 to 4294967295
 - #nodes = 1024
 + nodes = 65537
-! buffer.nodes: 65537 is out of range: 1 to 65536
+! buffer.nodes: 65537 is out of range: 1 to 65535
 - #guaranteed-per-node = 8
 + guaranteed-per-node = 8193
 ! buffer.guaranteed-per-node: 8193 is out of range: 0 to 8192

@@ -8,14 +8,15 @@
 //! * a *bucket* is one word: seven tags (an octet of the hash; 0: nobody) and the number of keys that
 //!   found no place here and went on to their next bucket. A packet that meets no binding reads this
 //!   word and, but for one in some seventy, no other;
-//! * an *entry* is two neighboring cache lines. Its key, its counters and the binding as it was first are in
-//!   the first.
+//! * an *entry* is one cache line: its key, its counters and its binding. Beside it, in an array of its own
+//!   and all but never read, it has a *spare* one.
 //!
-//! Both are arrays that the controller maps into its own memory. It is the only writer, and makes
+//! All are arrays that the controller maps into its own memory. It is the only writer, and makes
 //! no system call; the programs read without a lock, however many they are. That holds because
 //! each entry has two copies of its binding and a version whose lowest bit says which is in force:
-//! a change is written to the other copy, and is in force with the one store of the version. A
-//! reader that finds the version changed under it reads again. The writer may be interrupted
+//! a change is written to the spare copy, and is in force with the one store of the version; then it
+//! is written to the entry's own, which is in force from then on. A reader that finds the version
+//! changed under it reads again. The writer may be interrupted
 //! anywhere, for ever, and no packet waits for it. (A sequence lock was rejected: while its writer is
 //! not scheduled nobody can read, and a held packet would be let go. So was the kernel's hash
 //! table: it gives the memory of a replaced element to another key at once, which a reader finds
@@ -42,18 +43,18 @@ const SHARE: u32 = 4;
 /// combination.
 const STEPS: u32 = 8;
 
-/// Words of an entry.
-pub const ENTRY_WORDS: usize = 16;
+/// Words of an entry, and of its spare.
+pub const ENTRY_WORDS: usize = 8;
 const KEY: usize = 0;
 const VERSION: usize = 2;
+/// Where the binding stands: in the entry if the version is odd, in the spare if it is even.
+const COPY: usize = 3;
 /// Packets that met the binding in the upper 28 bits, and their octets in the lower 36: one word, and one
 /// atomic step of the program that counts. Before either is full, the program moves it to [`TOTALS`].
 pub const COUNTS: usize = 7;
-/// The two copies of the binding, by the lowest bit of the version: the first is 1.
-const COPIES: [usize; 2] = [8, 3];
-/// Packets, and then octets, that were counted before.
-pub const TOTALS: usize = 12;
-const _: () = assert!(COPIES[1] + BINDING_WORDS <= COUNTS && COPIES[0] + BINDING_WORDS <= TOTALS);
+/// In the spare: packets, and then octets, that were counted before.
+pub const TOTALS: usize = 0;
+const _: () = assert!(COPY + BINDING_WORDS <= COUNTS && COUNTS < ENTRY_WORDS && TOTALS + 2 <= COPY);
 
 const OCTET_BITS: u32 = 36;
 
@@ -159,7 +160,9 @@ pub trait Table {
     fn bucket(&self, number: u32) -> u64;
     /// The entry with this number.
     fn entry(&self, number: u32) -> Self::Entry;
-    /// Whether there was an entry with its number.
+    /// Its spare.
+    fn spare(&self, number: u32) -> Self::Entry;
+    /// Whether there was an entry, or a spare, with its number.
     fn exists(entry: Self::Entry) -> bool;
     /// A word of an entry.
     fn word(entry: Self::Entry, word: usize) -> u64;
@@ -172,6 +175,8 @@ pub trait Table {
 pub struct Found<E> {
     /// The entry that the binding stands in.
     pub entry: E,
+    /// Its number.
+    pub number: u32,
     /// The binding.
     pub binding: Binding,
 }
@@ -199,7 +204,8 @@ pub fn find<T: Table>(table: &T, key: &Address, found: &mut Found<T::Entry>) -> 
             left = places(bucket, hash.tag);
             continue;
         }
-        let entry = table.entry(number * PLACES + lowest(left));
+        let index = number * PLACES + lowest(left);
+        let entry = table.entry(index);
         if !T::exists(entry) {
             return false;
         }
@@ -210,11 +216,19 @@ pub fn find<T: Table>(table: &T, key: &Address, found: &mut Found<T::Entry>) -> 
             left &= left - 1;
             continue;
         }
-        let words = if version & 1 == 0 {
-            copy::<T, { COPIES[0] }>(entry)
-        } else {
-            copy::<T, { COPIES[1] }>(entry)
+        let copy = match version & 1 {
+            0 => table.spare(index),
+            _ => entry,
         };
+        if !T::exists(copy) {
+            return false;
+        }
+        let words = [
+            T::word(copy, COPY),
+            T::word(copy, COPY + 1),
+            T::word(copy, COPY + 2),
+            T::word(copy, COPY + 3),
+        ];
         T::fence();
         // Else it was changed while it was read.
         if T::word(entry, VERSION) == version {
@@ -222,6 +236,7 @@ pub fn find<T: Table>(table: &T, key: &Address, found: &mut Found<T::Entry>) -> 
                 return false;
             }
             found.entry = entry;
+            found.number = index;
             found.binding = Binding::from_words(words);
             return true;
         }
@@ -229,16 +244,7 @@ pub fn find<T: Table>(table: &T, key: &Address, found: &mut Found<T::Entry>) -> 
     false
 }
 
-#[inline(always)]
-fn copy<T: Table, const FROM: usize>(entry: T::Entry) -> [u64; BINDING_WORDS] {
-    let mut words = [0; BINDING_WORDS];
-    let mut place = 0;
-    while place < BINDING_WORDS {
-        words[place] = T::word(entry, FROM + place);
-        place += 1;
-    }
-    words
-}
+const _: () = assert!(BINDING_WORDS == 4);
 
 #[cfg(any(test, feature = "user"))]
 pub use writer::{Full, Index, Words, Writer};
@@ -286,6 +292,8 @@ mod writer {
         fn bucket(&self, number: u32) -> &AtomicU64;
         /// The entry with this number.
         fn entry(&self, number: u32) -> &[AtomicU64; ENTRY_WORDS];
+        /// Its spare.
+        fn spare(&self, number: u32) -> &[AtomicU64; ENTRY_WORDS];
     }
 
     impl<W: Words> Writer<W> {
@@ -364,9 +372,8 @@ mod writer {
         /// The binding that stands there.
         pub fn at(&self, index: Index) -> Binding {
             let entry = self.words.entry(index.entry());
-            let from = COPIES[(entry[VERSION].load(Relaxed) & 1) as usize];
             Binding::from_words(core::array::from_fn(|place| {
-                entry[from + place].load(Relaxed)
+                entry[COPY + place].load(Relaxed)
             }))
         }
 
@@ -378,10 +385,11 @@ mod writer {
         /// Packets that met the binding there, and their octets.
         pub fn counts(&self, index: Index) -> (u64, u64) {
             let entry = self.words.entry(index.entry());
+            let spare = self.words.spare(index.entry());
             let (packets, octets) = counted(entry[COUNTS].load(Relaxed));
             (
-                packets + entry[TOTALS].load(Relaxed),
-                octets + entry[TOTALS + 1].load(Relaxed),
+                packets + spare[TOTALS].load(Relaxed),
+                octets + spare[TOTALS + 1].load(Relaxed),
             )
         }
 
@@ -403,8 +411,9 @@ mod writer {
             for (place, word) in key.0.iter().enumerate() {
                 entry[KEY + place].store(*word, Release);
             }
-            for word in [COUNTS, TOTALS, TOTALS + 1] {
-                entry[word].store(0, Release);
+            let spare = self.words.spare(index.entry());
+            for word in [&entry[COUNTS], &spare[TOTALS], &spare[TOTALS + 1]] {
+                word.store(0, Release);
             }
             self.publish(index, binding);
             // From the far end: whoever is led past a bucket finds the key behind it.
@@ -452,16 +461,22 @@ mod writer {
         /// Puts a binding in force that stands at `index`.
         fn publish(&self, index: Index, binding: &Binding) {
             let entry = self.words.entry(index.entry());
-            let before = entry[VERSION].load(Relaxed);
-            let version = match before & VACANT {
-                0 => before.wrapping_add(1),
-                // Of a new key, the copy that is in the first line of the cache.
-                _ => (before.wrapping_add(1) | 1) & !VACANT,
+            let spare = self.words.spare(index.entry());
+            let write = |copy: &[AtomicU64; ENTRY_WORDS]| {
+                for (place, word) in binding.words().iter().enumerate() {
+                    copy[COPY + place].store(*word, Release);
+                }
             };
-            let to = COPIES[(version & 1) as usize];
-            for (place, word) in binding.words().iter().enumerate() {
-                entry[to + place].store(*word, Release);
+            let before = entry[VERSION].load(Relaxed);
+            let mut version = before & !VACANT;
+            if before & VACANT == 0 && version & 1 == 1 {
+                write(spare);
+                version = version.wrapping_add(1) & !VACANT;
+                entry[VERSION].store(version, Release);
             }
+            // Nobody reads the entry's own copy now: it is vacant, or the spare one is in force.
+            write(entry);
+            version = (version.wrapping_add(1) | 1) & !VACANT;
             entry[VERSION].store(version, Release);
         }
 
@@ -488,6 +503,7 @@ mod tests {
     struct Memory {
         buckets: Vec<AtomicU64>,
         entries: Vec<[AtomicU64; ENTRY_WORDS]>,
+        spares: Vec<[AtomicU64; ENTRY_WORDS]>,
     }
 
     impl Memory {
@@ -496,6 +512,7 @@ mod tests {
             Self {
                 buckets: (0..buckets).map(|_| AtomicU64::new(0)).collect(),
                 entries: (0..buckets * PLACES).map(zeroed).collect(),
+                spares: (0..buckets * PLACES).map(zeroed).collect(),
             }
         }
     }
@@ -506,6 +523,9 @@ mod tests {
         }
         fn entry(&self, number: u32) -> &[AtomicU64; ENTRY_WORDS] {
             &self.entries[number as usize]
+        }
+        fn spare(&self, number: u32) -> &[AtomicU64; ENTRY_WORDS] {
+            &self.spares[number as usize]
         }
     }
 
@@ -519,6 +539,9 @@ mod tests {
         }
         fn entry(&self, number: u32) -> Self::Entry {
             &self.entries[number as usize]
+        }
+        fn spare(&self, number: u32) -> Self::Entry {
+            &self.spares[number as usize]
         }
         fn exists(_: Self::Entry) -> bool {
             true
@@ -543,6 +566,7 @@ mod tests {
     fn found(memory: &Memory, number: u64) -> Option<Binding> {
         let mut found = Found {
             entry: &memory.entries[0],
+            number: 0,
             binding: Binding::default(),
         };
         find(&memory, &key(number), &mut found).then_some(found.binding)

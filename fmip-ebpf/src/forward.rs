@@ -1,6 +1,6 @@
 //! Next hop: which interface and which link-layer address a packet leaves to.
 
-use core::mem::transmute;
+use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     bindings::{
@@ -45,26 +45,6 @@ pub(crate) enum Answer {
     Unresolved,
     /// The kernel must decide: no route, not forwarding, no interface of ours.
     Kernel,
-}
-
-/// The next hop that the controller found out already, or else what the kernel's routes say.
-#[inline(always)]
-pub(crate) fn known_or_route<P: Packet>(
-    packet: &P,
-    known: &NextHop,
-    source: &Address,
-    destination: &Address,
-    length: u32,
-) -> Route {
-    if P::exit(known) != 0 {
-        // Its maximum transmission unit is in the way that it comes from.
-        return Route {
-            answer: Answer::To,
-            hop: *known,
-            mtu: u32::MAX,
-        };
-    }
-    recent_route(packet, source, destination, length)
 }
 
 /// A route that the kernel gave lately, on this processor.
@@ -136,9 +116,18 @@ pub(crate) fn route<P: Packet>(
     destination: &Address,
     length: u32,
 ) -> Route {
-    // Not zeroed as a structure: that is a loop over octets, in a function of its own.
-    // SAFETY: a structure of integers, of as many octets.
-    let mut fib = unsafe { transmute::<[u64; size_of::<Fib>() / 8], Fib>([0; _]) };
+    let mut fib = MaybeUninit::<Fib>::uninit();
+    // Word by word, and volatile: else it is zeroed by a loop over its octets, in a function of its own.
+    let mut word = fib.as_mut_ptr().cast::<u64>();
+    for _ in 0..size_of::<Fib>() / 8 {
+        // SAFETY: a structure of so many words.
+        unsafe {
+            word.write_volatile(0);
+            word = word.add(1);
+        }
+    }
+    // SAFETY: a structure of integers, all of them written.
+    let mut fib = unsafe { fib.assume_init() };
     fib.family = AF_INET6;
     // 40 + payload length for IPv6, or the answer about the MTU is wrong.
     fib.__bindgen_anon_1.tot_len = length as u16;

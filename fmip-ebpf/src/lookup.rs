@@ -12,7 +12,7 @@ use fmip_common::{
 };
 
 use crate::{
-    maps::{self, BUCKETS, ENTRIES, table_shape},
+    maps::{self, BUCKETS, ENTRIES, SPARES, table_shape},
     packet::coarse_now,
 };
 
@@ -34,6 +34,7 @@ pub(crate) struct Bound {
     /// Of [`State::Nothing`] an empty one.
     pub(crate) binding: Binding,
     entry: *mut Entry,
+    number: u32,
 }
 
 impl Bound {
@@ -49,20 +50,30 @@ impl Bound {
         if self.entry.is_null() {
             return;
         }
-        // SAFETY: words of a map element.
-        let word = |word| unsafe { self.entry.cast::<u64>().add(word) };
-        // SAFETY: as above, here and below.
+        // SAFETY: words of a map element, here and below.
         let before = unsafe {
-            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word(COUNTS), one_packet(octets))
+            let counts = self.entry.cast::<u64>().add(COUNTS);
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counts, one_packet(octets))
         };
         if is_filling(before) {
-            let all = unsafe { atomic_xchg::<u64, { AtomicOrdering::Relaxed }>(word(COUNTS), 0) };
+            self.move_counts();
+        }
+    }
+
+    /// Once in a hundred million packets.
+    #[inline(always)]
+    fn move_counts(&self) {
+        let Some(spare) = SPARES.get_ptr_mut(self.number) else {
+            return;
+        };
+        // SAFETY: as above.
+        unsafe {
+            let counts = self.entry.cast::<u64>().add(COUNTS);
+            let all = atomic_xchg::<u64, { AtomicOrdering::Relaxed }>(counts, 0);
             let (packets, octets) = counted(all);
-            for (place, more) in [(TOTALS, packets), (TOTALS + 1, octets)] {
-                unsafe {
-                    atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word(place), more);
-                }
-            }
+            let totals = spare.cast::<u64>().add(TOTALS);
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(totals, packets);
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(totals.add(1), octets);
         }
     }
 }
@@ -72,6 +83,7 @@ impl Bound {
 pub(crate) fn binding(address: &Address) -> Bound {
     let mut found = Found {
         entry: null_mut(),
+        number: 0,
         binding: Binding::default(),
     };
     let state = if !table::find(&Bindings, address, &mut found) {
@@ -85,6 +97,7 @@ pub(crate) fn binding(address: &Address) -> Bound {
         state,
         binding: found.binding,
         entry: found.entry,
+        number: found.number,
     }
 }
 
@@ -92,6 +105,12 @@ pub(crate) fn binding(address: &Address) -> Bound {
 #[inline(always)]
 pub(crate) fn tunnel(binding: &Binding) -> Egress {
     way(binding.tunnel).to(binding.remote)
+}
+
+/// The same, where it stands: what is bound keeps it from being changed.
+#[inline(always)]
+pub(crate) fn tunnel_way(binding: &Binding) -> Option<&'static Way> {
+    maps::WAYS.get(u32::from(binding.tunnel))
 }
 
 /// Where packets leave to the mobile node on its link.
@@ -132,6 +151,10 @@ impl Table for Bindings {
     #[inline(always)]
     fn entry(&self, number: u32) -> *mut Entry {
         ENTRIES.get_ptr_mut(number).unwrap_or(null_mut())
+    }
+    #[inline(always)]
+    fn spare(&self, number: u32) -> *mut Entry {
+        SPARES.get_ptr_mut(number).unwrap_or(null_mut())
     }
     #[inline(always)]
     fn exists(entry: *mut Entry) -> bool {

@@ -57,9 +57,13 @@ pub(crate) enum Outcome {
     Unseen,
 }
 
+// The attribute that makes a program of a function makes two of it, one of which calls the other, and on many
+// machines a return costs as much as a look-up: they are all to be put into one.
+
 /// What an access router does with every packet that comes in. With fragments: packets that take more than
 /// one page of memory (jumbo frames) come here, too.
 #[xdp(frags)]
+#[inline(always)]
 pub fn fmip_router(ctx: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(&ctx);
     let outcome = router::handle_in(&mut packet);
@@ -68,6 +72,7 @@ pub fn fmip_router(ctx: XdpContext) -> u32 {
 
 /// The same, where the driver of the interface does not run XDP.
 #[classifier]
+#[inline(always)]
 pub fn fmip_router_in(ctx: TcContext) -> i32 {
     let mut packet = TcPacket::new(&ctx);
     let outcome = router::handle_in(&mut packet);
@@ -77,6 +82,7 @@ pub fn fmip_router_in(ctx: TcContext) -> i32 {
 /// What an access router does with packets that go out to mobile nodes and did not come in by one of its
 /// interfaces.
 #[classifier]
+#[inline(always)]
 pub fn fmip_router_out(ctx: TcContext) -> i32 {
     let mut packet = TcPacket::new(&ctx);
     let outcome = router::handle_out(&mut packet);
@@ -85,6 +91,7 @@ pub fn fmip_router_out(ctx: TcContext) -> i32 {
 
 /// Takes one packet out of a handover buffer and makes the live frame carry it.
 #[xdp]
+#[inline(always)]
 pub fn fmip_drain(ctx: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(&ctx);
     let (outcome, length) = drain::handle(&mut packet);
@@ -93,6 +100,7 @@ pub fn fmip_drain(ctx: XdpContext) -> u32 {
 
 /// What a mobile node does with every packet that comes in.
 #[classifier]
+#[inline(always)]
 pub fn fmip_mobile_in(ctx: TcContext) -> i32 {
     let mut packet = TcPacket::new(&ctx);
     let outcome = mobile::handle_in(&mut packet);
@@ -101,6 +109,7 @@ pub fn fmip_mobile_in(ctx: TcContext) -> i32 {
 
 /// What a mobile node does with every packet that goes out.
 #[classifier]
+#[inline(always)]
 pub fn fmip_mobile_out(ctx: TcContext) -> i32 {
     let mut packet = TcPacket::new(&ctx);
     let outcome = mobile::handle_out(&mut packet);

@@ -26,6 +26,10 @@ pub(crate) static BUCKETS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABL
 #[map]
 pub(crate) static ENTRIES: Array<Entry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
+/// Their spares. The programs read them while a binding changes, and move full counters there.
+#[map]
+pub(crate) static SPARES: Array<Entry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
 /// The table's seed and number of buckets less 1. Set when the programs are loaded, and constant to them.
 #[unsafe(no_mangle)]
 static TABLE_SEED: Seed = Seed([0; 2]);

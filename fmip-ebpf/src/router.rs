@@ -2,7 +2,7 @@
 
 use aya_log_ebpf::debug;
 use fmip_common::{
-    binding::{ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_TUNNEL, Address, Egress, NextHop},
+    binding::{ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_TUNNEL, Address, NextHop, Way},
     event::Kind,
     reason::Reason,
 };
@@ -148,16 +148,15 @@ fn to_bound(packet: &mut impl Packet, header: &Ipv6, origin: Origin, bound: &Bou
     bound.count(packet.arrived());
     let binding = &bound.binding;
     let into_tunnel = binding.action == ACTION_TUNNEL || origin == Origin::Host;
-    let tunnel = match into_tunnel {
-        true => lookup::tunnel(binding),
-        false => Egress::default(),
+    let Some(way) = lookup::tunnel_way(binding) else {
+        return UNCHANGEABLE;
     };
     if into_tunnel {
         if tunnel::is_nested(packet, header) {
             return Outcome::Drop(Reason::Nested);
         }
-        if packet.wire_length(header) + TUNNEL_HEADER as u32 > tunnel.mtu {
-            return too_big::answer(packet, header, &tunnel.outer_source, tunnel.mtu);
+        if packet.wire_length(header) + TUNNEL_HEADER as u32 > way.mtu {
+            return too_big::answer(packet, header, &way.outer_source, way.mtu);
         }
     }
     if origin != Origin::Host
@@ -190,7 +189,7 @@ fn to_bound(packet: &mut impl Packet, header: &Ipv6, origin: Origin, bound: &Bou
         }
     }
     match binding.action {
-        _ if into_tunnel => to_tunnel(packet, header, hops, &tunnel),
+        _ if into_tunnel => to_tunnel(packet, header, hops, way, &binding.remote),
         ACTION_BUFFER | ACTION_HOST => to_mobile_node(packet, header, hops, &lookup::node(binding)),
         // As if nothing were bound.
         _ if origin == Origin::Tunnel => forward(packet, header),
@@ -215,21 +214,43 @@ fn is_local(address: &Address) -> bool {
 
 /// Into a tunnel: at a PAR from PCoA to NCoA (TUN-01), at a NAR from the PCoA to the PAR (HAK-07).
 #[inline(always)]
-fn to_tunnel<P: Packet>(packet: &mut P, inner: &Ipv6, hops: u8, egress: &Egress) -> Outcome {
-    let outer = tunnel::outer_header(inner, egress);
-    let length = packet.wire_length(inner) + TUNNEL_HEADER as u32;
-    let route = forward::known_or_route(
-        packet,
-        &egress.next_hop,
-        &outer.source,
-        &outer.destination,
-        length,
-    );
-    if route.answer == Answer::TooBig {
-        return too_big::answer(packet, inner, &egress.outer_source, route.mtu);
-    }
+fn to_tunnel<P: Packet>(
+    packet: &mut P,
+    inner: &Ipv6,
+    hops: u8,
+    way: &Way,
+    remote: &Address,
+) -> Outcome {
+    let outer = tunnel::outer_header_between(inner, &way.outer_source, remote);
     // RFC 2473 section 3.1: the entry point forwards the packet, and so takes one hop of it.
-    if hops > 0 && packet.write_ip(HOP_LIMIT, inner.hop_limit - hops).is_none() {
+    let hop_limit = inner.hop_limit - hops;
+    if P::exit(&way.next_hop) == 0 {
+        return to_tunnel_by_route(packet, inner, hop_limit, way, outer);
+    }
+    let done = packet.write_ip(HOP_LIMIT, hop_limit).is_some()
+        && packet.depart(Resize::Push, &way.next_hop)
+        && packet.write_ip(0, outer).is_some();
+    match done {
+        true => Outcome::Redirect(Reason::Tunnelled, P::exit(&way.next_hop)),
+        false => UNCHANGEABLE,
+    }
+}
+
+/// The same, where the controller has not found out the next hop, or that takes no redirected frames.
+#[inline(always)]
+fn to_tunnel_by_route<P: Packet>(
+    packet: &mut P,
+    inner: &Ipv6,
+    hop_limit: u8,
+    way: &Way,
+    outer: Ipv6,
+) -> Outcome {
+    let length = packet.wire_length(inner) + TUNNEL_HEADER as u32;
+    let route = forward::recent_route(packet, &outer.source, &outer.destination, length);
+    if route.answer == Answer::TooBig {
+        return too_big::answer(packet, inner, &way.outer_source, route.mtu);
+    }
+    if packet.write_ip(HOP_LIMIT, hop_limit).is_none() {
         return UNCHANGEABLE;
     }
     send(

@@ -2,7 +2,10 @@
 
 use core::mem::offset_of;
 
-use fmip_common::{binding::Egress, limits::TUNNEL_HOP_LIMIT};
+use fmip_common::{
+    binding::{Address, Egress},
+    limits::TUNNEL_HOP_LIMIT,
+};
 
 use crate::{
     packet::Packet,
@@ -40,6 +43,12 @@ pub(crate) fn is_nested(packet: &impl Packet, header: &Ipv6) -> bool {
 /// one of several equal paths (RFC 6438 section 2).
 #[inline(always)]
 pub(crate) fn outer_header(inner: &Ipv6, egress: &Egress) -> Ipv6 {
+    outer_header_between(inner, &egress.outer_source, &egress.outer_destination)
+}
+
+/// The same, from one of the tunnel's ends to the other.
+#[inline(always)]
+pub(crate) fn outer_header_between(inner: &Ipv6, from: &Address, to: &Address) -> Ipv6 {
     let mut version_class_flow = u32::from_be(inner.version_class_flow);
     if version_class_flow & 0xf_ffff == 0 {
         let [a, b] = inner.source.0;
@@ -53,8 +62,8 @@ pub(crate) fn outer_header(inner: &Ipv6, egress: &Egress) -> Ipv6 {
         payload_length: (inner.total_length() as u16).to_be(),
         next_header: IPV6_IN_IPV6,
         hop_limit: TUNNEL_HOP_LIMIT,
-        source: egress.outer_source,
-        destination: egress.outer_destination,
+        source: *from,
+        destination: *to,
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) struct Bindings {
 struct Tables {
     buckets: MappedArray<u64>,
     entries: MappedArray<Entry>,
+    spares: MappedArray<Entry>,
 }
 
 impl Words for Tables {
@@ -65,6 +66,9 @@ impl Words for Tables {
     }
     fn entry(&self, number: u32) -> &[AtomicU64; ENTRY_WORDS] {
         element(&self.entries, number)
+    }
+    fn spare(&self, number: u32) -> &[AtomicU64; ENTRY_WORDS] {
+        element(&self.spares, number)
     }
 }
 
@@ -101,6 +105,7 @@ impl Bindings {
         let tables = Tables {
             buckets: MappedArray::new(ebpf, "BUCKETS")?,
             entries: MappedArray::new(ebpf, "ENTRIES")?,
+            spares: MappedArray::new(ebpf, "SPARES")?,
         };
         Ok(Self {
             table: Writer::new(tables, seed, buckets_for(bindings)),

@@ -103,6 +103,7 @@ impl Programs {
             .map_max_entries("BUFFERS", room.nodes)
             .map_max_entries("BUCKETS", buckets)
             .map_max_entries("ENTRIES", buckets * PLACES)
+            .map_max_entries("SPARES", buckets * PLACES)
             .map_max_entries("INTERFACES", shape.highest_interface + 1)
             .map_max_entries("COUNTS", shape.counters * REASONS_PER_INTERFACE)
             .override_global("TABLE_SEED", &shape.seed, true)

@@ -4,7 +4,7 @@
 
 use std::net::Ipv6Addr;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use fmip_common::{
     binding::{NextHop, Tag},
     buffer::DRAIN_DISCARD,
@@ -187,6 +187,15 @@ pub(crate) struct Fixture {
     /// The verdict, and the reason of it; more reasons may be counted beside that one. `None`: nothing is
     /// counted.
     pub(crate) expected: (Verdict, Option<Reason>),
+}
+
+impl Fixture {
+    /// Whether it carries tags of VLANs.
+    pub(crate) fn is_tagged(&self) -> bool {
+        [CUSTOMER, SERVICE]
+            .map(u16::to_be_bytes)
+            .contains(&[self.frame[12], self.frame[13]])
+    }
 }
 
 fn fixture(name: &str, packet: &Packet, verdict: Verdict, reason: Reason) -> Fixture {

@@ -9,7 +9,10 @@ mod load;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result, ensure};
-use aya::{maps::MapInfo, programs::Program};
+use aya::{
+    maps::MapInfo,
+    programs::{Program, ProgramError},
+};
 use fmip_common::table::Seed;
 use fmip_ctl::io::{
     load::{Programs, Shape},
@@ -63,7 +66,12 @@ fn measure() -> Result<Vec<Measured>> {
         let info = match program {
             Program::Xdp(program) => program.info(),
             Program::SchedClassifier(program) => program.info(),
-            _ => anyhow::bail!("{name} is neither an XDP nor a TC program"),
+            // A kernel without tracing loads none.
+            Program::RawTracePoint(program) => match program.info() {
+                Err(ProgramError::NotLoaded) => continue,
+                info => info,
+            },
+            _ => anyhow::bail!("{name} is of an unknown kind"),
         }
         .with_context(|| format!("{name} is not loaded"))?;
         let maps = info

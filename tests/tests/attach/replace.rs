@@ -13,13 +13,15 @@ use fmip_ctl::{
     config::Attach,
     io::{
         attach::Mode,
+        drain::Pace,
         load::{MOBILE_IN, MOBILE_OUT, Programs, ROUTER},
-        maps::{BufferLimits, Maps},
+        maps::Maps,
+        pool::{BufferLimits, Policy, Pool},
     },
 };
 use fmip_tests::wait::{SOON, wait_until};
 
-use crate::setup::Setup;
+use crate::setup::{SHAPE, Setup};
 
 /// How often the programs are replaced.
 const TIMES: u32 = 200;
@@ -34,13 +36,14 @@ struct Version {
 
 impl Version {
     fn load(setup: &Setup) -> Self {
-        let limits = BufferLimits {
-            packets: 1,
-            bytes: 2_000,
+        let policy = Policy {
+            pace: Pace::Burst,
             age: Duration::from_secs(1),
         };
         let mut programs = setup.load();
-        let maps = Maps::new(programs.ebpf(), 8, limits).unwrap();
+        let ebpf = programs.ebpf();
+        let pool = Pool::new(ebpf, SHAPE.room, BufferLimits::new(1, 2_000, policy)).unwrap();
+        let maps = Maps::new(ebpf, &SHAPE, pool).unwrap();
         Self { programs, maps }
     }
 

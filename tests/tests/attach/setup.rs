@@ -9,14 +9,31 @@ use std::{
 
 use anyhow::{Context, Result};
 use aya::programs::{SchedClassifier, TcAttachType};
+use fmip_common::table::Seed;
 use fmip_ctl::{
     config::{Attach, Side},
-    io::{attach::Mode, devices::Device, load::Programs, netlink::Netlink},
+    io::{
+        attach::Mode,
+        devices::Device,
+        load::{Programs, Shape},
+        netlink::Netlink,
+        pool::Room,
+    },
 };
 use fmip_tests::netns::NetNs;
 
-/// Slots of the pool: none of these tests holds anything.
-const POOL: u32 = 8;
+/// The maps: none of these tests binds or holds anything.
+pub(crate) const SHAPE: Shape = Shape {
+    room: Room {
+        packets: 8,
+        nodes: 8,
+        guaranteed: 0,
+    },
+    bindings: 64,
+    highest_interface: 64,
+    counters: 1,
+    seed: Seed([0; 2]),
+};
 
 /// The namespaces.
 pub(crate) struct Setup {
@@ -82,7 +99,7 @@ impl Setup {
 
     /// Loads the programs.
     pub(crate) fn load(&self) -> Programs {
-        self.here.run(|| Programs::load(POOL)).unwrap()
+        self.here.run(|| Programs::load(&SHAPE)).unwrap()
     }
 
     /// What an interface is made of.

@@ -14,7 +14,7 @@ use aya::{
 };
 use fmip_common::{
     binding::{Egress, NextHop},
-    buffer::{Buffer, DRAIN_CLOSE, DrainJob, OUTCOME_DONE, STREAM, Slot, index_of},
+    buffer::{Buffer, DRAIN_CLOSE, DrainJob, OUTCOME_DONE, PRIORITY, STREAM, Slot, index_of},
     event::SignalHeader,
     limits::DEFAULT_NODES,
     reason::Reason,
@@ -22,7 +22,7 @@ use fmip_common::{
 use fmip_ctl::io::{
     admission::Admission,
     drain::{DrainMaps, Pace},
-    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER, Shape},
+    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER, ROUTER_IN, ROUTER_OUT, Shape},
     mapped::MappedArray,
     maps::{Maps, Port, Release},
     monotonic_ns,
@@ -32,7 +32,10 @@ use fmip_ctl::io::{
 use fmip_ctl::proto::Tunnel;
 use fmip_tests::NetNs;
 
-use crate::packets::{Packet, ROUTER_MAC, SENDER_MAC};
+use crate::{
+    corpus::network_layer,
+    packets::{Packet, ROUTER_MAC, SENDER_MAC},
+};
 
 /// What a program said of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,12 @@ impl Verdict {
 pub(crate) enum Program {
     /// XDP, at an access router.
     Router,
+    /// TC, ingress of an access router.
+    RouterIn,
+    /// TC, egress of an access router, with what that makes itself.
+    RouterOut,
+    /// The same, with what the kernel forwards from elsewhere.
+    RouterForward,
     /// XDP, on the parked interface.
     Drain,
     /// TC, ingress of a mobile node.
@@ -82,11 +91,21 @@ pub(crate) enum Program {
 }
 
 impl Program {
-    pub(crate) const ALL: [Self; 4] = [Self::Router, Self::Drain, Self::MobileIn, Self::MobileOut];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Router,
+        Self::RouterIn,
+        Self::RouterOut,
+        Self::RouterForward,
+        Self::Drain,
+        Self::MobileIn,
+        Self::MobileOut,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Router => ROUTER,
+            Self::RouterIn => ROUTER_IN,
+            Self::RouterOut | Self::RouterForward => ROUTER_OUT,
             Self::Drain => DRAIN,
             Self::MobileIn => MOBILE_IN,
             Self::MobileOut => MOBILE_OUT,
@@ -96,6 +115,20 @@ impl Program {
     /// Whether it is an XDP program; else it is one of TC.
     pub(crate) fn is_xdp(self) -> bool {
         matches!(self, Self::Router | Self::Drain)
+    }
+
+    /// Whether it meets what goes out of an access router.
+    pub(crate) fn is_router_out(self) -> bool {
+        matches!(self, Self::RouterOut | Self::RouterForward)
+    }
+
+    /// The interface that a packet came in on, of one that is met on `interface`; 0: on none.
+    fn came_in_on(self, interface: u32) -> u32 {
+        match self {
+            Self::RouterOut => 0,
+            Self::RouterForward => ELSEWHERE,
+            _ => interface,
+        }
     }
 
     fn verdict(self, value: u32) -> Verdict {
@@ -116,12 +149,17 @@ impl Program {
                 .flat_map(u32::to_ne_bytes)
                 .collect();
         }
-        let mut context = vec![0; SK_BUFF];
-        // ingress_ifindex, ifindex.
-        context[36..40].copy_from_slice(&interface.to_ne_bytes());
-        context[40..44].copy_from_slice(&interface.to_ne_bytes());
-        context
+        from_to(self.came_in_on(interface), interface)
     }
+}
+
+/// What a TC program is told of a packet that came in on `from` and is met on `at`.
+fn from_to(from: u32, at: u32) -> Vec<u8> {
+    let mut context = vec![0; SK_BUFF];
+    // ingress_ifindex, ifindex.
+    context[36..40].copy_from_slice(&from.to_ne_bytes());
+    context[40..44].copy_from_slice(&at.to_ne_bytes());
+    context
 }
 
 /// Octets of `struct __sk_buff`, up to and with `gso_size`.
@@ -199,6 +237,8 @@ pub(crate) const WIDE: BufferLimits = BufferLimits {
 pub(crate) struct Account {
     /// The newest slot of the stream, or one of the sentinels.
     pub(crate) tail: u32,
+    /// The same of signalling to the node.
+    pub(crate) priority: u32,
     pub(crate) waiting: u64,
     pub(crate) waiting_bytes: u64,
     pub(crate) held: u64,
@@ -211,6 +251,7 @@ impl From<Buffer> for Account {
     fn from(buffer: Buffer) -> Self {
         Self {
             tail: index_of(buffer.tails[STREAM]),
+            priority: index_of(buffer.tails[PRIORITY]),
             waiting: buffer.waiting(),
             waiting_bytes: buffer.waiting_octets(),
             held: buffer.held(),
@@ -221,14 +262,36 @@ impl From<Buffer> for Account {
     }
 }
 
+/// With the same counters for all interfaces: they are read around each packet.
+fn shape(room: Room, bindings: u32) -> Result<Shape> {
+    Ok(Shape {
+        counters: 1,
+        ..Shape::new(room, bindings, OURS)?
+    })
+}
+
 /// Interfaces that may be redirected to: as many as a namespace of these tests has.
 pub(crate) const OURS: std::ops::RangeInclusive<u32> = 1..=32;
+/// An interface that is none of them.
+pub(crate) const ELSEWHERE: u32 = 77;
 /// Of each of them, as the bound on tunnels; the routes of some tests are narrower.
 pub(crate) const MTU: u32 = 9000;
 
 impl Bench {
     pub(crate) fn new() -> Result<Self> {
         Self::with(POOL, WIDE)
+    }
+
+    /// A bench with counters for each interface.
+    pub(crate) fn counting_by_interface() -> Result<Self> {
+        let room = Room {
+            packets: POOL,
+            nodes: DEFAULT_NODES,
+            guaranteed: 0,
+        };
+        // One more, for an interface that is named twice.
+        let interfaces = OURS.chain([*OURS.end()]);
+        Self::of(Shape::new(room, BINDINGS, interfaces)?, WIDE)
     }
 
     /// A bench with room for so many bindings.
@@ -238,7 +301,7 @@ impl Bench {
             nodes: DEFAULT_NODES,
             guaranteed: 0,
         };
-        Self::of(Shape::new(room, bindings, OURS)?, WIDE)
+        Self::of(shape(room, bindings)?, WIDE)
     }
 
     pub(crate) fn with(pool: u32, limits: BufferLimits) -> Result<Self> {
@@ -251,7 +314,7 @@ impl Bench {
     }
 
     pub(crate) fn with_room(room: Room, limits: BufferLimits) -> Result<Self> {
-        Self::of(Shape::new(room, BINDINGS, OURS)?, limits)
+        Self::of(shape(room, BINDINGS)?, limits)
     }
 
     fn of(shape: Shape, limits: BufferLimits) -> Result<Self> {
@@ -343,6 +406,11 @@ impl Bench {
     ) -> Result<Ran> {
         let context = interface.map(|interface| program.context(frame.len(), interface));
         self.run_with(program, frame, context.as_deref())
+    }
+
+    /// A packet that came in on the interface `from` (0: on none) and goes out of `at`.
+    pub(crate) fn router_out(&mut self, from: u32, at: u32, frame: &[u8]) -> Result<Ran> {
+        self.run_with(Program::RouterOut, frame, Some(&from_to(from, at)))
     }
 
     /// As [`Bench::run`], for many runs one after the other: `counts` is where the counters stood after the
@@ -512,7 +580,8 @@ impl Bench {
             assert!(word(16) <= word(20), "more than there was");
             let (frame, source) = (&record[HEADER..], &record[24..30]);
             assert_eq!(*source, frame[6..12], "the frame's source");
-            assert_eq!(record[30..32], 14_u16.to_ne_bytes());
+            let network = network_layer(frame).expect("signalling is IPv6") as u16;
+            assert_eq!(record[30..32], network.to_ne_bytes());
             (word(8), frame.to_vec())
         });
         self.signals.tell().expect("a word in a map");
@@ -592,6 +661,10 @@ pub(crate) struct Router {
     pub(crate) incoming: u32,
     pub(crate) outgoing: u32,
     pub(crate) parked: u32,
+    /// Stand-ins for two VLANs on `in0`, for kernels that have none: interfaces of their own, which no packet
+    /// ever reaches, but with routes like any other's.
+    pub(crate) vlan: u32,
+    pub(crate) qinq: u32,
 }
 
 /// The link-layer addresses of `out0` and of the next hop behind it.
@@ -615,6 +688,8 @@ impl Router {
             incoming: index(namespace, "in0")?,
             outgoing: index(namespace, "out0")?,
             parked: index(namespace, "parked0")?,
+            vlan: index(namespace, "vlan0")?,
+            qinq: index(namespace, "qinq0")?,
         })
     }
 
@@ -626,11 +701,13 @@ impl Router {
             "link add in0 type veth peer name in1\n\
              link add out0 address 02:00:00:00:00:10 type veth peer name out1\n\
              link add parked0 type veth peer name parked1\n\
+             link add vlan0 type veth peer name qinq0\n\
+             link set vlan0 up\nlink set qinq0 up\n\
              link set in0 up\nlink set in1 up\n\
              link set out0 up\nlink set out1 up\n\
              link set parked0 up\nlink set parked1 up\n",
         )?;
-        for interface in ["in0", "out0"] {
+        for interface in ["in0", "out0", "vlan0", "qinq0"] {
             namespace.sysctl(&format!("ipv6/conf/{interface}/disable_ipv6"), 0)?;
         }
         namespace.prepare_for_xdp("out1")?;

@@ -4,15 +4,19 @@
 
 use std::net::Ipv6Addr;
 
-use anyhow::{Context as _, Result};
-use fmip_common::{binding::NextHop, buffer::DRAIN_DISCARD, reason::Reason};
-use fmip_ctl::{io::monotonic_ns, proto::Tunnel};
+use anyhow::Result;
+use fmip_common::{
+    binding::{NextHop, Tag},
+    buffer::DRAIN_DISCARD,
+    reason::Reason,
+};
+use fmip_ctl::{io::maps::Port, proto::Tunnel};
 
 use crate::{
     bench::{
         Bench, NEXT_HOP_MAC, OUT_MAC, OUT_MTU, Program, Router, Verdict,
         address::{CN, NCOA, OTHER, PAR, PCOA},
-        later,
+        later, over,
     },
     packets::{ETHERNET, ICMPV6, IPV6, IPV6_IN_IPV6, Packet, UDP},
     signalling::{advertisement, fbu, frame, messages},
@@ -23,11 +27,11 @@ pub(crate) const TCP: u8 = 6;
 pub(crate) const ROUTING: u8 = 43;
 pub(crate) const FRAGMENT: u8 = 44;
 pub(crate) const DESTINATION_OPTIONS: u8 = 60;
-const MOBILITY: u8 = 135;
+pub(crate) const MOBILITY: u8 = 135;
 
 /// VLAN tags (IEEE 802.1Q) of customer and service.
-const CUSTOMER: u16 = 0x8100;
-const SERVICE: u16 = 0x88a8;
+pub(crate) const CUSTOMER: u16 = 0x8100;
+pub(crate) const SERVICE: u16 = 0x88a8;
 
 /// Any two differ in two octets, so that one octet that is changed never makes one of another.
 const fn address(number: u16) -> Ipv6Addr {
@@ -76,9 +80,9 @@ impl World {
         let mut world = Self {
             program,
             interface: match program {
-                Program::Router | Program::MobileIn => router.incoming,
+                Program::Router | Program::RouterIn | Program::MobileIn => router.incoming,
                 Program::Drain => router.parked,
-                Program::MobileOut => router.outgoing,
+                Program::RouterOut | Program::RouterForward | Program::MobileOut => router.outgoing,
             },
             tunnels: Vec::new(),
             open: Vec::new(),
@@ -86,7 +90,11 @@ impl World {
         };
         bench.maps.set_parked(router.parked)?;
         match program {
-            Program::Router | Program::Drain => world.router(bench, router)?,
+            Program::Router
+            | Program::RouterIn
+            | Program::RouterOut
+            | Program::RouterForward
+            | Program::Drain => world.router(bench, router)?,
             Program::MobileIn | Program::MobileOut => world.mobile(bench, router)?,
         }
         Ok(world)
@@ -100,26 +108,27 @@ impl World {
 
     fn router(&mut self, bench: &mut Bench, router: &Router) -> Result<()> {
         let hop = router.next_hop();
+        for (interface, tags) in [(router.vlan, &VLAN[..]), (router.qinq, &QINQ)] {
+            let port = Port {
+                index: router.incoming,
+                tags: named(tags),
+            };
+            bench.maps.add_interface(interface, OUT_MTU, port)?;
+        }
         for local in [PAR, NAR] {
             bench.maps.add_local(local)?;
         }
         self.tunnel(PCOA, PAR, NCOA);
         bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
         self.tunnel(GONE, PAR, OTHER);
-        bench
-            .maps
-            .install_tunnel(GONE, OTHER, PAR, monotonic_ns())?;
+        bench.maps.install_tunnel(GONE, OTHER, PAR, over())?;
         self.open.push(bench.maps.hold(HELD, hop, None, later())?);
         self.open.push(bench.maps.copy(COPIED, hop)?);
         let delivered = bench.hold(DELIVERED, router)?;
         bench.close(delivered)?;
         // Its node is on the link that the packets come from.
         let tunnel = self.tunnel(KEPT, NAR, HOME);
-        let node = NextHop {
-            interface: router.incoming,
-            destination: NEXT_HOP_MAC,
-            source: OUT_MAC,
-        };
+        let node = NextHop::untagged(router.incoming, NEXT_HOP_MAC, OUT_MAC);
         let kept = bench.maps.hold(KEPT, node, Some(tunnel), later())?;
         bench.close(kept)?;
         self.bystander = bench.maps.hold(BYSTANDER, hop, None, later())?;
@@ -132,7 +141,9 @@ impl World {
     fn mobile(&mut self, bench: &mut Bench, router: &Router) -> Result<()> {
         let hop = router.next_hop();
         bench.maps.add_local(THIRD)?;
-        bench.maps.add_interface(router.outgoing, OUT_MTU)?;
+        bench
+            .maps
+            .add_interface(router.outgoing, OUT_MTU, Port::of(router.outgoing))?;
         // Moved twice: PCOA in the tunnel from SECOND, and that in the tunnel from THIRD.
         let inner = self.tunnel(PCOA, SECOND, PAR);
         let outer = self.tunnel(SECOND, THIRD, NAR);
@@ -142,7 +153,7 @@ impl World {
             let buffer = bench.releases(release)?;
             bench.close(buffer)?;
         }
-        bench.maps.hold_uplink(GONE, None, monotonic_ns())?;
+        bench.maps.hold_uplink(GONE, None, over())?;
         self.open
             .push(bench.maps.hold_uplink(SILENT, None, later())?);
         self.bystander = bench.maps.hold_uplink(BYSTANDER, None, later())?;
@@ -173,8 +184,18 @@ impl World {
 pub(crate) struct Fixture {
     pub(crate) name: String,
     pub(crate) frame: Vec<u8>,
-    /// The verdict, and the reason of it; more reasons may be counted beside that one.
-    pub(crate) expected: (Verdict, Reason),
+    /// The verdict, and the reason of it; more reasons may be counted beside that one. `None`: nothing is
+    /// counted.
+    pub(crate) expected: (Verdict, Option<Reason>),
+}
+
+impl Fixture {
+    /// Whether it carries tags of VLANs.
+    pub(crate) fn is_tagged(&self) -> bool {
+        [CUSTOMER, SERVICE]
+            .map(u16::to_be_bytes)
+            .contains(&[self.frame[12], self.frame[13]])
+    }
 }
 
 fn fixture(name: &str, packet: &Packet, verdict: Verdict, reason: Reason) -> Fixture {
@@ -185,19 +206,20 @@ fn raw(name: &str, frame: Vec<u8>, verdict: Verdict, reason: Reason) -> Fixture 
     Fixture {
         name: name.to_owned(),
         frame,
-        expected: (verdict, reason),
+        expected: (verdict, Some(reason)),
     }
 }
 
 /// The packets for `program`.
 pub(crate) fn fixtures(program: Program) -> Result<Vec<Fixture>> {
     let mut fixtures = match program {
-        Program::Router => router()?,
-        Program::Drain => router()?
+        Program::Router | Program::RouterIn => router(program)?,
+        Program::RouterOut | Program::RouterForward => router_out(program)?,
+        Program::Drain => router(program)?
             .into_iter()
             .map(|fixture| Fixture {
                 // Not a run of the controller's: none of its business.
-                expected: (Verdict::Pass, Reason::NoBinding),
+                expected: (Verdict::Pass, Some(Reason::NoBinding)),
                 ..fixture
             })
             .collect(),
@@ -206,11 +228,15 @@ pub(crate) fn fixtures(program: Program) -> Result<Vec<Fixture>> {
     };
     // In turn, so that each kind of tag meets packets of many kinds.
     let tags = [
-        ("VLAN", &[(CUSTOMER, 5)][..]),
-        ("QinQ", &[(SERVICE, 7), (CUSTOMER, 5)]),
-        ("priority tag", &[(CUSTOMER, 0xe000)]),
+        ("VLAN", true, &VLAN[..]),
+        ("QinQ", true, &QINQ),
+        ("VLAN of others", false, &[(CUSTOMER, 6)]),
+        ("QinQ of others", false, &[(SERVICE, 7), (CUSTOMER, 6)]),
+        ("VLAN without the one around", false, &[(SERVICE, 7)]),
+        ("priority tag", false, &[(CUSTOMER, 0xe000)]),
+        ("VLAN with priority", true, &[(CUSTOMER, 0xe005)]),
     ];
-    for (place, (name, tags)) in (0..fixtures.len()).step_by(2).zip(tags.iter().cycle()) {
+    for (place, (name, ours, tags)) in (0..fixtures.len()).step_by(2).zip(tags.iter().cycle()) {
         let Fixture {
             name: plain,
             frame,
@@ -221,17 +247,51 @@ pub(crate) fn fixtures(program: Program) -> Result<Vec<Fixture>> {
             frame: tagged(frame, tags),
             expected: match program {
                 Program::Drain => *expected,
-                _ => (Verdict::Pass, Reason::NotIpv6),
+                Program::Router if frame[12..14] == [0x86, 0xdd] => match ours {
+                    // The node is on the link itself, and nobody in a VLAN speaks for it.
+                    true if plain == FROM_KEPT => (Verdict::Drop, Some(Reason::Spoofed)),
+                    true => *expected,
+                    false => (Verdict::Pass, Some(Reason::OtherVlan)),
+                },
+                // In TC tags stand beside the packet, if they are the kernel's.
+                _ => (Verdict::Pass, Some(Reason::NotIpv6)),
             },
         });
     }
     Ok(fixtures)
 }
 
-fn router() -> Result<Vec<Fixture>> {
+/// VLANs of the router, on the link that packets come in on: the stand-ins [`Router::vlan`] and
+/// [`Router::qinq`].
+pub(crate) const VLAN: [(u16, u16); 1] = [(CUSTOMER, 5)];
+pub(crate) const QINQ: [(u16, u16); 2] = [(SERVICE, 7), (CUSTOMER, 5)];
+
+/// Such tags as the maps name them.
+pub(crate) fn named(tags: &[(u16, u16)]) -> [Tag; 2] {
+    let tag = |place: usize| match tags.get(place) {
+        Some(&(protocol, vlan)) => Tag::new(protocol, vlan),
+        None => Tag::NONE,
+    };
+    [tag(0), tag(1)]
+}
+
+const FROM_KEPT: &str = "from the kept address";
+
+/// The packet in so many tunnels that end somewhere else.
+fn in_tunnels(packet: Packet, tunnels: u32) -> Packet {
+    (0..tunnels).fold(packet, |packet, _| {
+        packet.tunnelled(packet.source, packet.destination)
+    })
+}
+
+fn router(program: Program) -> Result<Vec<Fixture>> {
     use Reason as R;
     use Verdict::{Drop, Pass, Redirect, Reply};
     let to = |destination| Packet::udp(CN, destination, 60);
+    let reply = match program {
+        Program::RouterIn => Redirect,
+        _ => Reply,
+    };
     let mut fixtures = vec![
         raw("ARP", arp(), Pass, R::NotIpv6),
         fixture("miss", &to(OTHER), Pass, R::NoBinding),
@@ -242,7 +302,7 @@ fn router() -> Result<Vec<Fixture>> {
         fixture("delivered", &to(DELIVERED), Redirect, R::Delivered),
         fixture("to the kept address", &to(KEPT), Redirect, R::Delivered),
         fixture(
-            "from the kept address",
+            FROM_KEPT,
             &Packet {
                 link_source: NEXT_HOP_MAC,
                 ..Packet::udp(KEPT, CN, 60)
@@ -253,7 +313,7 @@ fn router() -> Result<Vec<Fixture>> {
         fixture(
             "from the kept address, forged",
             &Packet::udp(KEPT, CN, 60),
-            Pass,
+            Drop,
             R::Spoofed,
         ),
         fixture(
@@ -265,7 +325,7 @@ fn router() -> Result<Vec<Fixture>> {
         fixture(
             "reverse tunnel, forged",
             &Packet::udp(PCOA, CN, 60).tunnelled(OTHER, PAR),
-            Pass,
+            Drop,
             R::Spoofed,
         ),
         fixture(
@@ -301,7 +361,7 @@ fn router() -> Result<Vec<Fixture>> {
         fixture(
             "too big",
             &Packet::udp(CN, PCOA, 1461),
-            Reply,
+            reply,
             R::TooBigSent,
         ),
         fixture(
@@ -309,6 +369,22 @@ fn router() -> Result<Vec<Fixture>> {
             &Packet::of(CN, PCOA, ICMPV6, &icmp(1, OUT_MTU as usize - IPV6)),
             Drop,
             R::TooBig,
+        ),
+        fixture(
+            "in three tunnels",
+            &in_tunnels(to(PCOA), 3),
+            Redirect,
+            R::Tunnelled,
+        ),
+        fixture("in a circle", &in_tunnels(to(PCOA), 4), Drop, R::Nested),
+        fixture(
+            "from the kept address, in a circle",
+            &Packet {
+                link_source: NEXT_HOP_MAC,
+                ..in_tunnels(Packet::udp(KEPT, CN, 60), 4)
+            },
+            Drop,
+            R::Nested,
         ),
         fixture(
             "hop limit",
@@ -365,6 +441,110 @@ fn router() -> Result<Vec<Fixture>> {
         };
         fixture(&format!("to the router, {name}"), &packet, end.0, end.1)
     }));
+    Ok(fixtures)
+}
+
+fn router_out(program: Program) -> Result<Vec<Fixture>> {
+    use Reason as R;
+    use Verdict::{Drop, Pass, Redirect};
+    let to = |destination| Packet::udp(CN, destination, 60);
+    let with_hops = |hop_limit, destination| Packet {
+        hop_limit,
+        ..to(destination)
+    };
+    let mut fixtures = vec![
+        raw("ARP", arp(), Pass, R::NotIpv6),
+        fixture("miss", &to(OTHER), Pass, R::NoBinding),
+        fixture("expired", &to(GONE), Pass, R::Expired),
+        fixture("tunnel", &to(PCOA), Redirect, R::Tunnelled),
+        fixture("held", &to(HELD), Redirect, R::Held),
+        fixture("copied", &to(COPIED), Pass, R::NoBinding),
+        fixture("delivered", &to(DELIVERED), Pass, R::Delivered),
+        // Its node is on another link.
+        fixture("to the kept address", &to(KEPT), Redirect, R::Delivered),
+        fixture(
+            "from the kept address",
+            &Packet::udp(KEPT, CN, 60),
+            Pass,
+            R::NoBinding,
+        ),
+        fixture(
+            "reverse tunnel",
+            &Packet::udp(PCOA, CN, 60).tunnelled(NCOA, PAR),
+            Pass,
+            R::NoBinding,
+        ),
+        fixture(
+            "too big",
+            &Packet::udp(CN, PCOA, 1461),
+            Redirect,
+            R::TooBigSent,
+        ),
+        fixture(
+            "too big, and an error",
+            &Packet::of(CN, PCOA, ICMPV6, &icmp(1, OUT_MTU as usize - IPV6)),
+            Drop,
+            R::TooBig,
+        ),
+        // It has taken its last hop here.
+        fixture("last hop", &with_hops(1, DELIVERED), Pass, R::Delivered),
+        fixture(
+            "last hop, tunnel",
+            &with_hops(1, PCOA),
+            Redirect,
+            R::Tunnelled,
+        ),
+        fixture("no hop", &with_hops(0, PCOA), Pass, R::HopLimit),
+        fixture(
+            "in three tunnels",
+            &in_tunnels(to(PCOA), 3),
+            Redirect,
+            R::Tunnelled,
+        ),
+        fixture("in a circle", &in_tunnels(to(PCOA), 4), Drop, R::Nested),
+        fixture(
+            "solicitation to a bound address",
+            &Packet {
+                hop_limit: 255,
+                ..Packet::of(CN, PCOA, ICMPV6, &icmp(135, 24))
+            },
+            Pass,
+            R::LinkScope,
+        ),
+        fixture(
+            "of this link",
+            &Packet::udp("fe80::1".parse()?, PCOA, 60),
+            Pass,
+            R::LinkScope,
+        ),
+    ];
+    // The router says itself where its messages go; those that it forwards are like any other packet.
+    for message in messages() {
+        let mut fixture = raw(
+            "message",
+            frame(PCOA, None, message),
+            Redirect,
+            R::Tunnelled,
+        );
+        if program == Program::RouterOut {
+            fixture.expected = (Pass, None);
+        }
+        fixtures.push(fixture);
+    }
+    for (name, packet) in extended(CN, PCOA)? {
+        let mut fixture = fixture(&format!("tunnel, {name}"), &packet, Redirect, R::Tunnelled);
+        if program == Program::RouterOut && name == "Mobility Header" {
+            fixture.expected = (Pass, None);
+        }
+        fixtures.push(fixture);
+    }
+    for (name, packet) in extended(CN, HELD)? {
+        let mut fixture = fixture(&format!("held, {name}"), &packet, Redirect, R::Held);
+        if program == Program::RouterOut && name == "Mobility Header" {
+            fixture.expected = (Pass, None);
+        }
+        fixtures.push(fixture);
+    }
     Ok(fixtures)
 }
 
@@ -616,21 +796,26 @@ fn every_packet_of_the_corpus_takes_its_path() {
     for program in Program::ALL {
         crate::bench::on_router(|bench, router| {
             let world = World::new(program, bench, router)?;
+            let mut wrong = Vec::new();
             for fixture in fixtures(program)? {
                 world.tidy(bench)?;
                 let ran = bench.run(program, Some(world.interface), &fixture.frame)?;
                 let (verdict, reason) = fixture.expected;
                 let name = &fixture.name;
-                anyhow::ensure!(
-                    ran.verdict == verdict && ran.moved.iter().any(|moved| moved.0 == reason),
-                    "{program:?}: {name}: {:?} {:?} instead of {verdict:?} {reason:?}",
-                    ran.verdict,
-                    ran.moved
-                );
-                world
-                    .judge(bench, &fixture.frame, &ran)
-                    .with_context(|| format!("{program:?}: {name} left as {:02x?}", ran.frame))?;
+                let counted = match reason {
+                    Some(reason) => ran.moved.iter().any(|moved| moved.0 == reason),
+                    None => ran.moved.is_empty(),
+                };
+                if ran.verdict != verdict || !counted {
+                    wrong.push(format!(
+                        "{name}: {:?} {:?} instead of {verdict:?} {reason:?}",
+                        ran.verdict, ran.moved
+                    ));
+                } else if let Err(error) = world.judge(bench, &fixture.frame, &ran) {
+                    wrong.push(format!("{name}: {error:#}; it left as {:02x?}", ran.frame));
+                }
             }
+            anyhow::ensure!(wrong.is_empty(), "{program:?}: {wrong:#?}");
             Ok(())
         });
     }

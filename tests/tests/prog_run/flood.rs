@@ -392,7 +392,7 @@ fn a_spoofed_packet_is_told_with_its_addresses() {
         let mut events = Told::new(bench)?;
         let sent = Packet::udp(PCOA, CN, 40).tunnelled(OTHER, PAR).octets();
         let ran = bench.router_on(router.incoming, &sent)?;
-        ran.is_unchanged(Verdict::Pass, Reason::Spoofed, &sent);
+        ran.is_unchanged(Verdict::Drop, Reason::Spoofed, &sent);
         let record = events.next().expect("an event");
         let word = |at: usize| u32::from_ne_bytes(record[at..at + 4].try_into().expect("four"));
         assert_eq!(word(8), Kind::Spoofed as u32);

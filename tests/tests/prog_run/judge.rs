@@ -14,7 +14,7 @@ use fmip_common::{
 
 use crate::{
     bench::{Bench, NEXT_HOP_MAC, OUT_MAC, Program, Ran, Verdict},
-    corpus::{BYSTANDER, World, network_layer},
+    corpus::{BYSTANDER, MOBILITY, World, network_layer},
     packets::{ICMPV6, IPV6, IPV6_IN_IPV6, Packet},
 };
 
@@ -26,7 +26,17 @@ type Octets<'a> = &'a [u8];
 impl World {
     /// Judges one run.
     pub(crate) fn judge(&self, bench: &mut Bench, sent: &[u8], ran: &Ran) -> Result<()> {
-        let reason = end(sent, ran)?;
+        let Some(reason) = end(sent, ran)? else {
+            ensure!(
+                self.program == Program::RouterOut && is_signalling(sent),
+                "nothing was counted"
+            );
+            ensure!(
+                ran.verdict == Verdict::Pass && ran.frame == sent,
+                "not counted, and changed"
+            );
+            return self.books(bench);
+        };
         ensure!(
             verdicts(self.program, reason).contains(&ran.verdict),
             "{:?} is no verdict for {reason:?}",
@@ -55,6 +65,7 @@ impl World {
                         | R::Untunnelled
                         | R::UntunnelledByKernel
                         | R::Delivered
+                        | R::MobileSent
                         | R::MobileTunnelled
                         | R::MobileUntunnelled
                         | R::TooBigSent
@@ -64,23 +75,26 @@ impl World {
             return Ok(());
         }
         let at = network_layer(sent).context("what is no IPv6 was changed")?;
-        let sent = &sent[at..];
-        let got = &ran.frame[network_layer(&ran.frame).context("what came out is no IPv6")?..];
+        let (link, sent) = sent.split_at(at);
+        let at = network_layer(&ran.frame).context("what came out is no IPv6")?;
+        let (got_link, got) = ran.frame.split_at(at);
         let forms = Forms::of(sent);
         let fits = match reason {
             // Out of a tunnel, and then left alone.
-            R::HopLimit | R::LinkScope | R::Spoofed | R::Expired => {
+            R::HopLimit | R::LinkScope | R::Expired | R::DeliveredByKernel => {
                 forms.opened.iter().any(|form| form == got)
             }
             R::UntunnelledByKernel | R::MobileUntunnelled => {
                 forms.opened.iter().any(|form| form == got)
             }
-            R::Untunnelled => forms.opened.iter().any(|form| forwarded(form, got)),
-            R::Delivered => forms.all(sent).any(|form| forwarded(form, got)),
+            R::Untunnelled => forms.opened.iter().any(|form| self.forwarded(form, got)),
+            R::Delivered => forms.all(sent).any(|form| self.forwarded(form, got)),
             R::Tunnelled | R::TunnelledByKernel => self.is_tunnelled(&forms, sent, got)?,
             R::MobileSent => sent == got,
             R::MobileTunnelled => self.is_mobile_tunnelled(sent, got)?,
             R::TooBigSent => {
+                let back = [&link[6..12], &link[..6], &link[12..]].concat();
+                ensure!(got_link == back, "not back to where it came from");
                 return forms
                     .all(sent)
                     .map(|form| self.is_error(form, got))
@@ -90,20 +104,20 @@ impl World {
             _ => bail!("the packet was changed"),
         };
         ensure!(fits, "the packet does not follow from what was sent");
-        let hop = [NEXT_HOP_MAC, OUT_MAC].concat();
-        ensure!(
-            matches!(
-                reason,
-                R::HopLimit
-                    | R::LinkScope
-                    | R::Spoofed
-                    | R::Expired
-                    | R::TunnelledByKernel
-                    | R::UntunnelledByKernel
-                    | R::MobileUntunnelled
-            ) || ran.frame[..12] == hop,
-            "not to the next hop"
+        let stays = matches!(
+            reason,
+            R::HopLimit
+                | R::LinkScope
+                | R::Expired
+                | R::DeliveredByKernel
+                | R::TunnelledByKernel
+                | R::UntunnelledByKernel
+                | R::MobileUntunnelled
         );
+        // No next hop of the corpus is on a VLAN.
+        let untagged = [&NEXT_HOP_MAC[..], &OUT_MAC, &[0x86, 0xdd]].concat();
+        let expected = if stays { link } else { &untagged };
+        ensure!(got_link == expected, "the link header is {got_link:02x?}");
         Ok(())
     }
 
@@ -111,7 +125,7 @@ impl World {
     /// source.
     fn is_tunnelled(&self, forms: &Forms, sent: Octets<'_>, got: Octets<'_>) -> Result<bool> {
         let inner = self.is_in_tunnel(got)?;
-        Ok(forms.all(sent).any(|form| forwarded(form, inner)))
+        Ok(forms.all(sent).any(|form| self.forwarded(form, inner)))
     }
 
     /// Mobile node: in one or two tunnels, and otherwise as it was sent.
@@ -190,30 +204,41 @@ impl World {
         let at = network_layer(sent).context("what is no IPv6 was held")?;
         let sent = &sent[at..];
         let forms = Forms::of(sent);
+        let mut newest = Vec::new();
         for &buffer in &self.open {
             let buffer = bench.buffer(buffer)?;
-            if buffer.tail >= CLOSED.min(EMPTY) {
-                continue;
-            }
-            let frame = bench.slot(u32::try_from(buffer.tail)?)?;
+            newest.extend([buffer.tail, buffer.priority]);
+        }
+        if let Some(slot) = newest.into_iter().find(|&slot| slot < CLOSED.min(EMPTY)) {
+            let frame = bench.slot(slot)?;
             let held = &frame[network_layer(&frame).context("what is held is no IPv6")?..];
             return match self.program {
-                // This node is the packet's source: it takes no hop of it. What its interface would have
-                // computed is computed.
-                Program::MobileOut => {
+                // The kernel has taken its hop, or there is none to be taken of what this node sends. What its
+                // interface would have computed is computed.
+                Program::MobileOut | Program::RouterOut | Program::RouterForward => {
                     ensure!(held.len() == sent.len(), "it is not as long");
                     let differs = held.iter().zip(sent).filter(|(a, b)| a != b).count();
                     ensure!(differs <= 2, "{differs} octets differ");
                     Ok(())
                 }
                 _ => {
-                    let fits = forms.all(sent).any(|form| forwarded(form, held));
+                    let fits = forms.all(sent).any(|form| self.forwarded(form, held));
                     ensure!(fits, "what is held is {held:02x?}");
                     Ok(())
                 }
             };
         }
         bail!("no buffer holds it")
+    }
+
+    /// Whether it is the packet, forwarded: one hop on (RFC 8200 section 3), if that is not done yet.
+    fn forwarded(&self, packet: Octets<'_>, got: Octets<'_>) -> bool {
+        let hops = u8::from(!self.program.is_router_out());
+        packet.len() >= IPV6 && packet[HOP_LIMIT] > hops && {
+            let mut expected = packet.to_vec();
+            expected[HOP_LIMIT] -= hops;
+            expected == got
+        }
     }
 
     /// The bystander's packet is where it was, and every slot in use is in a queue.
@@ -243,8 +268,20 @@ impl World {
     }
 }
 
-/// The one reason that ended the packet; those beside it must belong to it.
-fn end(sent: &[u8], ran: &Ran) -> Result<Reason> {
+/// Whether a router that sends it means it for another, or for a mobile node: messages of RFC 5568.
+fn is_signalling(sent: &[u8]) -> bool {
+    network_layer(sent).is_some_and(|at| {
+        let octet = |offset: usize| sent.get(at + offset).copied().unwrap_or(0);
+        match octet(6) {
+            MOBILITY => octet(IPV6 + 2) >= 7,
+            ICMPV6 => octet(IPV6) == 154,
+            _ => false,
+        }
+    })
+}
+
+/// The one reason that ended the packet, if any was counted; those beside it must belong to it.
+fn end(sent: &[u8], ran: &Ran) -> Result<Option<Reason>> {
     let octets = sent.len() as u64;
     let mut ends = Vec::new();
     for &(reason, packets, bytes) in &ran.moved {
@@ -265,7 +302,8 @@ fn end(sent: &[u8], ran: &Ran) -> Result<Reason> {
         }
     }
     match ends[..] {
-        [reason] => Ok(reason),
+        [reason] => Ok(Some(reason)),
+        [] if ran.moved.is_empty() => Ok(None),
         _ => bail!("ended {} times: {:?}", ends.len(), ran.moved),
     }
 }
@@ -283,25 +321,33 @@ fn verdicts(program: Program, reason: Reason) -> &'static [Verdict] {
         | R::NoBinding
         | R::Expired
         | R::HopLimit
-        | R::Spoofed
         | R::Malformed
         | R::LinkScope
+        | R::OtherVlan
+        | R::DeliveredByKernel
         | R::SignalCopied
         | R::TunnelledByKernel
         | R::UntunnelledByKernel
         | R::MobileTunnelled
         | R::MobileUntunnelled
         | R::MobileSent => &[Pass],
-        R::TooBig
+        R::Spoofed if program == Program::MobileIn => &[Pass],
+        R::Spoofed
+        | R::TooBig
+        | R::Nested
         | R::NodeFull
+        | R::NodeOctets
         | R::PoolFull
         | R::TooLong
         | R::Unchangeable
         | R::CongestionLost
         | R::Signal => &[Drop],
-        R::SignalLost => &[Pass, Drop],
-        R::Held if program == Program::MobileOut => &[Redirect],
+        // Of what the kernel gets in any case, only the copy is lost.
+        R::SignalLost | R::SignalSourceRate | R::SignalLinkRate | R::SignalShare => &[Pass, Drop],
+        R::Held if program == Program::MobileOut || program.is_router_out() => &[Redirect],
         R::Held => &[Drop],
+        // On its way out of the node's link already.
+        R::Delivered if program.is_router_out() => &[Pass, Redirect],
         R::Tunnelled | R::Untunnelled | R::Delivered => &[Redirect],
         R::TooBigSent if program.is_xdp() => &[Reply],
         R::TooBigSent => &[Redirect],
@@ -353,15 +399,6 @@ pub(crate) fn congestion(inner: u8, outer: u8) -> Option<u8> {
         [Some(2), Some(1), Some(2), Some(3)],
         [Some(3), Some(3), Some(3), Some(3)],
     ][usize::from(inner)][usize::from(outer)]
-}
-
-/// Whether it is the packet, one hop on (RFC 8200 section 3).
-fn forwarded(packet: Octets<'_>, got: Octets<'_>) -> bool {
-    packet.len() >= IPV6 && packet[HOP_LIMIT] > 1 && {
-        let mut expected = packet.to_vec();
-        expected[HOP_LIMIT] -= 1;
-        expected == got
-    }
 }
 
 fn class(header: Octets<'_>) -> u8 {

@@ -21,12 +21,15 @@ mod pass;
 mod rebinding;
 mod receiver;
 mod reverse;
+mod router_out;
 mod scale;
 mod signalling;
 mod straggler;
 mod switches;
 mod too_big;
 mod tunnel;
+mod vlan;
+mod ways;
 
 /// Where random numbers begin: `FMIP_SEED`, or one that changes. Printed past the harness, so that what
 /// failed can be run again.

@@ -35,6 +35,14 @@ impl Receiver {
         Ok(Self { socket })
     }
 
+    /// The same, on one interface alone.
+    pub(crate) fn on(interface: u32) -> Result<Self> {
+        let receiver = Self::new()?;
+        let address = link_address(interface, MacAddr(NEXT_HOP_MAC))?;
+        receiver.socket.bind(&address)?;
+        Ok(receiver)
+    }
+
     /// Sends a frame out of an interface.
     pub(crate) fn send(&self, interface: u32, frame: &[u8]) -> Result<()> {
         let destination = MacAddr(frame[..6].try_into().expect("six octets"));

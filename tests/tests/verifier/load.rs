@@ -68,6 +68,7 @@ pub(crate) fn statistics(name: &str, maps: &[LoadedMap]) -> Result<Statistics> {
     let kind = match program.section {
         ProgramSection::Xdp { .. } => bpf_prog_type::BPF_PROG_TYPE_XDP,
         ProgramSection::SchedClassifier => bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS,
+        ProgramSection::RawTracePoint => bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
         ref other => anyhow::bail!("{name} is of an unknown kind: {other:?}"),
     };
     let function = object

@@ -9,8 +9,15 @@ mod load;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result, ensure};
-use aya::{maps::MapInfo, programs::Program};
-use fmip_ctl::io::load::Programs;
+use aya::{
+    maps::MapInfo,
+    programs::{Program, ProgramError},
+};
+use fmip_common::table::Seed;
+use fmip_ctl::io::{
+    load::{Programs, Shape},
+    pool::Room,
+};
 
 use load::{LoadedMap, Statistics};
 
@@ -22,8 +29,18 @@ const STACK: u64 = 512;
 /// Of a limit, in percent.
 const GATE: u64 = 70;
 
-/// Slots of the pool: no program's size depends on it.
-const POOL: u32 = 64;
+/// The maps: no program's size depends on them.
+const SHAPE: Shape = Shape {
+    room: Room {
+        packets: 64,
+        nodes: 8,
+        guaranteed: 0,
+    },
+    bindings: 64,
+    highest_interface: 1,
+    counters: 1,
+    seed: Seed([0; 2]),
+};
 
 /// What is known of one program.
 struct Measured {
@@ -43,13 +60,18 @@ impl Measured {
 }
 
 fn measure() -> Result<Vec<Measured>> {
-    let mut programs = Programs::load(POOL)?;
+    let mut programs = Programs::load(&SHAPE)?;
     let mut measured = Vec::new();
     for (name, program) in programs.ebpf().programs() {
         let info = match program {
             Program::Xdp(program) => program.info(),
             Program::SchedClassifier(program) => program.info(),
-            _ => anyhow::bail!("{name} is neither an XDP nor a TC program"),
+            // A kernel without tracing loads none.
+            Program::RawTracePoint(program) => match program.info() {
+                Err(ProgramError::NotLoaded) => continue,
+                info => info,
+            },
+            _ => anyhow::bail!("{name} is of an unknown kind"),
         }
         .with_context(|| format!("{name} is not loaded"))?;
         let maps = info

@@ -6,7 +6,10 @@ use std::net::Ipv6Addr;
 
 use anyhow::{Context as _, Result};
 use fmip_common::{binding::NextHop, buffer::DRAIN_DISCARD, reason::Reason};
-use fmip_ctl::{io::monotonic_ns, proto::Tunnel};
+use fmip_ctl::{
+    io::{maps::Port, monotonic_ns},
+    proto::Tunnel,
+};
 
 use crate::{
     bench::{
@@ -115,11 +118,7 @@ impl World {
         bench.close(delivered)?;
         // Its node is on the link that the packets come from.
         let tunnel = self.tunnel(KEPT, NAR, HOME);
-        let node = NextHop {
-            interface: router.incoming,
-            destination: NEXT_HOP_MAC,
-            source: OUT_MAC,
-        };
+        let node = NextHop::untagged(router.incoming, NEXT_HOP_MAC, OUT_MAC);
         let kept = bench.maps.hold(KEPT, node, Some(tunnel), later())?;
         bench.close(kept)?;
         self.bystander = bench.maps.hold(BYSTANDER, hop, None, later())?;
@@ -132,7 +131,9 @@ impl World {
     fn mobile(&mut self, bench: &mut Bench, router: &Router) -> Result<()> {
         let hop = router.next_hop();
         bench.maps.add_local(THIRD)?;
-        bench.maps.add_interface(router.outgoing, OUT_MTU)?;
+        bench
+            .maps
+            .add_interface(router.outgoing, OUT_MTU, Port::of(router.outgoing))?;
         // Moved twice: PCOA in the tunnel from SECOND, and that in the tunnel from THIRD.
         let inner = self.tunnel(PCOA, SECOND, PAR);
         let outer = self.tunnel(SECOND, THIRD, NAR);

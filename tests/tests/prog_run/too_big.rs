@@ -123,9 +123,11 @@ fn the_way_to_the_tunnels_end_bounds_what_goes_into_it() {
 #[test]
 fn nobody_is_told_less_than_the_minimum() {
     on_router(|bench, router| {
-        bench
-            .maps
-            .add_interface(router.parked, MINIMUM_MTU as u32 + 20)?;
+        bench.maps.add_interface(
+            router.parked,
+            MINIMUM_MTU as u32 + 20,
+            Port::of(router.parked),
+        )?;
         bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
         let ran = send(bench, router, &of_length(MINIMUM_MTU + 20))?;
         assert_eq!(ran.verdict, Verdict::Reply);

@@ -10,7 +10,10 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{maps::MapInfo, programs::Program};
-use fmip_ctl::io::load::Programs;
+use fmip_ctl::io::{
+    load::{Programs, Shape},
+    pool::Room,
+};
 
 use load::{LoadedMap, Statistics};
 
@@ -22,8 +25,9 @@ const STACK: u64 = 512;
 /// Of a limit, in percent.
 const GATE: u64 = 70;
 
-/// Slots of the pool: no program's size depends on it.
+/// Slots of the pool and bindings: no program's size depends on them.
 const POOL: u32 = 64;
+const BINDINGS: u32 = 64;
 
 /// What is known of one program.
 struct Measured {
@@ -43,12 +47,19 @@ impl Measured {
 }
 
 fn measure() -> Result<Vec<Measured>> {
-    let mut programs = Programs::load(POOL)?;
+    let room = Room {
+        packets: POOL,
+        nodes: 1,
+        guaranteed: 0,
+    };
+    let mut programs = Programs::load(&Shape::new(room, BINDINGS, [1])?)?;
     let mut measured = Vec::new();
     for (name, program) in programs.ebpf().programs() {
         let info = match program {
             Program::Xdp(program) => program.info(),
             Program::SchedClassifier(program) => program.info(),
+            // They listen, and look at no packet.
+            Program::RawTracePoint(_) => continue,
             _ => anyhow::bail!("{name} is neither an XDP nor a TC program"),
         }
         .with_context(|| format!("{name} is not loaded"))?;

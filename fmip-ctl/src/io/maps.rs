@@ -75,6 +75,9 @@ pub struct Release {
     pub pace: Pace,
 }
 
+/// Packets and octets, reason by reason.
+pub type Counts = Vec<(Reason, Count)>;
+
 /// Where the frames of an interface go that XDP programs redirect to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Port {
@@ -333,7 +336,7 @@ impl Maps {
             egress,
         };
         self.bind(pcoa, binding)?;
-        self.to_release(pcoa, egress)
+        self.releasing(pcoa, egress)
     }
 
     /// Packets to `address` are held, to be sent to `next_hop` when [`Maps::release`] says so. At a NAR
@@ -396,7 +399,7 @@ impl Maps {
             .with_context(|| format!("{address} has no handover buffer"))?;
         self.set_expiry(address, expires_ns)?;
         let binding = self.binding(address)?;
-        self.to_release(address, Egress::plain(binding.egress.next_hop))
+        self.releasing(address, Egress::plain(binding.egress.next_hop))
     }
 
     /// Mobile node: packets from `pcoa` are held. If the `tunnel` is known that they will leave in,
@@ -454,7 +457,7 @@ impl Maps {
             egress,
         };
         self.bind(pcoa, binding)?;
-        self.to_release(pcoa, egress)
+        self.releasing(pcoa, egress)
     }
 
     /// Changes when a binding ends.
@@ -495,7 +498,7 @@ impl Maps {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn counts(&self) -> Result<Vec<(Reason, Count)>> {
+    pub fn counts(&self) -> Result<Counts> {
         let mut sums = vec![Count::default(); Reason::ALL.len()];
         for number in 0..self.numbered.len() {
             for (sum, (_, count)) in sums.iter_mut().zip(self.counts_of(number)?) {
@@ -511,13 +514,13 @@ impl Maps {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn counts_by_interface(&self) -> Result<Vec<(u32, Vec<(Reason, Count)>)>> {
+    pub fn counts_by_interface(&self) -> Result<Vec<(u32, Counts)>> {
         (0..self.numbered.len())
             .map(|number| Ok((self.numbered[number], self.counts_of(number)?)))
             .collect()
     }
 
-    fn counts_of(&self, number: usize) -> Result<Vec<(Reason, Count)>> {
+    fn counts_of(&self, number: usize) -> Result<Counts> {
         let first = u32::try_from(number)? * REASONS_PER_INTERFACE;
         Reason::ALL
             .iter()
@@ -687,7 +690,7 @@ impl Maps {
     }
 
     /// The buffer of an address, unless it is drained already.
-    fn to_release(&mut self, address: Ipv6Addr, egress: Egress) -> Result<Option<Release>> {
+    fn releasing(&mut self, address: Ipv6Addr, egress: Egress) -> Result<Option<Release>> {
         let Some(bound) = self.bound.get_mut(&address) else {
             return Ok(None);
         };

@@ -34,6 +34,9 @@ const HASH_BUCKET: u64 = 16;
 /// Octets of the ring that log statements of the programs come by (aya-log-ebpf's `AYA_LOGS`).
 const LOG_RING: u64 = 1 << 17;
 
+/// Octets of a route that a router's programs remember for a moment.
+const RECENT_ROUTE: usize = 80;
+
 /// Octets of `number` elements with a value of `value` octets.
 fn octets(kind: Kind, number: u32, value: usize, processors: u64) -> u64 {
     // Keys and values begin at whole words.
@@ -98,6 +101,10 @@ impl Shape {
                     + hash(limits::VLANS, size_of::<Vlan>(), number)
                     + hash(limits::LOCAL_ADDRESSES, address, number)
                     + hash(limits::PEER_ADDRESSES, address, number),
+            ),
+            (
+                "routes",
+                each(1 << limits::RECENT_ROUTES_BITS, RECENT_ROUTE),
             ),
             (
                 "signalling",

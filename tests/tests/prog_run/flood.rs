@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use anyhow::Result;
-use aya::maps::{MapData, PerCpuArray, RingBuf};
 use fmip_common::{
     binding::NextHop,
     event::{Event, Kind},
@@ -16,6 +15,7 @@ use fmip_tests::wait::elapse;
 
 use crate::{
     bench::{Bench, Router, Verdict, address::*, later, on_router},
+    events::Told,
     packets::{ETHERNET, Packet},
     signalling::{advertisement, fbu, frame, messages},
 };
@@ -332,30 +332,6 @@ fn what_is_lost_is_counted_to_the_last_message() {
     });
 }
 
-/// The records of events, and how many of a kind were not told.
-struct Told {
-    ring: RingBuf<MapData>,
-    lost: PerCpuArray<MapData, u64>,
-}
-
-impl Told {
-    fn new(bench: &mut Bench) -> Result<Self> {
-        let ebpf = bench.programs.ebpf();
-        Ok(Self {
-            ring: ebpf.take_map("EVENTS").expect("a map").try_into()?,
-            lost: ebpf.take_map("EVENTS_LOST").expect("a map").try_into()?,
-        })
-    }
-
-    fn next(&mut self) -> Option<Vec<u8>> {
-        self.ring.next().map(|record| record.to_vec())
-    }
-
-    fn lost(&self, kind: Kind) -> Result<u64> {
-        Ok(self.lost.get(&(kind as u32), 0)?.iter().sum())
-    }
-}
-
 #[test]
 fn a_refused_message_is_told_a_few_times_and_counted_always() {
     on_router(|bench, router| {
@@ -392,7 +368,7 @@ fn a_spoofed_packet_is_told_with_its_addresses() {
         let mut events = Told::new(bench)?;
         let sent = Packet::udp(PCOA, CN, 40).tunnelled(OTHER, PAR).octets();
         let ran = bench.router_on(router.incoming, &sent)?;
-        ran.is_unchanged(Verdict::Pass, Reason::Spoofed, &sent);
+        ran.is_unchanged(Verdict::Drop, Reason::Spoofed, &sent);
         let record = events.next().expect("an event");
         let word = |at: usize| u32::from_ne_bytes(record[at..at + 4].try_into().expect("four"));
         assert_eq!(word(8), Kind::Spoofed as u32);

@@ -173,6 +173,17 @@ pub const DROPPED_CONTENDED: usize = 6;
 pub const DROPPED_OTHER: usize = 7;
 /// How many counters there are.
 pub const DROPS: usize = 8;
+/// The names under which they are shown, in the order of their numbers.
+pub const DROP_NAMES: [&str; DROPS] = [
+    "node-packets",
+    "node-octets",
+    "pool",
+    "age",
+    "length",
+    "discarded",
+    "contended",
+    "other",
+];
 
 impl Buffer {
     /// An open and empty buffer.

@@ -62,12 +62,13 @@ kinds! {
     /// Signalling that was not given to the controller. Addresses: source and destination. Detail: the
     /// number of the [`Reason`](crate::reason::Reason).
     SignalRefused = 1;
-    /// The first packet that a buffer holds. Addresses: the packet's source and the bound address.
-    /// Detail: the buffer.
+    /// The first packet that a buffer holds, or the first copy, signalling to the node apart. Addresses:
+    /// the packet's source and the bound address.
     FirstHeld = 2;
     /// A packet was not held, for all slots are in use. Addresses: as in `FirstHeld`.
     PoolFull = 3;
-    /// A packet was handed to the kernel, for its next hop is not known. Addresses: source, destination.
+    /// A packet was handed to the kernel, which knows the next hop but not its link-layer address.
+    /// Addresses: source and destination, of a packet in a tunnel the tunnel's.
     NextHopMissing = 4;
 }
 

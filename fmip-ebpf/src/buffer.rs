@@ -6,17 +6,19 @@ use core::{
 };
 
 use fmip_common::{
+    binding::Address,
     buffer::{
         self, AllocateError, Bounds, Buffer, DROPPED_AGE, DROPPED_CONTENDED, DROPPED_DISCARDED,
         DROPPED_LENGTH, DROPPED_OCTETS, DROPPED_OTHER, DROPPED_PACKETS, DROPPED_POOL, DROPS, Full,
         Memory, PRIORITY, PRIORITY_RESERVE, PutError, QUEUES, STREAM, Slot, Take,
     },
+    event::Kind,
     limits::FRAME_BYTES,
     reason::Reason,
 };
 
 use crate::{
-    count,
+    count, events,
     maps::{BUFFERS, LINKS, POOL, SLOTS},
     packet::{Packet, bounded, coarse_now, now},
     parse::{IPV6_HEADER, Ipv6, MOBILITY},
@@ -133,10 +135,26 @@ fn touch(slot: u32) {
 pub(crate) enum Put {
     /// It is held.
     Held,
+    /// It is held, as the first of the stream in this buffer.
+    First,
     /// There is no holding it, for this reason.
     Refused(Reason),
     /// The buffer is drained: the packet goes straight on.
     Closed,
+}
+
+impl Put {
+    /// Tells people of what they want to see: that a buffer has begun to hold, and that the pool is full.
+    /// `source` is the packet's, `bound` the address whose buffer it is.
+    #[inline(always)]
+    pub(crate) fn tell(&self, packet: &impl Packet, source: &Address, bound: &Address) {
+        let kind = match self {
+            Self::First => Kind::FirstHeld,
+            Self::Refused(Reason::PoolFull) => Kind::PoolFull,
+            Self::Held | Self::Refused(_) | Self::Closed => return,
+        };
+        events::emit(kind, packet, 0, [source, bound, &Address([0; 2])]);
+    }
 }
 
 impl Queue {
@@ -202,12 +220,14 @@ impl Queue {
             return Put::Closed;
         }
         match self.try_hold(packet, header, queue, spare, finish) {
-            Ok(()) => Put::Held,
+            Ok(0) if queue == STREAM => Put::First,
+            Ok(_) => Put::Held,
             Err(Refused::Closed) => Put::Closed,
             Err(Refused::Because(reason)) => Put::Refused(reason),
         }
     }
 
+    /// Puts the packet behind all others of its queue; how many were put there before.
     #[inline(always)]
     fn try_hold(
         &self,
@@ -216,7 +236,7 @@ impl Queue {
         queue: usize,
         spare: usize,
         finish: impl FnOnce(*mut u8),
-    ) -> Result<(), Refused> {
+    ) -> Result<u32, Refused> {
         // Without what the link may have put behind it.
         let length = u64::from(header.total_length());
         let longest = (FRAME_BYTES - spare) as u64;
@@ -236,7 +256,7 @@ impl Queue {
         })?;
         let result = self.fill_and_put(packet, queue, finish, length);
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 // SAFETY: a field of a map element. Not in one step: another processor may write a
                 // smaller number over ours, and the next packet corrects it.
                 unsafe {
@@ -278,7 +298,7 @@ impl Queue {
         queue: usize,
         finish: impl FnOnce(*mut u8),
         length: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<u32, Refused> {
         let (index, next) = buffer::allocate(self).map_err(|error| {
             Refused::Because(match error {
                 AllocateError::Exhausted => Reason::PoolFull,
@@ -290,7 +310,7 @@ impl Queue {
             .and_then(|()| self.put(queue, index));
         match result {
             // Now, since every locked instruction would wait for it.
-            Ok(()) => touch(next),
+            Ok(_) => touch(next),
             Err(_) => self.free(index),
         }
         result
@@ -323,16 +343,16 @@ impl Queue {
         Ok(())
     }
 
-    /// Puts a filled slot behind all others.
+    /// Puts a filled slot behind all others; how many there were ever before.
     #[inline(always)]
-    fn put(&self, queue: usize, index: u32) -> Result<(), Refused> {
+    fn put(&self, queue: usize, index: u32) -> Result<u32, Refused> {
         match buffer::put(self, queue, index) {
-            Ok(_) if queue == PRIORITY => Ok(()),
+            Ok(before) if queue == PRIORITY => Ok(before),
             Ok(before) => {
                 if buffer::is_metered(before) {
                     self.meter(before);
                 }
-                Ok(())
+                Ok(before)
             }
             Err(PutError::Closed) => Err(Refused::Closed),
             Err(PutError::Contended) => Err(Refused::Because(Reason::Contended)),

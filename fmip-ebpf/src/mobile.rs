@@ -5,13 +5,14 @@
 
 use fmip_common::{
     binding::{ACTION_MOBILE, Egress},
+    event::Kind,
     reason::Reason,
 };
 
 use crate::{
     Outcome,
     buffer::{Put, Queue},
-    checksum,
+    checksum, events,
     lookup::{self, State},
     packet::{Packet, Resize, TUNNEL_HEADER, TcPacket},
     parse::{self, Headers, INNER, IPV6_HEADER, IPV6_IN_IPV6, Ipv6},
@@ -57,6 +58,8 @@ pub(crate) fn handle_in(packet: &mut TcPacket<'_>) -> Outcome {
             break;
         }
         if outer.source != egress.outer_destination || outer.destination != egress.outer_source {
+            let addresses = [&outer.source, &inner.source, &inner.destination];
+            events::emit(Kind::Spoofed, packet, 0, addresses);
             return Outcome::Drop(Reason::Spoofed);
         }
         // Out of the tunnel, its hop limit of 255 would make it a neighbor's word (RFC 4861 section
@@ -130,11 +133,13 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
         (egress, queue) = (next, next_queue);
     }
     // The tunnel that it will leave in takes room in front, but not yet.
-    match queue.hold(packet, &header, TUNNEL_HEADER, |frame| {
+    let put = queue.hold(packet, &header, TUNNEL_HEADER, |frame| {
         // SAFETY: a slot's frame, which is the caller's until it is put.
         unsafe { checksum::finish(frame, &inner, outer_octets) };
-    }) {
-        Put::Held => return router::sink(),
+    });
+    put.tell(packet, &inner.source, &header.source);
+    match put {
+        Put::Held | Put::First => return router::sink(),
         Put::Refused(reason) => {
             queue.count_dropped(reason);
             return Outcome::Drop(reason);

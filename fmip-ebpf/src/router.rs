@@ -171,17 +171,18 @@ fn to_bound(packet: &mut impl Packet, header: &Ipv6, origin: Origin, bound: &Bou
                 }
             }
         });
+        put.tell(packet, &header.source, &header.destination);
         let interface = packet.interface();
         match put {
             Put::Closed => {}
-            Put::Held if binding.action == ACTION_COPY => {
+            Put::Held | Put::First if binding.action == ACTION_COPY => {
                 count::count(interface, Reason::Copied, packet.arrived());
             }
             Put::Refused(_) if binding.action == ACTION_COPY => {
                 count::count(interface, Reason::CopyRefused, packet.arrived());
             }
-            Put::Held if origin.is_unfinished() => return sink(),
-            Put::Held => return Outcome::Drop(Reason::Held),
+            Put::Held | Put::First if origin.is_unfinished() => return sink(),
+            Put::Held | Put::First => return Outcome::Drop(Reason::Held),
             Put::Refused(reason) => {
                 queue.count_dropped(reason);
                 return Outcome::Drop(reason);
@@ -250,6 +251,7 @@ fn to_tunnel_by_route<P: Packet>(
     if route.answer == Answer::TooBig {
         return too_big::answer(packet, inner, &way.outer_source, route.mtu);
     }
+    tell_unresolved(packet, &route, &outer.source, &outer.destination);
     if packet.write_ip(HOP_LIMIT, hop_limit).is_none() {
         return UNCHANGEABLE;
     }
@@ -394,6 +396,7 @@ fn forward(packet: &mut impl Packet, header: &Ipv6) -> Outcome {
     }
     let length = packet.wire_length(header);
     let route = forward::recent_route(packet, &header.source, &header.destination, length);
+    tell_unresolved(packet, &route, &header.source, &header.destination);
     if route.answer == Answer::To && packet.write_ip(HOP_LIMIT, header.hop_limit - 1).is_none() {
         return UNCHANGEABLE;
     }
@@ -405,6 +408,15 @@ fn forward(packet: &mut impl Packet, header: &Ipv6) -> Outcome {
         Reason::Untunnelled,
         Reason::UntunnelledByKernel,
     )
+}
+
+/// Tells people of a packet that the kernel gets for its next hop's link-layer address.
+#[inline(always)]
+fn tell_unresolved(packet: &impl Packet, route: &Route, source: &Address, destination: &Address) {
+    if route.answer == Answer::Unresolved {
+        let addresses = [source, destination, &Address([0; 2])];
+        events::emit(Kind::NextHopMissing, packet, 0, addresses);
+    }
 }
 
 /// Sends the packet, or leaves it to the kernel: a neighbor that is not known yet is resolved there,

@@ -292,7 +292,14 @@ fn a_control_socket_of_somebody_else_is_not_taken() {
 fn the_subcommands_tell_what_the_controller_says() {
     let Some(_turn) = testing::turn() else { return };
     let router = Router::new();
-    for arguments in [&["status"][..], &["events"], &["trigger", "link-down"]] {
+    for arguments in [
+        &["status"][..],
+        &["events"],
+        &["show", "datapath"],
+        &["show", "bindings", "--json"],
+        &["show", "buffers"],
+        &["trigger", "link-down"],
+    ] {
         let error = router.refused(router.client(arguments));
         assert!(error.starts_with("no controller listens on "), "{error}");
     }

@@ -4,7 +4,9 @@ mod check;
 mod events;
 mod replay;
 mod run;
+mod show;
 mod status;
+mod table;
 mod trigger;
 
 use std::{
@@ -47,6 +49,8 @@ enum Command {
     Check(ConfigFile),
     /// Shows what a running controller did so far and does now.
     Status(status::Options),
+    /// Shows the data path of a running controller: its counters and memory, what is bound, what waits.
+    Show(show::Options),
     /// Tells a controller what its link layer does, or a router what to do with a mobile node.
     Trigger(trigger::Options),
     /// Has an access router read its configuration file again. If the file is wrong, or changes
@@ -86,6 +90,7 @@ impl Cli {
             Command::Run(options) => run::run(&options),
             Command::Check(file) => check::check(&file.config, &load(&file.config)?),
             Command::Status(options) => status::status(&self.socket, &options),
+            Command::Show(options) => show::show(&self.socket, &options),
             Command::Trigger(options) => trigger::trigger(&self.socket, options),
             Command::Reload => Ok(Client::connect(&self.socket)?.reload()?),
             Command::Replay(options) => replay::replay(&options),

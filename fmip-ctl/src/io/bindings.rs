@@ -198,6 +198,20 @@ impl Bindings {
         })
     }
 
+    /// Where packets of `address` leave to, outside of any tunnel; `None` if nothing is bound, or the
+    /// kernel's routes are asked for each.
+    pub(super) fn next_hop(&self, address: Ipv6Addr) -> Option<NextHop> {
+        let binding = self.table.get(&address.into())?;
+        let next_hop = match binding.action {
+            ACTION_BUFFER | ACTION_COPY | ACTION_HOST => NextHop {
+                destination: binding.node,
+                ..self.ways.at(binding.link).next_hop
+            },
+            _ => self.ways.at(binding.tunnel).next_hop,
+        };
+        (next_hop.interface != 0).then_some(next_hop)
+    }
+
     /// Removes what is bound for `address`.
     pub(super) fn remove(&mut self, address: Ipv6Addr) {
         let key = Address::from(address);

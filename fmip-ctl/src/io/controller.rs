@@ -17,6 +17,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
+    attach::Mode,
     drain::Report,
     events::Events,
     execute::Executor,
@@ -24,6 +25,7 @@ use super::{
     monitor::{Monitor, Watched},
     monotonic_ns,
     requests::{Request, Requests},
+    show,
     signals::Signals,
     transmit::{self, Transmitter},
     triggers::{self, Link, Receiver},
@@ -60,6 +62,8 @@ pub(super) struct Controller {
     events: EventBus,
     /// The access links, to find out which one a node is on.
     links: Vec<Link>,
+    /// How the packets of each interface are met, by its index.
+    modes: BTreeMap<u32, Mode>,
 }
 
 /// What this room tells people, besides the core's events.
@@ -84,6 +88,7 @@ impl Controller {
         machine: Machine,
         executor: Executor,
         transmitter: Transmitter,
+        modes: BTreeMap<u32, Mode>,
     ) -> Self {
         Self {
             file: file.to_owned(),
@@ -93,6 +98,7 @@ impl Controller {
             machine,
             executor,
             transmitter,
+            modes,
             events: EventBus::default(),
         }
     }
@@ -297,6 +303,23 @@ impl Controller {
                 let status = self.status(sources).map_err(|error| format!("{error:#}"));
                 // A client that went away needs no answer.
                 let _ = reply.send(status);
+            }
+            Order::DataPath { reply } => {
+                let data_path = show::data_path(
+                    self.config.role.name(),
+                    &self.executor,
+                    &self.modes,
+                    &sources.signals,
+                    &sources.events,
+                );
+                let _ = reply.send(data_path.map_err(|error| format!("{error:#}")));
+            }
+            Order::Bindings { page, reply } => {
+                let _ = reply.send(Ok(show::bindings(&self.executor, page)));
+            }
+            Order::Buffers { page, reply } => {
+                let buffers = show::buffers(&self.executor, page);
+                let _ = reply.send(buffers.map_err(|error| format!("{error:#}")));
             }
             Order::Trigger { trigger, reply } => {
                 let input = triggers::input(trigger, self.receiver());

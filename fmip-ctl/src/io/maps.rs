@@ -15,7 +15,7 @@ use fmip_common::{
         ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_MOBILE, ACTION_TUNNEL, Address, Egress,
         Interface, NextHop, Tag, Vlan,
     },
-    buffer::DROPS,
+    buffer::{Bounds, DROPS},
     limits::REASONS_PER_INTERFACE,
     reason::{Count, Reason},
 };
@@ -26,7 +26,7 @@ use super::{
     load::Shape,
     pool::{BufferLimits, Pool},
 };
-use crate::proto::Tunnel;
+use crate::{observe::show::BufferState, proto::Tunnel};
 
 /// The maps that the controller's main loop owns.
 pub struct Maps {
@@ -49,8 +49,7 @@ pub struct Maps {
     hosts: Array<MapData, u32>,
     /// How many addresses are bound that a node keeps away from home.
     host_count: u32,
-    /// Interfaces that have counters of their own, and one more.
-    counters: u32,
+    shape: Shape,
     bound: BTreeMap<Ipv6Addr, Bound>,
 }
 
@@ -59,6 +58,8 @@ pub struct Maps {
 struct Bound {
     action: u16,
     buffer: Option<u32>,
+    /// Whether the buffer is to be released, and not held again since.
+    draining: bool,
 }
 
 /// A buffer that is to be released, and how its packets leave: for [`super::drain::Drain::release`].
@@ -73,6 +74,9 @@ pub struct Release {
     /// How fast.
     pub pace: Pace,
 }
+
+/// Packets and octets, reason by reason.
+pub type Counts = Vec<(Reason, Count)>;
 
 /// Where the frames of an interface go that XDP programs redirect to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +106,9 @@ pub struct BindingStatus {
     pub action: &'static str,
     /// The tunnel that they go into, if they do.
     pub tunnel: Option<Tunnel>,
+    /// Where packets leave to, outside of any tunnel: of a node on a link of this router (`buffer`, `copy`,
+    /// `host`) the node itself. `None`: the kernel's routes are asked, packet by packet.
+    pub next_hop: Option<NextHop>,
     /// Index of the handover buffer, if there is one.
     pub buffer: Option<u32>,
     /// When it ends, on the monotonic clock.
@@ -130,6 +137,8 @@ pub struct BufferStatus {
     /// Whose packets it holds: the NCoA at a NAR (the PCoA after HAck code 3), the PCoA at a PAR and at
     /// a mobile node.
     pub address: Ipv6Addr,
+    /// What it does.
+    pub state: BufferState,
     /// Packets that were ever put, without copies that went unused.
     pub held: u64,
     /// Packets that were sent on.
@@ -138,6 +147,12 @@ pub struct BufferStatus {
     pub dropped: u64,
     /// Packets that wait now.
     pub waiting: u64,
+    /// Their octets, from the IPv6 header on.
+    pub waiting_octets: u64,
+    /// What bounds it.
+    pub bounds: Bounds,
+    /// How long a packet waits at most, in nanoseconds.
+    pub max_age_ns: u64,
     /// The most packets that ever waited at one time.
     pub high_water: u64,
     /// Packets that were not sent, by what kept them: the `DROPPED_` constants of
@@ -168,7 +183,7 @@ impl Maps {
             hosts: take(ebpf, ".bss")?.try_into()?,
             host_count: 0,
             bound: BTreeMap::new(),
-            counters: shape.counters,
+            shape: *shape,
         })
     }
 
@@ -216,7 +231,7 @@ impl Maps {
         // Those that are too many are counted together.
         let number = u16::try_from(self.numbered.len())
             .ok()
-            .filter(|number| u32::from(*number) < self.counters);
+            .filter(|number| u32::from(*number) < self.shape.counters);
         let interface = Interface {
             port: port.index,
             tags: port.tags,
@@ -321,7 +336,7 @@ impl Maps {
             egress,
         };
         self.bind(pcoa, binding)?;
-        self.to_release(pcoa, egress)
+        self.releasing(pcoa, egress)
     }
 
     /// Packets to `address` are held, to be sent to `next_hop` when [`Maps::release`] says so. At a NAR
@@ -384,7 +399,7 @@ impl Maps {
             .with_context(|| format!("{address} has no handover buffer"))?;
         self.set_expiry(address, expires_ns)?;
         let binding = self.binding(address)?;
-        self.to_release(address, Egress::plain(binding.egress.next_hop))
+        self.releasing(address, Egress::plain(binding.egress.next_hop))
     }
 
     /// Mobile node: packets from `pcoa` are held. If the `tunnel` is known that they will leave in,
@@ -442,7 +457,7 @@ impl Maps {
             egress,
         };
         self.bind(pcoa, binding)?;
-        self.to_release(pcoa, egress)
+        self.releasing(pcoa, egress)
     }
 
     /// Changes when a binding ends.
@@ -483,7 +498,7 @@ impl Maps {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn counts(&self) -> Result<Vec<(Reason, Count)>> {
+    pub fn counts(&self) -> Result<Counts> {
         let mut sums = vec![Count::default(); Reason::ALL.len()];
         for number in 0..self.numbered.len() {
             for (sum, (_, count)) in sums.iter_mut().zip(self.counts_of(number)?) {
@@ -499,13 +514,13 @@ impl Maps {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn counts_by_interface(&self) -> Result<Vec<(u32, Vec<(Reason, Count)>)>> {
+    pub fn counts_by_interface(&self) -> Result<Vec<(u32, Counts)>> {
         (0..self.numbered.len())
             .map(|number| Ok((self.numbered[number], self.counts_of(number)?)))
             .collect()
     }
 
-    fn counts_of(&self, number: usize) -> Result<Vec<(Reason, Count)>> {
+    fn counts_of(&self, number: usize) -> Result<Counts> {
         let first = u32::try_from(number)? * REASONS_PER_INTERFACE;
         Reason::ALL
             .iter()
@@ -526,25 +541,58 @@ impl Maps {
 
     /// What is bound, and the packets that met it, with their octets.
     pub fn bindings(&self) -> Vec<BindingStatus> {
-        self.bound
-            .iter()
-            .filter_map(|(&address, bound)| {
-                let spec = self.bindings.get(address)?;
-                let (packets, bytes) = self.bindings.counts(address)?;
-                Some(BindingStatus {
-                    address,
-                    action: action_name(bound.action),
-                    tunnel: spec.egress.is_tunnel().then(|| Tunnel {
-                        local: spec.egress.outer_source.into(),
-                        remote: spec.egress.outer_destination.into(),
-                    }),
-                    buffer: bound.buffer,
-                    expires_ns: spec.expires_ns,
-                    packets,
-                    bytes,
-                })
-            })
-            .collect()
+        self.bindings_from(Ipv6Addr::UNSPECIFIED, usize::MAX).0
+    }
+
+    /// The same of `number` addresses at most, the lowest ones that are not below `from`; and the address
+    /// behind them, if there is one.
+    pub fn bindings_from(
+        &self,
+        from: Ipv6Addr,
+        number: usize,
+    ) -> (Vec<BindingStatus>, Option<Ipv6Addr>) {
+        let mut range = self.bound.range(from..);
+        let page = range.by_ref().take(number);
+        let page = page.filter_map(|(&address, bound)| self.described(address, bound));
+        (page.collect(), range.next().map(|(&address, _)| address))
+    }
+
+    fn described(&self, address: Ipv6Addr, bound: &Bound) -> Option<BindingStatus> {
+        let spec = self.bindings.get(address)?;
+        let (packets, bytes) = self.bindings.counts(address)?;
+        Some(BindingStatus {
+            address,
+            action: action_name(bound.action),
+            tunnel: spec.egress.is_tunnel().then(|| Tunnel {
+                local: spec.egress.outer_source.into(),
+                remote: spec.egress.outer_destination.into(),
+            }),
+            next_hop: self.bindings.next_hop(address),
+            buffer: bound.buffer,
+            expires_ns: spec.expires_ns,
+            packets,
+            bytes,
+        })
+    }
+
+    /// Addresses that are bound.
+    pub fn bound(&self) -> u64 {
+        self.bound.len() as u64
+    }
+
+    /// The interfaces that are ours, by index, and where frames go that are redirected to them.
+    pub fn ports(&self) -> &BTreeMap<u32, Port> {
+        &self.ports
+    }
+
+    /// The pool of slots, and the buffers.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// How large the maps were made.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// The buffers that are bound.
@@ -554,20 +602,64 @@ impl Maps {
     pub fn buffers(&self) -> Result<Vec<BufferStatus>> {
         self.bound
             .iter()
-            .filter_map(|(&address, bound)| Some((address, bound.buffer?)))
-            .map(|(address, index)| {
-                let buffer = self.pool.buffer(index)?;
-                Ok(BufferStatus {
-                    address,
-                    held: buffer.held().saturating_sub(buffer.trimmed),
-                    released: buffer.released,
-                    dropped: buffer.all_dropped(),
-                    waiting: buffer.waiting(),
-                    high_water: buffer.high_water,
-                    dropped_by: buffer.dropped,
-                })
-            })
+            .filter_map(|(&address, bound)| Some((address, bound, bound.buffer?)))
+            .map(|(address, bound, index)| self.account(address, bound, index))
             .collect()
+    }
+
+    /// The same of `number` addresses at most, the lowest ones that are not below `from`; and where to go
+    /// on, if there is more. Bindings without a buffer are looked at, too, and of those there may be many
+    /// more: what is found may be less than there is, or nothing.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn buffers_from(
+        &self,
+        from: Ipv6Addr,
+        number: usize,
+    ) -> Result<(Vec<BufferStatus>, Option<Ipv6Addr>)> {
+        // A few hundred microseconds.
+        const LOOKED_AT: usize = 16_384;
+        let mut found = Vec::new();
+        for (looked_at, (&address, bound)) in self.bound.range(from..).enumerate() {
+            if found.len() == number || looked_at == LOOKED_AT {
+                return Ok((found, Some(address)));
+            }
+            if let Some(index) = bound.buffer {
+                found.push(self.account(address, bound, index)?);
+            }
+        }
+        Ok((found, None))
+    }
+
+    fn account(&self, address: Ipv6Addr, bound: &Bound, index: u32) -> Result<BufferStatus> {
+        let buffer = self.pool.buffer(index)?;
+        let state = if bound.action == ACTION_COPY {
+            BufferState::Copying
+        } else if buffer.is_closed() {
+            BufferState::Direct
+        } else if bound.draining {
+            BufferState::Draining
+        } else {
+            BufferState::Holding
+        };
+        Ok(BufferStatus {
+            address,
+            state,
+            held: buffer.held().saturating_sub(buffer.trimmed),
+            released: buffer.released,
+            dropped: buffer.all_dropped(),
+            waiting: buffer.waiting(),
+            waiting_octets: buffer.waiting_octets(),
+            bounds: Bounds {
+                packets: buffer.max_packets,
+                guaranteed: buffer.guaranteed,
+                octets: buffer.max_octets,
+            },
+            max_age_ns: buffer.max_age_ns,
+            high_water: buffer.high_water,
+            dropped_by: buffer.dropped,
+        })
     }
 
     /// Slots of the pool that are in use.
@@ -598,10 +690,14 @@ impl Maps {
     }
 
     /// The buffer of an address, unless it is drained already.
-    fn to_release(&self, address: Ipv6Addr, egress: Egress) -> Result<Option<Release>> {
-        let Some(buffer) = self.buffer_of(address) else {
+    fn releasing(&mut self, address: Ipv6Addr, egress: Egress) -> Result<Option<Release>> {
+        let Some(bound) = self.bound.get_mut(&address) else {
             return Ok(None);
         };
+        let Some(buffer) = bound.buffer else {
+            return Ok(None);
+        };
+        bound.draining = true;
         Ok((!self.pool.buffer(buffer)?.is_closed()).then_some(Release {
             address,
             buffer,
@@ -618,11 +714,14 @@ impl Maps {
             self.host_count = 0;
         }
         self.bindings.set(address, &binding)?;
+        let buffer = binding.buffer;
+        let before = self.bound.get(&address).copied();
         let bound = Bound {
             action: binding.action,
-            buffer: binding.buffer,
+            buffer,
+            draining: before.is_some_and(|before| before.draining && before.buffer == buffer),
         };
-        let before = self.bound.insert(address, bound);
+        self.bound.insert(address, bound);
         let was_host = before.is_some_and(|bound| bound.action == ACTION_HOST);
         if is_host != was_host {
             self.set_hosts(self.host_count + u32::from(is_host) - u32::from(was_host))?;
@@ -646,6 +745,9 @@ impl Maps {
         {
             binding.buffer = Some(index);
             self.bind(address, binding)?;
+            if let Some(bound) = self.bound.get_mut(&address) {
+                bound.draining = false;
+            }
             return Ok(index);
         }
         // The buffer before the binding: a program must never see it half made.

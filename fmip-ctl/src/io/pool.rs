@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    mem::offset_of,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -117,8 +119,9 @@ impl BufferLimits {
 /// The buffers and the pool, of which the main loop opens buffers and reads their accounts.
 pub struct Pool {
     buffers: MappedArray<Buffer>,
+    pool: MappedArray<buffer::Pool>,
     limits: BufferLimits,
-    guaranteed: u32,
+    room: Room,
     free: FreeBuffers,
     /// How the packets of each buffer leave.
     policies: Vec<Policy>,
@@ -137,7 +140,8 @@ impl Pool {
             free: FreeBuffers::new(buffers.length()),
             policies: vec![limits.policy; buffers.length() as usize],
             buffers,
-            guaranteed: room.guaranteed,
+            pool,
+            room,
             limits,
         })
     }
@@ -156,7 +160,7 @@ impl Pool {
         let packets = u32::try_from(self.limits.packets).unwrap_or(u32::MAX);
         let bounds = Bounds {
             packets,
-            guaranteed: self.guaranteed.min(packets),
+            guaranteed: self.room.guaranteed.min(packets),
             octets: self.limits.bytes,
         };
         let age_ns = u64::try_from(policy.age.as_nanos()).unwrap_or(u64::MAX);
@@ -191,10 +195,28 @@ impl Pool {
 
     /// Packets that are held now, in all buffers.
     pub fn packets(&self) -> u64 {
+        const LOAD: usize = offset_of!(Buffer, load) / size_of::<u64>();
         (0..self.buffers.length())
-            .filter_map(|index| self.buffers.get(index))
-            .map(|buffer| buffer.waiting())
+            .filter_map(|index| self.buffers.element(index)?.get(LOAD))
+            .map(|load| buffer::packets_of(load.load(Ordering::Relaxed)))
             .sum()
+    }
+
+    /// Packets that are held beyond what is guaranteed to their nodes.
+    pub fn shared(&self) -> u64 {
+        let pool = self.pool.get(0);
+        // For an instant it may be below zero.
+        pool.map_or(0, |pool| u64::try_from(pool.shared as i64).unwrap_or(0))
+    }
+
+    /// What the maps are made for.
+    pub fn room(&self) -> Room {
+        self.room
+    }
+
+    /// Buffers that are somebody's.
+    pub fn buffers_in_use(&self) -> u64 {
+        u64::from(self.buffers.length()) - self.free.queue.len() as u64
     }
 }
 

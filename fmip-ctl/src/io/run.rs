@@ -1,6 +1,6 @@
 //! From the configuration to a controller that runs: checks, loads, attaches.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, Result};
 use aya::programs::TcAttachType;
@@ -93,9 +93,16 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
         reports: loaded.reports,
         requests,
     };
-    Controller::new(file, config, machine, executor, loaded.transmitter)
-        .run(sources)
-        .await
+    Controller::new(
+        file,
+        config,
+        machine,
+        executor,
+        loaded.transmitter,
+        loaded.modes,
+    )
+    .run(sources)
+    .await
 }
 
 /// What is loaded, ready to be driven.
@@ -109,6 +116,8 @@ struct Loaded {
     transmitter: Transmitter,
     far_ends: FarEnds,
     watch: Watch,
+    /// How the packets of each interface are met, by its index.
+    modes: BTreeMap<u32, Mode>,
 }
 
 async fn load(
@@ -148,6 +157,7 @@ async fn load(
     let mut admission = Admission::new(programs.ebpf())?;
     admission.configure(config, &interfaces.iter().collect::<Vec<_>>())?;
     let watch = Watch::start(devices.iter())?;
+    let mut modes = BTreeMap::new();
     match &config.role {
         Role::AccessRouter(router) => {
             for device in &devices {
@@ -156,6 +166,7 @@ async fn load(
                     .with_context(|| format!("{} is none of the router's", device.name))?;
                 let mode = programs.attach_router(device, attach, side)?;
                 maps.add_interface(device.index, device.mtu, port(device, mode))?;
+                modes.insert(device.index, mode);
             }
         }
         Role::MobileNode(_) => {
@@ -164,6 +175,7 @@ async fn load(
                 programs.attach_classifier(MOBILE_IN, name, TcAttachType::Ingress)?;
                 programs.attach_classifier(MOBILE_OUT, name, TcAttachType::Egress)?;
                 maps.add_interface(interface.index, interface.mtu, Port::of(interface.index))?;
+                modes.insert(interface.index, Mode::Tc);
                 info!(interface = name, mode = Mode::Tc.name(), "attached");
             }
         }
@@ -179,6 +191,7 @@ async fn load(
         transmitter,
         far_ends: FarEnds::new(matches!(config.role, Role::AccessRouter(_)))?,
         watch,
+        modes,
     })
 }
 

@@ -7,9 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{EventRecord, Request, Status, Trigger};
+use super::{
+    EventRecord, Request, Status, Trigger,
+    show::{BindingEntry, BufferEntry, DataPath, Listed, Page},
+};
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -95,7 +99,36 @@ impl Client {
     /// # Errors
     /// As [`Client::request`].
     pub fn status(&mut self) -> Result<Status, ClientError> {
-        let answer = self.request(&Request::Status)?;
+        self.read(&Request::Status)
+    }
+
+    /// The data path as a whole.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub fn data_path(&mut self) -> Result<DataPath, ClientError> {
+        self.read(&Request::ShowDatapath)
+    }
+
+    /// Part of what is bound.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub fn bindings(&mut self, page: Page) -> Result<Listed<BindingEntry>, ClientError> {
+        self.read(&Request::ShowBindings(page))
+    }
+
+    /// Part of the handover buffers.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub fn buffers(&mut self, page: Page) -> Result<Listed<BufferEntry>, ClientError> {
+        self.read(&Request::ShowBuffers(page))
+    }
+
+    /// The answer to a request, which is a `T`.
+    fn read<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, ClientError> {
+        let answer = self.request(request)?;
         serde_json::from_value(Value::Object(answer))
             .map_err(|error| ClientError::NotUnderstood(error.to_string()))
     }

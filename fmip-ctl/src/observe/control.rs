@@ -35,7 +35,10 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Answer, ControlCounts, MAX_REQUEST, Request, Status, Trigger};
+use super::{
+    Answer, ControlCounts, MAX_REQUEST, Request, Status, Trigger,
+    show::{BindingEntry, BufferEntry, DataPath, Listed, Page},
+};
 
 /// Events that a subscriber may be behind before it is disconnected: several handovers' worth.
 const EVENT_QUEUE: usize = 1_024;
@@ -57,6 +60,25 @@ pub enum Order {
     Status {
         /// Takes the answer.
         reply: oneshot::Sender<Result<Status, String>>,
+    },
+    /// Asks for the data path as a whole.
+    DataPath {
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<DataPath, String>>,
+    },
+    /// Asks for what is bound.
+    Bindings {
+        /// Which part of it.
+        page: Page,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<Listed<BindingEntry>, String>>,
+    },
+    /// Asks for the handover buffers.
+    Buffers {
+        /// Which of them.
+        page: Page,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<Listed<BufferEntry>, String>>,
     },
     /// Reports what the link layer did or is about to do, or asks for an act.
     Trigger {
@@ -375,6 +397,14 @@ fn ok_line() -> String {
     })
 }
 
+fn body_line(body: impl Serialize) -> String {
+    line(&Answer {
+        ok: true,
+        error: None,
+        body: Some(body),
+    })
+}
+
 fn line(answer: &impl Serialize) -> String {
     serde_json::to_string(answer).expect("answers have string keys and derived serializers") + "\n"
 }
@@ -493,14 +523,26 @@ impl Connection {
             Request::Status => match ask(orders, |reply| Order::Status { reply }).await {
                 Ok(mut status) => {
                     status.control = self.shared.counters.snapshot();
-                    return line(&Answer {
-                        ok: true,
-                        error: None,
-                        body: Some(status),
-                    });
+                    return body_line(status);
                 }
                 Err(error) => Err(error),
             },
+            Request::ShowDatapath => match ask(orders, |reply| Order::DataPath { reply }).await {
+                Ok(data_path) => return body_line(data_path),
+                Err(error) => Err(error),
+            },
+            Request::ShowBindings(page) => {
+                match ask(orders, |reply| Order::Bindings { page, reply }).await {
+                    Ok(bindings) => return body_line(bindings),
+                    Err(error) => Err(error),
+                }
+            }
+            Request::ShowBuffers(page) => {
+                match ask(orders, |reply| Order::Buffers { page, reply }).await {
+                    Ok(buffers) => return body_line(buffers),
+                    Err(error) => Err(error),
+                }
+            }
             Request::Trigger(trigger) => {
                 ask(orders, |reply| Order::Trigger { trigger, reply }).await
             }

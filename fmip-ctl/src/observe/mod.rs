@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod control;
+pub mod show;
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
@@ -24,6 +25,12 @@ pub const MAX_REQUEST: usize = 4_096;
 pub enum Request {
     /// Asks for a [`Status`].
     Status,
+    /// Asks for the [`show::DataPath`].
+    ShowDatapath,
+    /// Asks for what is bound, as [`show::Listed`] [`show::BindingEntry`]s.
+    ShowBindings(show::Page),
+    /// Asks for the handover buffers, as [`show::Listed`] [`show::BufferEntry`]s.
+    ShowBuffers(show::Page),
     /// Reports what the link layer did or is about to do, or asks a router to act on a node.
     Trigger(Trigger),
     /// Asks an access router to read its configuration file again.

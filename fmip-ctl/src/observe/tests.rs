@@ -19,6 +19,7 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 use super::{
     client::{Client, ClientError},
     control::{ControlError, ControlSocket, EventBus, Order, orders},
+    show::{DataPath, Listed, MAX_PAGE, Page},
     *,
 };
 
@@ -72,12 +73,26 @@ fn status() -> Status {
     }
 }
 
+fn data_path() -> DataPath {
+    DataPath {
+        role: "mobile-node".to_owned(),
+        signalling_lost: [("signal-cut".to_owned(), 2)].into(),
+        ..Default::default()
+    }
+}
+
 /// An event loop of the shortest kind; returns the triggers it was given.
 async fn answer_all(mut orders: mpsc::Receiver<Order>) -> Vec<Trigger> {
     let mut triggers = Vec::new();
     while let Some(order) = orders.recv().await {
         match order {
             Order::Status { reply } => drop(reply.send(Ok(status()))),
+            Order::DataPath { reply } => drop(reply.send(Ok(data_path()))),
+            Order::Bindings { page, reply } => drop(reply.send(Ok(Listed {
+                list: Vec::new(),
+                next: page.from,
+            }))),
+            Order::Buffers { reply, .. } => drop(reply.send(Err("no buffer 3".to_owned()))),
             Order::Trigger {
                 trigger: Trigger::LinkDown,
                 reply,
@@ -147,6 +162,18 @@ fn requests_have_the_documented_shape() {
         (r#"{"command":"subscribe"}"#, Request::Subscribe),
         (r#"{"command":"reload"}"#, Request::Reload),
         (r#"{"command":"shutdown"}"#, Request::Shutdown),
+        (r#"{"command":"show-datapath"}"#, Request::ShowDatapath),
+        (
+            r#"{"command":"show-bindings"}"#,
+            Request::ShowBindings(Page::default()),
+        ),
+        (
+            r#"{"command":"show-buffers","from":"2001:db8:1::9","limit":7}"#,
+            Request::ShowBuffers(Page {
+                from: Some(node),
+                limit: Some(7),
+            }),
+        ),
         (
             r#"{"command":"trigger","trigger":"impend","access_point":"02:00:00:00:0a:02"}"#,
             Request::Trigger(Trigger::Impend { access_point }),
@@ -234,6 +261,33 @@ async fn a_client_gets_status_gives_triggers_and_ends_the_controller() {
         server.triggers.await.unwrap(),
         [Trigger::Impend { access_point }]
     );
+}
+
+#[tokio::test]
+async fn a_client_is_shown_the_data_path_and_lists_part_by_part() {
+    let server = serve();
+    let path = server.directory.socket();
+    let got = beside(move || {
+        let mut client = Client::connect(&path).unwrap();
+        let from = Some("2001:db8::7".parse().unwrap());
+        let page = Page { from, limit: None };
+        let bindings = client.bindings(page).unwrap();
+        assert_eq!((bindings.list, bindings.next), (Vec::new(), from));
+        let refused = client.buffers(page).unwrap_err();
+        assert_eq!(refused.to_string(), "no buffer 3");
+        client.data_path().unwrap()
+    })
+    .await;
+    assert_eq!(got, data_path());
+}
+
+/// However much a client asks for: the event loop has other things to do.
+#[test]
+fn a_page_has_its_bound() {
+    let page = |limit| Page { from: None, limit }.length();
+    assert_eq!(page(Some(3)), 3);
+    assert_eq!(page(None), MAX_PAGE as usize);
+    assert_eq!(page(Some(u32::MAX)), MAX_PAGE as usize);
 }
 
 #[tokio::test]

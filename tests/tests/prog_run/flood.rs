@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use anyhow::Result;
-use aya::maps::{MapData, PerCpuArray, RingBuf};
 use fmip_common::{
     binding::NextHop,
     event::{Event, Kind},
@@ -16,6 +15,7 @@ use fmip_tests::wait::elapse;
 
 use crate::{
     bench::{Bench, Router, Verdict, address::*, later, on_router},
+    events::Told,
     packets::{ETHERNET, Packet},
     signalling::{advertisement, fbu, frame, messages},
 };
@@ -330,30 +330,6 @@ fn what_is_lost_is_counted_to_the_last_message() {
         }
         Ok(())
     });
-}
-
-/// The records of events, and how many of a kind were not told.
-struct Told {
-    ring: RingBuf<MapData>,
-    lost: PerCpuArray<MapData, u64>,
-}
-
-impl Told {
-    fn new(bench: &mut Bench) -> Result<Self> {
-        let ebpf = bench.programs.ebpf();
-        Ok(Self {
-            ring: ebpf.take_map("EVENTS").expect("a map").try_into()?,
-            lost: ebpf.take_map("EVENTS_LOST").expect("a map").try_into()?,
-        })
-    }
-
-    fn next(&mut self) -> Option<Vec<u8>> {
-        self.ring.next().map(|record| record.to_vec())
-    }
-
-    fn lost(&self, kind: Kind) -> Result<u64> {
-        Ok(self.lost.get(&(kind as u32), 0)?.iter().sum())
-    }
 }
 
 #[test]

@@ -166,38 +166,60 @@ impl Binding {
     }
 }
 
-/// When a binding ends, in units of 2^20 nanoseconds, about a millisecond, on the clock of
-/// `bpf_ktime_get_coarse_ns`, which may be late by a tick of the kernel's, ten milliseconds at most. It
-/// comes round after 52 days, and so is never further away than half of that. 0: never.
+/// When a binding ends, in ticks of the kernel's clock (`bpf_jiffies64`), which comes round after some weeks:
+/// it is never further away than half of that. 0: never.
+///
+/// Ticks, since they are read without a call: the time of day costs as much as the whole look-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expiry(pub u32);
 
 impl Expiry {
-    const SHIFT: u32 = 20;
+    /// Never.
+    pub const NEVER: Self = Self(0);
 
-    /// At `ns` nanoseconds of that clock; `u64::MAX`: never.
-    pub const fn at(ns: u64) -> Self {
-        match (ns >> Self::SHIFT) as u32 {
-            _ if ns == u64::MAX => Self(0),
-            0 => Self(1),
-            units => Self(units),
+    /// Whether it is over at this tick.
+    #[inline(always)]
+    pub const fn is_over(self, tick: u32) -> bool {
+        self.0 != 0 && self.0.wrapping_sub(tick) as i32 <= 0
+    }
+}
+
+/// What the kernel's ticks are on its monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticks {
+    /// A tick.
+    pub tick: u32,
+    /// When it was, in nanoseconds; or up to one tick before that.
+    pub at_ns: u64,
+    /// Nanoseconds from one tick to the next.
+    pub each_ns: u64,
+}
+
+impl Ticks {
+    /// The tick by which it is `ns`, late by one at most; `u64::MAX`: never.
+    pub const fn expiry(&self, ns: u64) -> Expiry {
+        if ns == u64::MAX {
+            return Expiry::NEVER;
+        }
+        let from_here = ns as i64 - self.at_ns as i64;
+        let ticks = from_here.div_euclid(self.each_ns as i64) + 1;
+        match self.tick.wrapping_add(ticks as u32) {
+            // The one tick that means something else.
+            0 => Expiry(1),
+            tick => Expiry(tick),
         }
     }
 
-    /// In nanoseconds, seen from `now`; `u64::MAX`: never.
-    pub const fn ns(self, now: u64) -> u64 {
-        if self.0 == 0 {
+    /// A nanosecond before it is that tick, seen from `now_ns`, which [`Ticks::expiry`] makes the same tick of;
+    /// `u64::MAX`: never.
+    pub const fn ns(&self, expiry: Expiry, now_ns: u64) -> u64 {
+        if expiry.0 == 0 {
             return u64::MAX;
         }
-        let left = self.0.wrapping_sub((now >> Self::SHIFT) as u32) as i32;
-        (now >> Self::SHIFT).saturating_add_signed(left as i64) << Self::SHIFT
-    }
-
-    /// Whether it is over at `now` nanoseconds.
-    #[inline(always)]
-    pub const fn is_over(self, now: u64) -> bool {
-        let left = self.0.wrapping_sub((now >> Self::SHIFT) as u32) as i32;
-        self.0 != 0 && left <= 0
+        let now = (now_ns as i64 - self.at_ns as i64).div_euclid(self.each_ns as i64);
+        let left = expiry.0.wrapping_sub(self.tick.wrapping_add(now as u32)) as i32;
+        let from_here = (now + left as i64) * self.each_ns as i64;
+        self.at_ns.saturating_add_signed(from_here - 1)
     }
 }
 
@@ -439,27 +461,35 @@ mod tests {
     }
 
     #[test]
-    fn an_expiry_is_over_when_its_time_has_come_and_also_where_the_clock_comes_round() {
+    fn an_expiry_is_over_when_its_time_has_come_and_also_where_the_ticks_come_round() {
         const SECOND: u64 = 1_000_000_000;
-        let round = 1_u64 << 52;
-        for now in [
-            SECOND,
-            1000 * SECOND,
-            round - SECOND,
-            round,
-            5 * round + SECOND,
-        ] {
-            let expiry = Expiry::at(now + 60 * SECOND);
-            assert!(!expiry.is_over(now));
-            assert!(!expiry.is_over(now + 59 * SECOND));
-            assert!(expiry.is_over(now + 60 * SECOND));
-            assert!(expiry.is_over(now + 3600 * SECOND));
-            let ns = expiry.ns(now);
-            assert!(now + 60 * SECOND - ns < 1 << 20, "{ns}");
-            assert_eq!(Expiry::at(ns), expiry);
+        const EACH: u64 = 4_000_000;
+        let at_ns = 1000 * SECOND;
+        for first in [0, 5, u32::MAX - 15_000, u32::MAX] {
+            let ticks = Ticks {
+                tick: first,
+                at_ns,
+                each_ns: EACH,
+            };
+            let tick_at =
+                |ns: u64| first.wrapping_add(((ns as i64 - at_ns as i64) / EACH as i64) as u32);
+            for now in [at_ns, at_ns + SECOND, at_ns + 86_400 * SECOND] {
+                let expiry = ticks.expiry(now + 60 * SECOND);
+                assert!(!expiry.is_over(tick_at(now)));
+                assert!(!expiry.is_over(tick_at(now + 60 * SECOND - EACH)));
+                assert!(expiry.is_over(tick_at(now + 60 * SECOND + 2 * EACH)));
+                assert!(expiry.is_over(tick_at(now + 65_535 * SECOND)));
+                let ns = ticks.ns(expiry, now);
+                assert!(ns.abs_diff(now + 60 * SECOND) <= 2 * EACH, "{ns}");
+                // What is read and written again does not move.
+                assert_eq!(ticks.ns(expiry, now + SECOND), ns);
+                assert_eq!(ticks.expiry(ns), expiry);
+            }
+            assert!(ticks.expiry(at_ns - SECOND).is_over(tick_at(at_ns)));
+            assert_eq!(ticks.expiry(u64::MAX), Expiry::NEVER);
+            assert_eq!(ticks.ns(Expiry::NEVER, at_ns), u64::MAX);
         }
-        assert!(!Expiry::at(u64::MAX).is_over(u64::MAX));
-        assert_eq!(Expiry::at(u64::MAX).ns(7), u64::MAX);
+        assert!(!Expiry::NEVER.is_over(u32::MAX));
     }
 
     #[test]

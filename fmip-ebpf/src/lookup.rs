@@ -13,7 +13,7 @@ use fmip_common::{
 
 use crate::{
     maps::{self, BUCKETS, ENTRIES, SPARES, table_shape},
-    packet::coarse_now,
+    packet::tick,
 };
 
 /// What is bound for an address.
@@ -88,7 +88,7 @@ pub(crate) fn binding(address: &Address) -> Bound {
     };
     let state = if !table::find(&Bindings, address, &mut found) {
         State::Nothing
-    } else if found.binding.expiry.is_over(coarse_now()) {
+    } else if found.binding.expiry.is_over(tick()) {
         State::Expired
     } else {
         State::InForce

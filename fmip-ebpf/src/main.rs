@@ -5,6 +5,7 @@
 //! * `fmip_router_out` (TC): on what goes out of the access interfaces, for packets that neither has seen.
 //! * `fmip_drain` (XDP): takes packets out of the handover buffers; run by the controller with
 //!   live frames, and attached to a parked interface so that such a run is cheap.
+//! * `fmip_clock` (XDP): tells the controller what the kernel's ticks are; attached nowhere.
 //! * `fmip_mobile_in`, `fmip_mobile_out` (TC): on the interface of a mobile node.
 //! * `fmip_probe` (XDP), `fmip_probe_sent`, `fmip_probe_failed` (raw tracepoints): whether a driver
 //!   takes redirected frames.
@@ -96,6 +97,12 @@ pub fn fmip_drain(ctx: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(&ctx);
     let (outcome, length) = drain::handle(&mut packet);
     xdp_verdict(outcome, length, packet.interface())
+}
+
+/// Says what time it is, in the kernel's ticks: for the controller, which has no other way to know.
+#[xdp]
+pub fn fmip_clock(_ctx: XdpContext) -> u32 {
+    packet::tick()
 }
 
 /// What a mobile node does with every packet that comes in.

@@ -13,9 +13,9 @@ use aya_ebpf::{
         bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, xdp_md,
     },
     helpers::{
-        bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_redirect, bpf_skb_adjust_room,
-        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
-        bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
+        bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_redirect,
+        bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_xdp_adjust_head,
+        bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
     },
     programs::{TcContext, XdpContext},
 };
@@ -594,4 +594,11 @@ pub(crate) fn now() -> u64 {
 pub(crate) fn coarse_now() -> u64 {
     // SAFETY: a helper without pointers.
     unsafe { bpf_ktime_get_coarse_ns() }
+}
+
+/// The kernel's ticks, the lower half: read as a variable is.
+#[inline(always)]
+pub(crate) fn tick() -> u32 {
+    // SAFETY: a helper without pointers.
+    unsafe { bpf_jiffies64() as u32 }
 }

@@ -9,17 +9,22 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use aya::{Ebpf, Pod};
+use aya::{
+    Ebpf, Pod,
+    programs::{TestRun as _, TestRunOptions, Xdp},
+};
 use fmip_common::{
     binding::{
-        ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_TUNNEL, Address, Binding, Egress, Expiry,
-        LINKS, NO_BUFFER, NextHop, Way,
+        ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_TUNNEL, Address, Binding, Egress, LINKS,
+        NO_BUFFER, NextHop, Ticks, Way,
     },
     limits::WAYS,
     table::{ENTRY_WORDS, Entry, Seed, Words, Writer, buckets_for},
 };
 
-use super::{mapped::MappedArray, monotonic_ns};
+use rustix::time::{ClockId, clock_getres};
+
+use super::{load::CLOCK, mapped::MappedArray, monotonic_ns};
 
 /// What is to happen to packets of an address: [`Binding`] with all that it only points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +53,7 @@ pub(super) struct Hop {
 pub(super) struct Bindings {
     table: Writer<Tables>,
     ways: Ways,
+    ticks: Ticks,
     tunnel_mtu: u32,
     hops: HashMap<Address, Hop>,
     /// Whose packets go into a tunnel to that address, if there is a hop for it or not.
@@ -110,6 +116,7 @@ impl Bindings {
         Ok(Self {
             table: Writer::new(tables, seed, buckets_for(bindings)),
             ways: Ways::new(MappedArray::new(ebpf, "WAYS")?),
+            ticks: ticks(ebpf)?,
             tunnel_mtu: u32::MAX,
             hops: HashMap::new(),
             tunnels_to: HashMap::new(),
@@ -133,7 +140,7 @@ impl Bindings {
             ..Way::default()
         };
         let binding = Binding {
-            expiry: Expiry::at(spec.expires_ns),
+            expiry: self.ticks.expiry(spec.expires_ns),
             remote: spec.egress.outer_destination,
             buffer: match spec.buffer {
                 Some(index) => u16::try_from(index)?,
@@ -193,7 +200,7 @@ impl Bindings {
         Some(Spec {
             action: binding.action,
             buffer: (binding.buffer != NO_BUFFER).then_some(binding.buffer.into()),
-            expires_ns: binding.expiry.ns(monotonic_ns()),
+            expires_ns: self.ticks.ns(binding.expiry, monotonic_ns()),
             egress,
         })
     }
@@ -310,6 +317,30 @@ impl Bindings {
 /// Whether a binding's packets go to its tunnel's far end by whatever way leads there.
 fn is_tunnel_to(binding: &Binding) -> bool {
     matches!(binding.action, ACTION_TUNNEL | ACTION_HOST)
+}
+
+/// What the kernel's ticks are on its monotonic clock, by a look at both.
+fn ticks(ebpf: &Ebpf) -> Result<Ticks> {
+    let each = clock_getres(ClockId::MonotonicCoarse);
+    let each_ns = u64::try_from(each.tv_nsec)
+        .ok()
+        .filter(|&each_ns| each_ns > 0 && each.tv_sec == 0)
+        .with_context(|| format!("a tick of {each:?} is none"))?;
+    let clock: &Xdp = ebpf
+        .program(CLOCK)
+        .with_context(|| format!("the BPF object has no program {CLOCK}"))?
+        .try_into()?;
+    let result = clock
+        .test_run(TestRunOptions {
+            data_in: Some(&[0; 64]),
+            ..TestRunOptions::new()
+        })
+        .context("cannot ask the kernel for its ticks")?;
+    Ok(Ticks {
+        tick: result.return_value,
+        at_ns: monotonic_ns(),
+        each_ns,
+    })
 }
 
 /// The ways that bindings name, each once, however many name it.

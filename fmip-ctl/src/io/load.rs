@@ -28,6 +28,8 @@ pub const ROUTER_IN: &str = "fmip_router_in";
 pub const ROUTER_OUT: &str = "fmip_router_out";
 /// Name of the program that takes packets out of the handover buffers.
 pub const DRAIN: &str = "fmip_drain";
+/// Name of the program that says what time it is.
+pub const CLOCK: &str = "fmip_clock";
 /// Name of the program on what comes in at a mobile node.
 pub const MOBILE_IN: &str = "fmip_mobile_in";
 /// Name of the program on what goes out of a mobile node.
@@ -125,7 +127,7 @@ impl Programs {
             hearing: Ok(()),
         };
         // All at once, while the object still has its maps: whoever takes one may drop it.
-        for name in [ROUTER, DRAIN, probe::SEND] {
+        for name in [ROUTER, DRAIN, CLOCK, probe::SEND] {
             loaded(programs.xdp(name)?.load(), name)?;
         }
         for name in [ROUTER_IN, ROUTER_OUT, MOBILE_IN, MOBILE_OUT] {

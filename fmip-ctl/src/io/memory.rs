@@ -76,7 +76,8 @@ impl Shape {
             (
                 "bindings",
                 array(buckets, word)
-                    + array(buckets * PLACES, size_of::<Entry>())
+                    // The entries and their spares.
+                    + 2 * array(buckets * PLACES, size_of::<Entry>())
                     + array(limits::WAYS, size_of::<Way>()),
             ),
             (
@@ -143,8 +144,8 @@ mod tests {
             seed: Seed::default(),
         };
         let memory = shape.memory_with(4);
-        // 262 144 buckets of 7 entries; 65 536 ways.
-        assert_eq!(memory["bindings"], 262_144 * (8 + 7 * 128) + 65_536 * 64);
+        // 262 144 buckets of 7 entries, each with its spare; 65 536 ways.
+        assert_eq!(memory["bindings"], 262_144 * (8 + 7 * 2 * 64) + 65_536 * 64);
         assert_eq!(
             memory["buffers"],
             16_384 * 2_056 + 1024 * 192 + 128 + 64 * 112 + 8

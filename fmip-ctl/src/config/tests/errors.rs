@@ -288,12 +288,10 @@ fn a_mobile_node_has_one_key() {
     let text = ROUTER.to_owned()
         + "\n[[access-router.mobile-node]]\npcoa = \"2001:db8:1::ff:fe00:1\"\nspi = 1\n\
            key = \"000102030405060708090a0b0c0d0e0f\"\n";
-    assert!(
-        parse(&text)
-            .unwrap_err()
-            .to_string()
-            .contains("2001:db8:1::ff:fe00:1 is given a key on line 85 already"),
-    );
+    let line = line_of(ROUTER, "pcoa = \"2001:db8:1::ff:fe00:1\"");
+    let said = format!("2001:db8:1::ff:fe00:1 is given a key on line {line} already");
+    let error = parse(&text).unwrap_err().to_string();
+    assert!(error.contains(&said), "{error}");
 }
 
 #[test]

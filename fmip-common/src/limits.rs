@@ -15,6 +15,9 @@ pub const DRAIN_JOBS: u32 = 64;
 /// configuration says otherwise.
 pub const DEFAULT_BINDINGS: u32 = 65536;
 
+/// The same, at a mobile node.
+pub const MOBILE_NODE_BINDINGS: u32 = 256;
+
 /// Ways that packets leave by: pairs of a tunnel's end at this node and a next hop.
 pub const WAYS: u32 = 1 << 16;
 

@@ -32,6 +32,9 @@ pub const DEFAULT_CONTROL_SOCKET: &str = "/run/fmip/control.sock";
 /// Where an access router keeps what must survive a restart if the file does not say.
 pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/fmip";
 
+/// The most addresses that something may be bound for: some 4 GiB of kernel memory.
+pub const MAX_BINDINGS: u32 = 1 << 24;
+
 /// The shortest handover key, in octets. HMAC-SHA1 gains nothing from less than its output's 20,
 /// but RFC 5269 section 4 hands out 16.
 pub const MIN_KEY_OCTETS: usize = 16;
@@ -82,6 +85,8 @@ pub struct AccessRouter {
     pub core: Vec<Core>,
     /// Where the sequence numbers of its mobile nodes are kept (AMB-21).
     pub state_directory: PathBuf,
+    /// Addresses that the data path has room for: nodes that are away from here, or are coming.
+    pub max_bindings: u32,
     /// What others can make it remember and do.
     pub limits: proto::Limits,
     /// The links that mobile nodes are on; at least one.

@@ -59,6 +59,10 @@ impl Config {
                 "access-router.state-directory",
                 old.state_directory == new.state_directory,
             ),
+            (
+                "access-router.max-bindings",
+                old.max_bindings == new.max_bindings,
+            ),
             ("buffer.packets", before.packets == after.packets),
             ("buffer.nodes", before.nodes == after.nodes),
             (

@@ -84,6 +84,7 @@ fn the_access_router_example_says_what_it_seems_to() {
                 attach: Attach::Auto,
             }],
             state_directory: PathBuf::from(DEFAULT_STATE_DIRECTORY),
+            max_bindings: 65_536,
             limits: proto::Limits::default(),
             access: vec![Access {
                 interface: "acc0".to_owned(),
@@ -356,6 +357,11 @@ fn every_limit_is_read_and_parts_are_not_more_than_the_whole() {
     );
     let limits = router_with(&[whole]).limits;
     assert_eq!((limits.max_per_peer, limits.max_per_link), (50, 50));
+    let bindings = ("#max-bindings = 65536", "max-bindings = 1000000");
+    assert_eq!(router_with(&[bindings]).max_bindings, 1_000_000);
+    // As many as the handovers need.
+    let many = ("#max-handovers = 1024", "max-handovers = 100000");
+    assert_eq!(router_with(&[many]).max_bindings, 200_000);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context as _, Result};
 use aya::programs::TcAttachType;
 use aya_log::EbpfLogger;
-use fmip_common::{binding::Tag, limits::DEFAULT_BINDINGS};
+use fmip_common::{binding::Tag, limits::MOBILE_NODE_BINDINGS};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -130,7 +130,12 @@ async fn load(
     let devices = netlink.devices(interfaces).await?;
     // What comes in on a VLAN's parent is counted for the VLAN, or together with the rest.
     let indexes = interfaces.iter().map(|interface| interface.index);
-    let shape = Shape::new(room, DEFAULT_BINDINGS, indexes)?;
+    let bindings = match &config.role {
+        Role::AccessRouter(router) => router.max_bindings,
+        // Its own addresses, present and past.
+        Role::MobileNode(_) => MOBILE_NODE_BINDINGS,
+    };
+    let shape = Shape::new(room, bindings, indexes)?;
     let mut programs = Programs::load(&shape)?;
     forward_logs(&mut programs)?;
     let limits = BufferLimits::configured(config, interfaces);

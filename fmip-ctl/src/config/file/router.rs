@@ -2,6 +2,7 @@
 
 use std::{net::Ipv6Addr, ops::Range, path::PathBuf, time::Duration};
 
+use fmip_common::limits::DEFAULT_BINDINGS;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -15,8 +16,8 @@ use super::{
 };
 use crate::{
     config::{
-        Access, AccessRouter, Attach, BufferPolicy, Core, DEFAULT_STATE_DIRECTORY, MobileNodeKey,
-        Neighbor,
+        Access, AccessRouter, Attach, BufferPolicy, Core, DEFAULT_STATE_DIRECTORY, MAX_BINDINGS,
+        MobileNodeKey, Neighbor,
     },
     proto,
     wire::{MacAddr, Prefix},
@@ -36,6 +37,7 @@ const DEFAULT_DEPARTURE_HOLD: Duration = Duration::from_secs(5);
 pub(super) struct RawAccessRouter {
     core_interfaces: Option<Spanned<Vec<Spanned<String>>>>,
     state_directory: Option<Spanned<String>>,
+    max_bindings: Option<Spanned<i64>>,
     max_handovers: Option<Spanned<i64>>,
     max_per_peer: Option<Spanned<i64>>,
     max_per_link: Option<Spanned<i64>>,
@@ -280,6 +282,12 @@ impl RawAccessRouter {
             default.max_handovers as u64,
             1..=1_000_000,
         )?;
+        // A node that leaves is one binding, and one that comes may be two.
+        let max_bindings = integer(
+            self.max_bindings,
+            u64::from(DEFAULT_BINDINGS).max(2 * max_handovers),
+            1..=MAX_BINDINGS.into(),
+        )?;
         // A default that the file's own `max-handovers` does not leave room for is no error.
         let part = |value| integer(value, max_handovers, 1..=max_handovers);
         Ok(AccessRouter {
@@ -288,6 +296,7 @@ impl RawAccessRouter {
                 Some(path) => check_directory(path)?,
                 None => PathBuf::from(DEFAULT_STATE_DIRECTORY),
             },
+            max_bindings: max_bindings as u32,
             limits: proto::Limits {
                 max_handovers: max_handovers as usize,
                 max_per_peer: part(self.max_per_peer)? as usize,

@@ -37,6 +37,9 @@ const ROUTER_ERRORS: &str = r#"
 - #attach = "auto"
 + attach = "skb"
 ! access-router.access.attach: "skb" is no way to attach: write "auto", "native", "tc" or "generic"
+- #max-bindings = 65536
++ max-bindings = 100000000
+! access-router.max-bindings: 100000000 is out of range: 1 to 16777216
 - #max-handovers = 1024
 + max-handovers = 0
 ! access-router.max-handovers: 0 is out of range: 1 to 1000000

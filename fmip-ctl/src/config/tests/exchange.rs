@@ -34,6 +34,11 @@ fn neighbors_keys_limits_and_policies_may_change() {
 fn what_only_a_restart_changes_is_refused_by_name() {
     for (from, to, key) in [
         (
+            "#max-bindings = 65536",
+            "max-bindings = 100000",
+            "access-router.max-bindings",
+        ),
+        (
             "#control-socket = \"/run/fmip/control.sock\"",
             "control-socket = \"/run/x\"",
             "control-socket",

@@ -331,7 +331,6 @@ fn verdicts(program: Program, reason: Reason) -> &'static [Verdict] {
         | R::MobileTunnelled
         | R::MobileUntunnelled
         | R::MobileSent => &[Pass],
-        R::Spoofed if program == Program::MobileIn => &[Pass],
         R::Spoofed
         | R::TooBig
         | R::Nested

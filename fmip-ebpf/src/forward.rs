@@ -88,6 +88,8 @@ pub(crate) fn recent_route<P: Packet>(
         && recent.interface == interface
         && now < recent.until_ns
         && length <= recent.mtu
+        // One that a program of the other kind asked for may be none for this one.
+        && P::exit(&recent.hop) != 0
     {
         return Route {
             answer: Answer::To,

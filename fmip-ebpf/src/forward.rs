@@ -1,7 +1,5 @@
 //! Next hop: which interface and which link-layer address a packet leaves to.
 
-use core::mem::MaybeUninit;
-
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
@@ -15,7 +13,7 @@ use fmip_common::{
 };
 
 use crate::{
-    maps::{INTERFACES, RECENT_ROUTES},
+    maps::{FIB, INTERFACES, RECENT_ROUTES},
     packet::{Packet, coarse_now},
 };
 
@@ -88,6 +86,8 @@ pub(crate) fn recent_route<P: Packet>(
         && recent.interface == interface
         && now < recent.until_ns
         && length <= recent.mtu
+        // One that a program of the other kind asked for may be none for this one.
+        && P::exit(&recent.hop) != 0
     {
         return Route {
             answer: Answer::To,
@@ -116,33 +116,32 @@ pub(crate) fn route<P: Packet>(
     destination: &Address,
     length: u32,
 ) -> Route {
-    let mut fib = MaybeUninit::<Fib>::uninit();
+    let mut route = Route {
+        answer: Answer::Kernel,
+        hop: NextHop::default(),
+        mtu: 0,
+    };
+    let Some(fib) = FIB.get_ptr_mut(0) else {
+        return route;
+    };
     // Word by word, and volatile: else it is zeroed by a loop over its octets, in a function of its own.
-    let mut word = fib.as_mut_ptr().cast::<u64>();
-    for _ in 0..size_of::<Fib>() / 8 {
-        // SAFETY: a structure of so many words.
-        unsafe {
-            word.write_volatile(0);
-            word = word.add(1);
-        }
+    for word in 0..size_of::<Fib>() / 8 {
+        // SAFETY: an element of a per-CPU map, of so many words, and a program is not interrupted by itself.
+        unsafe { fib.cast::<u64>().add(word).write_volatile(0) };
     }
-    // SAFETY: a structure of integers, all of them written.
-    let mut fib = unsafe { fib.assume_init() };
+    // SAFETY: as above; a structure of integers.
+    let fib = unsafe { &mut *fib };
     fib.family = AF_INET6;
     // 40 + payload length for IPv6, or the answer about the MTU is wrong.
     fib.__bindgen_anon_1.tot_len = length as u16;
     fib.ifindex = packet.interface();
     fib.__bindgen_anon_3.ipv6_src = words(source);
     fib.__bindgen_anon_4.ipv6_dst = words(destination);
-    // SAFETY: the context is the kernel's, the structure on this stack.
+    // SAFETY: the context is the kernel's, the structure the map's.
     let answer =
-        unsafe { bpf_fib_lookup(packet.as_ptr(), &raw mut fib, size_of::<Fib>() as i32, 0) };
-    let mut route = Route {
-        answer: Answer::Kernel,
-        hop: NextHop::default(),
-        // SAFETY: both members are the same integer.
-        mtu: u32::from(unsafe { fib.__bindgen_anon_1.mtu_result }),
-    };
+        unsafe { bpf_fib_lookup(packet.as_ptr(), &raw mut *fib, size_of::<Fib>() as i32, 0) };
+    // SAFETY: both members are the same integer.
+    route.mtu = u32::from(unsafe { fib.__bindgen_anon_1.mtu_result });
     if answer == i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
         // Elsewhere a redirected frame may vanish without a trace: a tunnel, a driver without XDP.
         // The kernel knows the way there, too.

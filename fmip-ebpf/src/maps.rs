@@ -1,7 +1,7 @@
 //! Every map, with its writer and its reader named.
 
 use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE,
+    bindings::{BPF_F_MMAPABLE, bpf_fib_lookup},
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -155,6 +155,11 @@ pub(crate) static INTERFACES: Array<Interface> = Array::with_max_entries(1, 0);
 /// The interface of each VLAN, by port and tags. Controller writes, every XDP program reads.
 #[map]
 pub(crate) static VLANS: HashMap<Vlan, u32> = HashMap::with_max_entries(limits::VLANS, 0);
+
+/// What the kernel's routes are asked with, one entry: the programs have no room for it on their stack. Every
+/// program that sends packets.
+#[map]
+pub(crate) static FIB: PerCpuArray<bpf_fib_lookup> = PerCpuArray::with_max_entries(1, 0);
 
 /// What the kernel said of routes lately. Router programs alone.
 #[map]

@@ -16,7 +16,7 @@ use fmip_common::{
     binding::{Egress, NextHop},
     buffer::{Buffer, DRAIN_CLOSE, DrainJob, OUTCOME_DONE, PRIORITY, STREAM, Slot, index_of},
     event::SignalHeader,
-    limits::DEFAULT_NODES,
+    limits::{DEFAULT_NODES, RECENT_ROUTES_BITS},
     reason::Reason,
 };
 use fmip_ctl::io::{
@@ -269,6 +269,9 @@ fn shape(room: Room, bindings: u32) -> Result<Shape> {
         ..Shape::new(room, bindings, OURS)?
     })
 }
+
+/// Words of what the programs remember of a route.
+const RECENT_WORDS: usize = 10;
 
 /// Interfaces that may be redirected to: as many as a namespace of these tests has.
 pub(crate) const OURS: std::ops::RangeInclusive<u32> = 1..=32;
@@ -562,6 +565,20 @@ impl Bench {
         Ok(())
     }
 
+    /// Changes the routes of the namespace, and forgets what the programs remember of them for a moment.
+    pub(crate) fn reroute(&mut self, namespace: &NetNs, change: &str) -> Result<()> {
+        namespace.ip(change)?;
+        let map = self.programs.ebpf().map_mut("RECENT_ROUTES");
+        let mut recent: PerCpuArray<_, [u64; RECENT_WORDS]> =
+            map.context("no memory of routes")?.try_into()?;
+        let processors = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        for place in 0..1 << RECENT_ROUTES_BITS {
+            let nothing = vec![[0; RECENT_WORDS]; processors];
+            recent.set(place, PerCpuValues::try_from(nothing)?, 0)?;
+        }
+        Ok(())
+    }
+
     /// The frame in a slot, behind a header like that of [`Packet::udp`].
     pub(crate) fn slot(&self, index: u32) -> Result<Vec<u8>> {
         let slot = self.slots.get(index).context("there is no such slot")?;
@@ -698,7 +715,7 @@ impl Router {
         // among the tests': the far ends send none.
         namespace.sysctl("ipv6/conf/default/disable_ipv6", 1)?;
         namespace.ip_batch(
-            "link add in0 type veth peer name in1\n\
+            "link add in0 address 02:00:00:00:00:01 type veth peer name in1\n\
              link add out0 address 02:00:00:00:00:10 type veth peer name out1\n\
              link add parked0 type veth peer name parked1\n\
              link add vlan0 type veth peer name qinq0\n\

@@ -216,13 +216,16 @@ impl World {
                 // The kernel has taken its hop, or there is none to be taken of what this node sends. What its
                 // interface would have computed is computed.
                 Program::MobileOut | Program::RouterOut | Program::RouterForward => {
+                    let sent = whole(sent);
                     ensure!(held.len() == sent.len(), "it is not as long");
                     let differs = held.iter().zip(sent).filter(|(a, b)| a != b).count();
                     ensure!(differs <= 2, "{differs} octets differ");
                     Ok(())
                 }
                 _ => {
-                    let fits = forms.all(sent).any(|form| self.forwarded(form, held));
+                    let fits = forms
+                        .all(sent)
+                        .any(|form| self.forwarded(whole(form), held));
                     ensure!(fits, "what is held is {held:02x?}");
                     Ok(())
                 }
@@ -331,7 +334,6 @@ fn verdicts(program: Program, reason: Reason) -> &'static [Verdict] {
         | R::MobileTunnelled
         | R::MobileUntunnelled
         | R::MobileSent => &[Pass],
-        R::Spoofed if program == Program::MobileIn => &[Pass],
         R::Spoofed
         | R::TooBig
         | R::Nested
@@ -399,6 +401,14 @@ pub(crate) fn congestion(inner: u8, outer: u8) -> Option<u8> {
         [Some(2), Some(1), Some(2), Some(3)],
         [Some(3), Some(3), Some(3), Some(3)],
     ][usize::from(inner)][usize::from(outer)]
+}
+
+/// Without what the link has put behind it.
+fn whole(packet: Octets<'_>) -> Octets<'_> {
+    match packet.get(..IPV6) {
+        Some(header) => &packet[..packet.len().min(IPV6 + usize::from(payload(header)))],
+        None => packet,
+    }
 }
 
 fn class(header: Octets<'_>) -> u8 {

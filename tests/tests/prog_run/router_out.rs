@@ -1,7 +1,7 @@
 //! What goes out of an access interface and no program has seen come in: the router's own packets, and those
 //! that the kernel forwards from interfaces that are not ours.
 
-use std::net::UdpSocket;
+use std::net::{Ipv6Addr, UdpSocket};
 
 use anyhow::Result;
 use aya::programs::TcAttachType::{Egress, Ingress};
@@ -28,6 +28,15 @@ use crate::{
 
 const LOOPBACK: u32 = 1;
 
+/// What goes out of `out0`. A test run asks the address, as if it came in there.
+fn outgoing(destination: Ipv6Addr) -> Vec<u8> {
+    Packet {
+        link_destination: OUT_MAC,
+        ..Packet::udp(CN, destination, 100)
+    }
+    .octets()
+}
+
 #[test]
 fn what_came_in_by_a_program_or_from_a_buffer_is_not_seen_again() {
     on_router(|bench, router| {
@@ -35,7 +44,7 @@ fn what_came_in_by_a_program_or_from_a_buffer_is_not_seen_again() {
         bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
         bench.hold(OTHER, router)?;
         for destination in [PCOA, OTHER, CN] {
-            let sent = Packet::udp(CN, destination, 100).octets();
+            let sent = outgoing(destination);
             for from in [router.incoming, router.outgoing, LOOPBACK] {
                 let ran = bench.router_out(from, router.outgoing, &sent)?;
                 assert_eq!(
@@ -46,12 +55,12 @@ fn what_came_in_by_a_program_or_from_a_buffer_is_not_seen_again() {
             }
         }
         for from in [0, ELSEWHERE] {
-            let sent = Packet::udp(CN, PCOA, 100).octets();
+            let sent = outgoing(PCOA);
             let ran = bench.router_out(from, router.outgoing, &sent)?;
             let outer = ran.is(Verdict::Redirect, Reason::Tunnelled, &sent);
             assert_eq!((outer.source, outer.destination), (PAR, NCOA));
             assert_eq!(outer.inner().hop_limit, 64, "the kernel has taken its hop");
-            let sent = Packet::udp(CN, OTHER, 100).octets();
+            let sent = outgoing(OTHER);
             let ran = bench.router_out(from, router.outgoing, &sent)?;
             ran.is_unchanged(Verdict::Redirect, Reason::Held, &sent);
         }
@@ -65,7 +74,8 @@ fn what_came_in_by_a_program_or_from_a_buffer_is_not_seen_again() {
 fn the_routers_own_messages_go_where_the_controller_says() {
     on_router(|bench, router| {
         bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
-        let sent = frame(PCOA, None, fbu());
+        let mut sent = frame(PCOA, None, fbu());
+        sent[..6].copy_from_slice(&OUT_MAC);
         let ran = bench.router_out(0, router.outgoing, &sent)?;
         assert_eq!(
             (ran.verdict, ran.moved.as_slice()),
@@ -84,7 +94,7 @@ fn the_routers_own_messages_go_where_the_controller_says() {
 fn a_held_packet_leaves_nothing_behind() {
     on_router(|bench, router| {
         bench.hold(PCOA, router)?;
-        let sent = Packet::udp(CN, PCOA, 100).octets();
+        let sent = outgoing(PCOA);
         let ran = bench.router_out(0, router.outgoing, &sent)?;
         ran.is_unchanged(Verdict::Drop, Reason::Held, &sent);
         bench.maps.set_parked(router.parked)?;
@@ -193,7 +203,7 @@ fn a_packet_with_its_tag_beside_it_is_another_vlans() {
         let mut bench = Bench::new()?;
         namespace.sysctl("ipv6/conf/default/disable_ipv6", 1)?;
         namespace
-            .ip_batch("link add t0 type veth peer name t1\nlink set t0 up\nlink set t1 up\n")?;
+            .ip_batch("link add t0 address 02:00:00:00:00:01 type veth peer name t1\nlink set t0 up\nlink set t1 up\n")?;
         bench.programs.attach_classifier(ROUTER_IN, "t0", Ingress)?;
         bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
         let far = index(namespace, "t1")?;

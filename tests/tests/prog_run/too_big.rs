@@ -100,7 +100,7 @@ fn the_way_to_the_tunnels_end_bounds_what_goes_into_it() {
                 1280,
             ),
         ] {
-            namespace.ip(change)?;
+            bench.reroute(namespace, change)?;
             let fits = of_length(mtu - IPV6);
             let ran = send(&mut bench, &router, &fits)?;
             ran.is(Verdict::Redirect, Reason::Tunnelled, &fits.octets());

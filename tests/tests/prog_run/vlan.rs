@@ -176,7 +176,8 @@ fn into_the_tunnel_from_any_vlan_to_any_other() {
                     false => format!("via 2001:db8:{net}::2"),
                     true => "dev lo".to_owned(),
                 };
-                namespace.ip(&format!("route replace {NCOA}/128 {way}"))?;
+                let route = format!("route replace {NCOA}/128 {way}");
+                trunks.bench.reroute(namespace, &route)?;
                 let hop = known.then(|| (trunks.next_hop(to), OUT_MTU));
                 trunks.bench.maps.set_hop(NCOA, hop)?;
                 let (sent, ran) = trunks.comes_in(from, &packet)?;
@@ -197,12 +198,18 @@ fn out_of_the_reverse_tunnel_from_any_vlan_to_any_other() {
         trunks.bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
         let packet = Packet::udp(PCOA, CN, 100);
         for (from, to, net) in trunks.pairs() {
-            namespace.ip(&format!("route replace {CN}/128 via 2001:db8:{net}::2"))?;
+            trunks.bench.reroute(
+                namespace,
+                &format!("route replace {CN}/128 via 2001:db8:{net}::2"),
+            )?;
             let (sent, ran) = trunks.comes_in(from, &packet.tunnelled(NCOA, PAR))?;
             let expected = leaves(to, &forwarded(&packet));
             left_as(&ran, Reason::Untunnelled, &sent, &expected);
             // And out of one tunnel into the other.
-            namespace.ip(&format!("route replace {NCOA}/128 via 2001:db8:{net}::2"))?;
+            trunks.bench.reroute(
+                namespace,
+                &format!("route replace {NCOA}/128 via 2001:db8:{net}::2"),
+            )?;
             let packet = Packet::udp(PCOA, PCOA, 100);
             let (sent, ran) = trunks.comes_in(from, &packet.tunnelled(NCOA, PAR))?;
             let expected = leaves(to, &in_tunnel(&packet));
@@ -220,8 +227,12 @@ fn what_the_kernel_gets_keeps_its_tags() {
         let mut trunks = Trunks::new(namespace)?;
         trunks.bench.maps.add_local(PAR)?;
         trunks.bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
-        namespace.ip(&format!("route add unreachable {NCOA}/128"))?;
-        namespace.ip(&format!("route add unreachable {CN}/128"))?;
+        trunks
+            .bench
+            .reroute(namespace, &format!("route add unreachable {NCOA}/128"))?;
+        trunks
+            .bench
+            .reroute(namespace, &format!("route add unreachable {CN}/128"))?;
         for from in trunks.ways_in {
             let packet = Packet::udp(CN, PCOA, 100);
             let (sent, ran) = trunks.comes_in(from, &packet)?;
@@ -301,7 +312,10 @@ fn a_packet_too_big_is_answered_in_the_vlan_that_it_came_from() {
             if to.tags.is_empty() {
                 continue;
             }
-            namespace.ip(&format!("route replace {NCOA}/128 via 2001:db8:{net}::2"))?;
+            trunks.bench.reroute(
+                namespace,
+                &format!("route replace {NCOA}/128 via 2001:db8:{net}::2"),
+            )?;
             for hop in [None, Some((trunks.next_hop(to), NARROW))] {
                 trunks.bench.maps.set_hop(NCOA, hop)?;
                 let longest = NARROW as usize - IPV6;

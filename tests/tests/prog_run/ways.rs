@@ -53,7 +53,7 @@ fn a_known_next_hop_is_taken_without_a_route_and_changes_for_all_at_once() {
         bench
             .maps
             .install_tunnel(PCOA_ELSEWHERE, OTHER, PAR, later())?;
-        namespace.ip("-6 route del default")?;
+        bench.reroute(namespace, "-6 route del default")?;
         assert_eq!(goes_to(bench, router, PCOA)?, None);
 
         bench.maps.set_hop(NCOA, hop(ANOTHER_MAC))?;
@@ -83,7 +83,7 @@ fn a_known_next_hop_is_taken_without_a_route_and_changes_for_all_at_once() {
         for node in [PCOA, PCOA_TOO] {
             assert_eq!(goes_to(bench, router, node)?, None);
         }
-        namespace.ip("route add default via 2001:db8:f::2 dev out0")?;
+        bench.reroute(namespace, "route add default via 2001:db8:f::2 dev out0")?;
         for node in [PCOA, PCOA_TOO, PCOA_ELSEWHERE] {
             assert_eq!(goes_to(bench, router, node)?, Some(NEXT_HOP_MAC));
         }
@@ -311,6 +311,8 @@ fn each_interface_counts_what_came_in_there() {
             Ok(sums)
         };
         let tunnelled = Packet::udp(CN, PCOA, 100).octets();
+        let mut outgoing = tunnelled.clone();
+        outgoing[..6].copy_from_slice(&OUT_MAC);
         let in_vlan = tagged(&tunnelled, &VLAN);
         let missed = Packet::udp(CN, OTHER, 50).octets();
         for (program, on, counted, sent, reason) in [
@@ -347,7 +349,7 @@ fn each_interface_counts_what_came_in_there() {
                 Program::RouterForward,
                 router.outgoing,
                 router.outgoing,
-                &tunnelled,
+                &outgoing,
                 Reason::Tunnelled,
             ),
         ] {

@@ -88,12 +88,16 @@ impl Shape {
 impl Programs {
     /// Loads the object, all its programs included, with maps of this shape.
     ///
+    /// What the programs log (aya-log) is for debugging: unless this crate logs at debug itself, their level
+    /// is that of warnings, and no statement of theirs is as loud. The level is a constant when the verifier
+    /// looks, which takes out of a program what can never run: such a statement costs a packet no
+    /// instruction, no look at a level and no room. A test compares the sizes (`tests/tests/verifier`).
+    ///
     /// # Errors
     /// When the kernel refuses a map or, in its verifier's words, a program.
     pub fn load(shape: &Shape) -> Result<Self> {
         let buckets = buckets_for(shape.bindings);
         let room = shape.room;
-        // Log statements that nobody would see cost the data path nothing.
         let log_level: u8 = if tracing::enabled!(tracing::Level::DEBUG) {
             aya_log::Level::Debug as u8
         } else {

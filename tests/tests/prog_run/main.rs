@@ -25,6 +25,7 @@ mod receiver;
 mod reverse;
 mod router_out;
 mod scale;
+mod show;
 mod signalling;
 mod straggler;
 mod switches;

@@ -5,6 +5,7 @@
 //! verifier prunes less. So the gate stands well below.
 
 mod load;
+mod logs;
 
 use std::io::Write as _;
 

@@ -138,16 +138,16 @@ const ROUTER_ERRORS: &str = r#"
 ! access-router.access.access-points: "03:00:00:00:0a:01" is no unicast link-layer address
 - "2001:db8:2::1"
 + "2001:db8:1::1"
-! access-router.neighbor.address: 2001:db8:1::1 is used on line 35 already: remove one of the two
+! access-router.neighbor.address: 2001:db8:1::1 is used on line 39 already: remove one of the two
 - "02:00:00:00:00:22"
 + "00:00:00:00:00:00"
 ! access-router.neighbor.link-address: "00:00:00:00:00:00" is no unicast link-layer address
 - prefix = "2001:db8:2::/64"
 + prefix = "2001:db8::/32"
-! access-router.neighbor.prefix: "2001:db8::/32" overlaps 2001:db8:1::/64 of line 37: every link has a prefix of its own
+! access-router.neighbor.prefix: "2001:db8::/32" overlaps 2001:db8:1::/64 of line 41: every link has a prefix of its own
 - "02:00:00:00:0a:02"
 + "02:00:00:00:0A:01"
-! access-router.neighbor.access-points: 02:00:00:00:0a:01 is an access point on line 39 already: remove one of the two
+! access-router.neighbor.access-points: 02:00:00:00:0a:01 is an access point on line 43 already: remove one of the two
 - "2001:db8:1::ff:fe00:1"
 + "2001:db8:2::ff:fe00:1"
 ! access-router.mobile-node.pcoa: "2001:db8:2::ff:fe00:1" is on none of this router's access links: its handovers start at another router

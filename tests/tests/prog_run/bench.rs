@@ -307,6 +307,11 @@ impl Bench {
         Self::of(Shape::new(room, BINDINGS, interfaces)?, WIDE)
     }
 
+    /// A bench with room for so many bindings.
+    pub(crate) fn for_bindings(bindings: u32) -> Result<Self> {
+        Self::of(shape_for(bindings)?, WIDE)
+    }
+
     pub(crate) fn with(pool: u32, limits: BufferLimits) -> Result<Self> {
         let room = Room {
             packets: pool,

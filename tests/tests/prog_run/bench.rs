@@ -270,6 +270,16 @@ fn shape(room: Room, bindings: u32) -> Result<Shape> {
     })
 }
 
+/// Maps for so many bindings.
+pub(crate) fn shape_for(bindings: u32) -> Result<Shape> {
+    let room = Room {
+        packets: POOL,
+        nodes: DEFAULT_NODES,
+        guaranteed: 0,
+    };
+    shape(room, bindings)
+}
+
 /// Words of what the programs remember of a route.
 const RECENT_WORDS: usize = 10;
 
@@ -299,12 +309,7 @@ impl Bench {
 
     /// A bench with room for so many bindings.
     pub(crate) fn for_bindings(bindings: u32) -> Result<Self> {
-        let room = Room {
-            packets: POOL,
-            nodes: DEFAULT_NODES,
-            guaranteed: 0,
-        };
-        Self::of(shape(room, bindings)?, WIDE)
+        Self::of(shape_for(bindings)?, WIDE)
     }
 
     pub(crate) fn with(pool: u32, limits: BufferLimits) -> Result<Self> {
@@ -320,7 +325,7 @@ impl Bench {
         Self::of(shape(room, BINDINGS)?, limits)
     }
 
-    fn of(shape: Shape, limits: BufferLimits) -> Result<Self> {
+    pub(crate) fn of(shape: Shape, limits: BufferLimits) -> Result<Self> {
         let mut programs = Programs::load(&shape)?;
         let ebpf = programs.ebpf();
         let slots = MappedArray::new(ebpf, "SLOTS")?;

@@ -7,10 +7,7 @@
 use std::net::Ipv6Addr;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use fmip_common::{
-    buffer::{CLOSED, EMPTY},
-    reason::Reason,
-};
+use fmip_common::{buffer::CLOSED, reason::Reason};
 
 use crate::{
     bench::{Bench, NEXT_HOP_MAC, OUT_MAC, Program, Ran, Verdict},
@@ -209,7 +206,7 @@ impl World {
             let buffer = bench.buffer(buffer)?;
             newest.extend([buffer.tail, buffer.priority]);
         }
-        if let Some(slot) = newest.into_iter().find(|&slot| slot < CLOSED.min(EMPTY)) {
+        if let Some(slot) = newest.into_iter().find(|&slot| slot < CLOSED) {
             let frame = bench.slot(slot)?;
             let held = &frame[network_layer(&frame).context("what is held is no IPv6")?..];
             return match self.program {

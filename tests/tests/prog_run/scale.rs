@@ -16,14 +16,14 @@ use fmip_ctl::io::{load::ROUTER, maps::Maps};
 
 use crate::{
     bench::{
-        Bench,
+        self, Bench, WIDE,
         address::{CN, PAR},
         in_namespace, later,
     },
     packets::{IPV6_IN_IPV6, Packet},
 };
 
-const NODES: u32 = 100_000;
+const NODES: u32 = 1_000_000;
 /// Of those that change, the ones that every second change is of and that get packets, so that packets meet
 /// changes.
 const HOT: u32 = 16;
@@ -69,7 +69,9 @@ struct Seen {
 fn bindings_that_change_by_the_thousand_never_touch_a_packet_of_another() {
     let seed = crate::seed("scale");
     in_namespace(|_| {
-        let mut bench = Bench::for_bindings(NODES)?;
+        let shape = bench::shape_for(NODES)?;
+        let octets = shape.memory()?["bindings"];
+        let mut bench = Bench::of(shape, WIDE)?;
         let start = Instant::now();
         for node in 0..NODES {
             bench
@@ -116,8 +118,9 @@ fn bindings_that_change_by_the_thousand_never_touch_a_packet_of_another() {
         // Past the harness: a rate is to be seen, and nothing to pass or fail by on a busy machine.
         let _ = writeln!(
             std::io::stderr(),
-            "\n{NODES} bindings installed, {installed:.0} per second; {changes} changed, {:.0} per \
-             second, beside {} packets to others and {} to those that changed ({} while unbound)",
+            "\n{NODES} bindings in {} MiB installed, {installed:.0} per second; {changes} changed, {:.0} \
+             per second, beside {} packets to others and {} to those that changed ({} while unbound)",
+            octets >> 20,
             f64::from(changes) / took.as_secs_f64(),
             seen.steady,
             seen.changing,

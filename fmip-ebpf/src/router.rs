@@ -132,7 +132,7 @@ impl Origin {
 }
 
 #[inline(always)]
-fn to_bound(packet: &mut impl Packet, header: &Ipv6, origin: Origin, bound: &Bound) -> Outcome {
+fn to_bound<P: Packet>(packet: &mut P, header: &Ipv6, origin: Origin, bound: &Bound) -> Outcome {
     // A neighbor's probe of an address that this router defends (proxy neighbor discovery) is the kernel's
     // to answer, and nothing from a link-local address may leave its link.
     if packet.is_for_others()

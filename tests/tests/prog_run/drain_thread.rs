@@ -50,6 +50,8 @@ impl Running {
         };
         let mut bench = Bench::with(POOL, limits)?;
         let router = Router::new(namespace, &mut bench)?;
+        // Packets are not for the kernel of this router: it would forward what is only copied.
+        namespace.ip("link set in0 address 02:00:00:00:00:21")?;
         let (sender, reports) = unbounded_channel();
         Ok(Self {
             maps: bench.maps,

@@ -192,7 +192,7 @@ fn a_packet_out_of_a_tunnel_is_copied_and_forwarded() {
             ran.moved,
             [
                 (Reason::Untunnelled, 1, octets),
-                (Reason::Copied, 1, octets)
+                (Reason::Copied, 1, inner.octets().len() as u64)
             ]
         );
         let copied = Packet::read(&bench.slot(0)?);

@@ -2,7 +2,7 @@
 //! leave by.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry as Place},
+    collections::{BTreeSet, HashMap, VecDeque},
     net::Ipv6Addr,
     sync::atomic::AtomicU64,
     time::{Duration, Instant},
@@ -56,8 +56,8 @@ pub(super) struct Bindings {
     ticks: Ticks,
     tunnel_mtu: u32,
     hops: HashMap<Address, Hop>,
-    /// Whose packets go into a tunnel to that address, if there is a hop for it or not.
-    tunnels_to: HashMap<Address, Vec<Address>>,
+    /// Far ends of tunnels, each with the addresses whose packets go there, if there is a hop or not.
+    tunnels: BTreeSet<(Ipv6Addr, Ipv6Addr)>,
 }
 
 struct Tables {
@@ -119,7 +119,7 @@ impl Bindings {
             ticks: ticks(ebpf)?,
             tunnel_mtu: u32::MAX,
             hops: HashMap::new(),
-            tunnels_to: HashMap::new(),
+            tunnels: BTreeSet::new(),
         })
     }
 
@@ -167,12 +167,14 @@ impl Bindings {
         if let Some(before) = before {
             self.give_back(&before, now);
         }
-        let far_end = |binding: &Binding| is_tunnel_to(binding).then_some(binding.remote);
+        let far_end = |binding: &Binding| is_tunnel_to(binding).then_some(binding.remote.into());
         let (old, new) = (before.as_ref().and_then(far_end), far_end(&binding));
         if old != new {
-            self.forget_tunnel(old, key);
+            if let Some(remote) = old {
+                self.tunnels.remove(&(remote, address));
+            }
             if let Some(remote) = new {
-                self.tunnels_to.entry(remote).or_default().push(key);
+                self.tunnels.insert((remote, address));
             }
         }
         Ok(())
@@ -225,8 +227,7 @@ impl Bindings {
         if let Some(binding) = self.table.get(&key) {
             self.table.remove(&key);
             self.give_back(&binding, Instant::now());
-            let remote = is_tunnel_to(&binding).then_some(binding.remote);
-            self.forget_tunnel(remote, key);
+            self.tunnels.remove(&(binding.remote.into(), address));
         }
     }
 
@@ -242,16 +243,18 @@ impl Bindings {
     /// # Errors
     /// When there are too many different ways; packets go where the kernel says then.
     pub(super) fn set_hop(&mut self, remote: Ipv6Addr, hop: Option<Hop>) -> Result<()> {
-        let remote = Address::from(remote);
+        let key = Address::from(remote);
         let before = match hop {
-            Some(hop) => self.hops.insert(remote, hop),
-            None => self.hops.remove(&remote),
+            Some(hop) => self.hops.insert(key, hop),
+            None => self.hops.remove(&key),
         };
         if before == hop {
             return Ok(());
         }
-        let keys = self.tunnels_to.get(&remote).cloned().unwrap_or_default();
-        self.renew(keys)
+        let first = (remote, Ipv6Addr::UNSPECIFIED);
+        let last = (remote, Ipv6Addr::from_bits(u128::MAX));
+        let addresses = self.tunnels.range(first..=last);
+        self.renew(addresses.map(|&(_, address)| address).collect())
     }
 
     /// The longest packet that goes into any tunnel, with its outer header, in octets: besides what the next
@@ -261,14 +264,13 @@ impl Bindings {
     /// As [`Bindings::set_hop`].
     pub(super) fn set_tunnel_mtu(&mut self, mtu: u32) -> Result<()> {
         self.tunnel_mtu = mtu;
-        let keys = self.tunnels_to.values().flatten().copied().collect();
-        self.renew(keys)
+        let addresses = self.tunnels.iter();
+        self.renew(addresses.map(|&(_, address)| address).collect())
     }
 
     /// Binds again what is bound, with what has become known.
-    fn renew(&mut self, keys: Vec<Address>) -> Result<()> {
-        for key in keys {
-            let address = Ipv6Addr::from(key);
+    fn renew(&mut self, addresses: Vec<Ipv6Addr>) -> Result<()> {
+        for address in addresses {
             if let Some(spec) = self.get(address) {
                 self.set(address, &spec)?;
             }
@@ -300,17 +302,6 @@ impl Bindings {
     fn give_back(&mut self, binding: &Binding, now: Instant) {
         self.ways.give_back(Some(binding.tunnel), now);
         self.ways.give_back(Some(binding.link), now);
-    }
-
-    fn forget_tunnel(&mut self, remote: Option<Address>, key: Address) {
-        if let Some(remote) = remote
-            && let Place::Occupied(mut keys) = self.tunnels_to.entry(remote)
-        {
-            keys.get_mut().retain(|other| *other != key);
-            if keys.get().is_empty() {
-                keys.remove();
-            }
-        }
     }
 }
 

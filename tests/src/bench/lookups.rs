@@ -4,6 +4,8 @@
 //! finds in the caches is what it would find on a router. The program's time is that of a run less that of the
 //! empty program, which is given the same packets.
 
+use std::time::Instant;
+
 use anyhow::Result;
 
 use super::{
@@ -17,6 +19,8 @@ use crate::NetNs;
 const NUMBERS: [(u32, &str); 4] = [(1, "1"), (1000, "1k"), (100_000, "100k"), (1_000_000, "1m")];
 /// The number of bindings of `miss_ns`.
 const USUAL: &str = "1k";
+/// Bindings that are changed at a time, to see how fast that is.
+const CHANGES: u32 = 100_000;
 /// Octets of a frame.
 const LENGTH: usize = 64;
 
@@ -50,6 +54,11 @@ pub(super) fn measure(options: &Options, namespace: &NetNs, report: &mut Report)
             continue;
         }
         let [matches, misses] = cost(options, &mut rig, number)?;
+        if number >= CHANGES {
+            let name = format!("changes_per_s_{text}");
+            let rates = changes(options, &mut rig)?;
+            report.figures.push(Figure::of(name, "1/s", rates));
+        }
         let [match_name, miss_name] = names;
         if text == USUAL {
             let usual = Figure::of("miss_ns", "ns", misses.clone());
@@ -79,6 +88,17 @@ pub(super) fn measure(options: &Options, namespace: &NetNs, report: &mut Report)
         series: vec![matched, missed],
     });
     Ok(())
+}
+
+/// Bindings that the controller changes in a second: by the clock, since that is what its user waits for.
+fn changes(options: &Options, rig: &mut Rig) -> Result<Vec<f64>> {
+    (0..options.rounds())
+        .map(|_| {
+            let start = Instant::now();
+            rig.renew(CHANGES)?;
+            Ok(f64::from(CHANGES) / start.elapsed().as_secs_f64())
+        })
+        .collect()
 }
 
 /// Nanoseconds for a packet to a node that is bound, and to one that is not.

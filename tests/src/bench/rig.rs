@@ -150,6 +150,11 @@ impl Rig {
         self.subject.bind(number, next_hop)
     }
 
+    /// Renews the bindings of the first `number` nodes, which are bound.
+    pub(super) fn renew(&mut self, number: u32) -> Result<()> {
+        (0..number).try_for_each(|index| self.subject.renew(index))
+    }
+
     /// The plan for packets of `length` octets, from the Ethernet header on, of the first `nodes`.
     pub(super) fn plan(
         &self,

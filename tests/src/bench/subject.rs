@@ -108,6 +108,11 @@ impl Subject {
         Ok(())
     }
 
+    /// Renews the binding of a node that is bound.
+    pub(super) fn renew(&mut self, index: u32) -> Result<()> {
+        self.maps.set_expiry(node(PCOA_PREFIX, index), later())
+    }
+
     /// Holds the packets to a node's PCoA, to be sent to `next_hop`; the buffer's index.
     pub(super) fn hold(&mut self, index: u32, next_hop: NextHop) -> Result<u32> {
         self.maps

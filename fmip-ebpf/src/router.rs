@@ -173,13 +173,15 @@ fn to_bound<P: Packet>(packet: &mut P, header: &Ipv6, origin: Origin, bound: &Bo
         });
         put.tell(packet, &header.source, &header.destination);
         let interface = packet.interface();
+        // As it is copied: it may have come out of a tunnel.
+        let octets = packet.network() as u64 + u64::from(header.total_length());
         match put {
             Put::Closed => {}
             Put::Held | Put::First if binding.action == ACTION_COPY => {
-                count::count(interface, Reason::Copied, packet.arrived());
+                count::count(interface, Reason::Copied, octets);
             }
             Put::Refused(_) if binding.action == ACTION_COPY => {
-                count::count(interface, Reason::CopyRefused, packet.arrived());
+                count::count(interface, Reason::CopyRefused, octets);
             }
             Put::Held | Put::First if origin.is_unfinished() => return sink(),
             Put::Held | Put::First => return Outcome::Drop(Reason::Held),

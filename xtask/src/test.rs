@@ -86,10 +86,18 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
              were skipped"
         );
     }
+    if tally.without_kernel > 0 {
+        println!(
+            "xtask test: {} not run, for want of something in this kernel; each says above of what",
+            tally.without_kernel
+        );
+    }
     println!(
         "xtask test: {}: {} passed, {} failed, {} ignored, {} skipped in {} test programs, {} s",
         if failed { "FAILED" } else { "ok" },
-        tally.passed.saturating_sub(tally.skipped),
+        tally
+            .passed
+            .saturating_sub(tally.skipped + tally.without_kernel),
         tally.failed,
         tally.ignored,
         tally.skipped,
@@ -144,14 +152,19 @@ struct Tally {
     ignored: u32,
     /// Tests that passed because they found that they cannot run here, and said so.
     skipped: u32,
+    /// The same, because the kernel was built without what they are about: nobody's rights change that.
+    without_kernel: u32,
 }
 
 impl Tally {
-    /// Counts `test result: ok. 3 passed; 0 failed; 1 ignored; ...` and `SKIPPED: why`.
+    /// Counts `test result: ok. 3 passed; 0 failed; 1 ignored; ...`, `SKIPPED: why` and `WITHOUT KERNEL: why`.
     fn read(&mut self, line: &str) {
         // Not at the line's start: the harness has written `test name ... ` before it.
         if line.contains("SKIPPED") {
             self.skipped += 1;
+        }
+        if line.contains("WITHOUT KERNEL: ") {
+            self.without_kernel += 1;
         }
         let Some((_, counts)) = line
             .strip_prefix("test result: ")
@@ -186,6 +199,7 @@ mod tests {
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
             "test a ... ok",
             "test b ... SKIPPED: b: network namespaces need root",
+            "test c ... WITHOUT KERNEL: c: it makes no VLAN devices",
             "test result: FAILED. 2 passed; 5 failed; 0 ignored; 0 measured; 7 filtered out; finished in 0.00s",
         ] {
             tally.read(line);
@@ -198,6 +212,7 @@ mod tests {
                 failed: 5,
                 ignored: 1,
                 skipped: 1,
+                without_kernel: 1,
             }
         );
     }

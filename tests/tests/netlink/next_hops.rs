@@ -429,7 +429,7 @@ fn a_route_for_some_sources_alone_leaves_no_way() {
         let reason = "this kernel has no routes by source";
         let _ = writeln!(
             std::io::stderr(),
-            "SKIPPED: a_route_for_some_sources_alone_leaves_no_way: {reason}: {error:#}"
+            "WITHOUT KERNEL: a_route_for_some_sources_alone_leaves_no_way: {reason}: {error:#}"
         );
         return;
     }
@@ -497,7 +497,7 @@ fn a_vlan_device_is_an_interface_as_any() {
         let reason = "this kernel makes no VLAN devices";
         let _ = writeln!(
             std::io::stderr(),
-            "SKIPPED: a_vlan_device_is_an_interface_as_any: {reason}: {error:#}"
+            "WITHOUT KERNEL: a_vlan_device_is_an_interface_as_any: {reason}: {error:#}"
         );
         return;
     }

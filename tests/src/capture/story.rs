@@ -99,6 +99,9 @@ impl Story {
             .with_context(|| format!("cannot listen in {}", namespace.name()))?;
         rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 32 << 20)?;
         socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+        // The first question, to which there is no answer yet: from here on packets are given their times
+        // when they come. Asked with the first packet, that one would have the time of the question.
+        let _ = arrival(&socket);
         let (seen, stop) = (self.seen.clone(), self.stop.clone());
         self.threads.push(
             thread::Builder::new()

@@ -59,8 +59,8 @@ pub(crate) struct Recent {
     hop: NextHop,
 }
 
-/// How long a route is believed: as long as it takes the kernel's own forwarding to notice that a cable was
-/// pulled, and no longer. A packet that comes in between goes where the one before it went.
+/// How long a route is believed: a few of the kernel's ticks, so that it is asked some tens of times in a second
+/// however many packets come. One that comes after a change, and before that is over, goes the old way.
 const RECENT_NS: u64 = 20_000_000;
 
 /// As [`route`], but asks only once in a while for the packets from one address to another.

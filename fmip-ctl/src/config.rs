@@ -258,6 +258,16 @@ pub struct MobileNode {
     pub announcement: proto::Announcement,
     /// The other routers that the node may be handed over from.
     pub routers: Vec<RouterKey>,
+    /// What tells it what its radio does and is about to do.
+    pub link_layer: LinkLayerKind,
+}
+
+/// What tells a mobile node what its radio does and is about to do, and moves it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum LinkLayerKind {
+    /// Somebody else, by the control socket.
+    #[default]
+    Told,
 }
 
 /// A `[[mobile-node.router]]`: what authenticates the node's FBUs to another router than the first.

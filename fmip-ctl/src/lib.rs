@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod io;
+pub mod link;
 pub mod observe;
 pub mod proto;
 pub mod record;

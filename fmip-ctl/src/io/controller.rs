@@ -21,6 +21,7 @@ use super::{
     drain::Report,
     events::Events,
     execute::Executor,
+    link::{self, Link},
     machine::{Machine, now},
     monitor::{Monitor, Watched},
     monotonic_ns,
@@ -28,7 +29,7 @@ use super::{
     show,
     signals::Signals,
     transmit::{self, Transmitter},
-    triggers::{self, Link, Receiver},
+    triggers::{self, Receiver},
 };
 use crate::{
     config::{AccessRouter, Config, Interface, Role},
@@ -59,9 +60,11 @@ pub(super) struct Controller {
     machine: Machine,
     executor: Executor,
     transmitter: Transmitter,
+    /// Of a mobile node.
+    link: Link,
     events: EventBus,
     /// The access links, to find out which one a node is on.
-    links: Vec<Link>,
+    links: Vec<triggers::Link>,
     /// How the packets of each interface are met, by its index.
     modes: BTreeMap<u32, Mode>,
 }
@@ -93,6 +96,7 @@ impl Controller {
         Self {
             file: file.to_owned(),
             links: links(&config, executor.interfaces()),
+            link: Link::default(),
             config,
             started: std::time::Instant::now(),
             machine,
@@ -146,6 +150,7 @@ impl Controller {
             Role::MobileNode(_) => None,
         };
         let mut monitor = watched.map(Monitor::start).transpose()?;
+        self.link = Link::start(&self.config, self.executor.interfaces());
         loop {
             self.carry_out().await;
             tokio::select! {
@@ -160,6 +165,15 @@ impl Controller {
                 event = station_event(&mut monitor) => {
                     debug!(?event, "a neighbor changed");
                     self.handle_input(Input::Station(event));
+                }
+                told = self.link.next() => {
+                    let (input, event) = self.link.hear(told);
+                    if let Some(event) = event {
+                        self.events.publish(monotonic_ns(), &event);
+                    }
+                    if let Some(input) = input {
+                        self.handle_input(input);
+                    }
                 }
                 event = sources.events.next() => {
                     let (time_ns, event) = event?;
@@ -198,7 +212,11 @@ impl Controller {
         let mut waiting = VecDeque::new();
         let mut released = false;
         loop {
-            match self.machine.poll_output() {
+            let output = self.machine.poll_output();
+            if let Some(output) = &output {
+                self.link.note(output);
+            }
+            match output {
                 Some(Output::Transmit(transmit)) => {
                     let tunnel_to = |address| self.executor.tunnel_to(address);
                     let transmit = transmit::routed(transmit, tunnel_to);
@@ -323,7 +341,12 @@ impl Controller {
             }
             Order::Trigger { trigger, reply } => {
                 let input = triggers::input(trigger, self.receiver());
-                let _ = reply.send(input.map(|input| self.handle_input(input)));
+                let _ = reply.send(input.map(|input| {
+                    if let Input::Link(event) = &input {
+                        self.events.publish(monotonic_ns(), &link::primitive(*event));
+                    }
+                    self.handle_input(input);
+                }));
             }
             Order::Reload { reply } => {
                 let _ = reply.send(
@@ -464,7 +487,7 @@ async fn station_event(monitor: &mut Option<Monitor>) -> StationEvent {
 }
 
 /// The nodes that this router could hand over.
-fn watched(router: &AccessRouter, links: &[Link]) -> Watched {
+fn watched(router: &AccessRouter, links: &[triggers::Link]) -> Watched {
     Watched {
         interfaces: links.iter().map(|link| link.index).collect(),
         addresses: router.keyed(),
@@ -472,7 +495,7 @@ fn watched(router: &AccessRouter, links: &[Link]) -> Watched {
 }
 
 /// The access links of a router; none of a mobile node.
-fn links(config: &Config, interfaces: &BTreeMap<InterfaceIndex, Interface>) -> Vec<Link> {
+fn links(config: &Config, interfaces: &BTreeMap<InterfaceIndex, Interface>) -> Vec<triggers::Link> {
     let Role::AccessRouter(router) = &config.role else {
         return Vec::new();
     };
@@ -483,7 +506,7 @@ fn links(config: &Config, interfaces: &BTreeMap<InterfaceIndex, Interface>) -> V
             let interface = interfaces
                 .values()
                 .find(|interface| interface.name == access.interface)?;
-            Some(Link {
+            Some(triggers::Link {
                 name: interface.name.clone(),
                 index: interface.index,
                 prefix: access.prefix,

@@ -14,6 +14,7 @@ pub mod execute;
 mod far_ends;
 pub mod features;
 mod hurry;
+mod link;
 pub mod load;
 mod machine;
 pub mod mapped;

@@ -13,7 +13,7 @@ use super::{
     },
 };
 use crate::{
-    config::{MobileNode, RouterKey},
+    config::{LinkLayerKind, MobileNode, RouterKey},
     proto,
 };
 
@@ -97,6 +97,7 @@ impl RawMobileNode {
                 ],
             )?,
             routers,
+            link_layer: LinkLayerKind::Told,
         })
     }
 }

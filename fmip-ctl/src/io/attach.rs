@@ -425,6 +425,7 @@ impl Programs {
     }
 
     fn fd(&mut self, name: &str) -> Result<BorrowedFd<'_>> {
+        self.load_programs(&[name])?;
         let program = self
             .ebpf
             .program(name)

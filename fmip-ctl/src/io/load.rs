@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    programs::{ProgramError, SchedClassifier, Xdp},
+    programs::{Program, ProgramError, SchedClassifier, Xdp},
 };
 use fmip_common::{
     limits::{INTERFACES, REASONS_PER_INTERFACE},
@@ -34,6 +34,11 @@ pub const CLOCK: &str = "fmip_clock";
 pub const MOBILE_IN: &str = "fmip_mobile_in";
 /// Name of the program on what goes out of a mobile node.
 pub const MOBILE_OUT: &str = "fmip_mobile_out";
+
+/// The programs of an access router.
+pub const OF_ROUTER: &[&str] = &[ROUTER, ROUTER_IN, ROUTER_OUT, DRAIN, probe::SEND];
+/// The programs of a mobile node.
+pub const OF_MOBILE_NODE: &[&str] = &[MOBILE_IN, MOBILE_OUT, DRAIN];
 
 /// The loaded object. What it attached is detached when it is dropped, or when the process ends in
 /// whatever way; but for TC programs below Linux 6.6, which stay if the process is killed, until
@@ -88,14 +93,27 @@ impl Shape {
 impl Programs {
     /// Loads the object, all its programs included, with maps of this shape.
     ///
+    /// # Errors
+    /// When the kernel refuses a map or, in its verifier's words, a program.
+    pub fn load(shape: &Shape) -> Result<Self> {
+        let mut programs = Self::open(shape)?;
+        for names in [OF_ROUTER, OF_MOBILE_NODE] {
+            programs.load_programs(names)?;
+        }
+        Ok(programs)
+    }
+
+    /// Loads the object with maps of this shape. A program is loaded when it is asked for first; as long
+    /// as that may happen, nobody may drop a map that he took.
+    ///
     /// What the programs log (aya-log) is for debugging: unless this crate logs at debug itself, their level
     /// is that of warnings, and no statement of theirs is as loud. The level is a constant when the verifier
     /// looks, which takes out of a program what can never run: such a statement costs a packet no
     /// instruction, no look at a level and no room. A test compares the sizes (`tests/tests/verifier`).
     ///
     /// # Errors
-    /// When the kernel refuses a map or, in its verifier's words, a program.
-    pub fn load(shape: &Shape) -> Result<Self> {
+    /// When the kernel refuses a map.
+    pub fn open(shape: &Shape) -> Result<Self> {
         let buckets = buckets_for(shape.bindings);
         let room = shape.room;
         let log_level: u8 = if tracing::enabled!(tracing::Level::DEBUG) {
@@ -130,16 +148,27 @@ impl Programs {
             links: Vec::new(),
             hearing: Ok(()),
         };
-        // All at once, while the object still has its maps: whoever takes one may drop it.
-        for name in [ROUTER, DRAIN, CLOCK, probe::SEND] {
-            loaded(programs.xdp(name)?.load(), name)?;
-        }
-        for name in [ROUTER_IN, ROUTER_OUT, MOBILE_IN, MOBILE_OUT] {
-            loaded(programs.classifier(name)?.load(), name)?;
-        }
+        // The table of bindings asks it for the time.
+        programs.load_programs(&[CLOCK])?;
         // Tracing is a right of its own (CAP_PERFMON), and a kernel may be built without.
         programs.hearing = probe::load_listeners(&mut programs.ebpf);
         Ok(programs)
+    }
+
+    /// Loads these programs, all at once, while the object still has its maps: the verifier's second or
+    /// so is spent before anything else is changed, and on what the role needs alone.
+    ///
+    /// # Errors
+    /// When the kernel refuses one, in its verifier's words.
+    pub fn load_programs(&mut self, names: &[&str]) -> Result<()> {
+        for name in names {
+            let is_xdp = matches!(self.ebpf.program(name), Some(Program::Xdp(_)));
+            match is_xdp {
+                true => drop(self.xdp(name)?),
+                false => drop(self.classifier(name)?),
+            }
+        }
+        Ok(())
     }
 
     /// The maps of the object, and its programs for test runs.
@@ -147,28 +176,40 @@ impl Programs {
         &mut self.ebpf
     }
 
-    /// An XDP program.
+    /// An XDP program, loaded.
     ///
     /// # Errors
-    /// When there is none of this name.
+    /// When there is none of this name, or the kernel refuses it.
     pub fn xdp(&mut self, name: &str) -> Result<&mut Xdp> {
-        self.ebpf
-            .program_mut(name)
-            .with_context(|| format!("the BPF object has no program {name}"))?
+        let program: &mut Xdp = self
+            .program(name)?
             .try_into()
-            .with_context(|| format!("{name} is not an XDP program"))
+            .with_context(|| format!("{name} is not an XDP program"))?;
+        if program.fd().is_err() {
+            loaded(program.load(), name)?;
+        }
+        Ok(program)
     }
 
-    /// A TC program.
+    /// A TC program, loaded.
     ///
     /// # Errors
-    /// When there is none of this name.
+    /// When there is none of this name, or the kernel refuses it.
     pub fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier> {
+        let program: &mut SchedClassifier = self
+            .program(name)?
+            .try_into()
+            .with_context(|| format!("{name} is not a TC program"))?;
+        if program.fd().is_err() {
+            loaded(program.load(), name)?;
+        }
+        Ok(program)
+    }
+
+    fn program(&mut self, name: &str) -> Result<&mut Program> {
         self.ebpf
             .program_mut(name)
-            .with_context(|| format!("the BPF object has no program {name}"))?
-            .try_into()
-            .with_context(|| format!("{name} is not a TC program"))
+            .with_context(|| format!("the BPF object has no program {name}"))
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
     execute::Executor,
     far_ends::FarEnds,
     hurry::hurry,
-    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, Shape},
+    load::{DRAIN, MOBILE_IN, MOBILE_OUT, OF_MOBILE_NODE, OF_ROUTER, Programs, Shape},
     machine::Machine,
     maps::{Maps, Port},
     netlink::Netlink,
@@ -136,7 +136,11 @@ async fn load(
         Role::MobileNode(_) => MOBILE_NODE_BINDINGS,
     };
     let shape = Shape::new(room, bindings, indexes)?;
-    let mut programs = Programs::load(&shape)?;
+    let mut programs = Programs::open(&shape)?;
+    programs.load_programs(match &config.role {
+        Role::AccessRouter(_) => OF_ROUTER,
+        Role::MobileNode(_) => OF_MOBILE_NODE,
+    })?;
     forward_logs(&mut programs)?;
     let limits = BufferLimits::configured(config, interfaces);
     let pool = Pool::new(programs.ebpf(), room, limits)?;

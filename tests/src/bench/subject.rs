@@ -63,7 +63,7 @@ impl Subject {
             guaranteed: 0,
         };
         let shape = Shape::new(room, bindings, interfaces)?;
-        let mut programs = Programs::load(&shape)?;
+        let mut programs = Programs::open(&shape)?;
         let policy = Policy {
             pace: Pace::Burst,
             age: Duration::from_secs(3600),

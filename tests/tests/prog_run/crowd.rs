@@ -38,6 +38,7 @@ fn node(number: u16) -> Ipv6Addr {
 
 /// Feeds numbered packets to a node, which are held.
 fn feed(bench: &mut Bench, to: u16, packets: u32) -> Result<()> {
+    bench.programs.load_programs(&[ROUTER])?;
     let ebpf = &*bench.programs.ebpf();
     let router: &Xdp = ebpf.program(ROUTER).context("no router")?.try_into()?;
     let mut frame = Packet::numbered(CN, node(to), 0).octets();

@@ -25,6 +25,7 @@ fn a_binding_that_is_renewed_never_lends_its_place_to_another() {
         let other_ncoa = CN;
         bench.maps.install_tunnel(PCOA, NCOA, PAR, later())?;
         bench.maps.install_tunnel(OTHER, other_ncoa, PAR, later())?;
+        bench.programs.load_programs(&[ROUTER])?;
         let ebpf = &*bench.programs.ebpf();
         let router: &Xdp = ebpf.program(ROUTER).context("no router")?.try_into()?;
         let maps = &mut bench.maps;

@@ -81,6 +81,7 @@ fn bindings_that_change_by_the_thousand_never_touch_a_packet_of_another() {
         let installed = f64::from(NODES) / start.elapsed().as_secs_f64();
 
         let before = bench.counts()?;
+        bench.programs.load_programs(&[ROUTER])?;
         let ebpf = &*bench.programs.ebpf();
         let router: &Xdp = ebpf.program(ROUTER).context("no router")?.try_into()?;
         let maps = &mut bench.maps;

@@ -82,6 +82,7 @@ fn no_packet_is_stranded_or_overtaken_while_the_buffer_is_closed() {
 /// were held.
 fn race(bench: &mut Bench, receiver: &Receiver, release: DrainJob) -> Result<u32> {
     let drain_maps = &bench.drain;
+    bench.programs.load_programs(&[ROUTER, DRAIN])?;
     let ebpf = &*bench.programs.ebpf();
     let router: &Xdp = ebpf.program(ROUTER).context("no router")?.try_into()?;
     let drain: &Xdp = ebpf.program(DRAIN).context("no drain")?.try_into()?;

@@ -557,7 +557,11 @@ impl Connection {
                 }
             }
             Request::Trigger(trigger) => {
-                ask(orders, |reply| Order::Trigger { trigger, reply }).await
+                let done = ask(orders, |reply| Order::Trigger { trigger, reply }).await;
+                if done.is_err() {
+                    count(&self.shared.counters.refused_primitives);
+                }
+                done
             }
             Request::Primitive(indication) => {
                 let primitive = |reply| Order::Primitive { indication, reply };

@@ -192,7 +192,7 @@ pub struct DataPathCounts {
 pub struct ControlCounts {
     /// Lines that were no request, or too long.
     pub bad_requests: u64,
-    /// Primitives that there are not, or not so, or not here.
+    /// Primitives and triggers that there are not, or not so, or not here.
     #[serde(default)]
     pub refused_primitives: u64,
     /// Subscribers that were disconnected because they did not read fast enough.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
+    damping::RawDamping,
     fault::{Fault, Unique, bad},
     value::{
         check_global_address, check_interface_name, check_key, check_link_address, check_prefix,
@@ -30,6 +31,8 @@ pub(super) struct RawMobileNode {
     announcement: Option<Spanned<String>>,
     #[serde(default)]
     router: Vec<RawRouterKey>,
+    #[serde(default)]
+    damping: RawDamping,
 }
 
 #[derive(Deserialize)]
@@ -98,6 +101,7 @@ impl RawMobileNode {
             )?,
             routers,
             link_layer: LinkLayerKind::Told,
+            damping: self.damping.check()?,
         })
     }
 }

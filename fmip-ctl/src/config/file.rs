@@ -6,6 +6,7 @@
 
 mod damping;
 mod fault;
+mod ieee80211;
 mod node;
 mod router;
 mod value;

@@ -2,16 +2,21 @@
 //! the core and to people, the core's LINK_SWITCH carried to it. A program at the control socket is
 //! heard in the same way.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::{
     config::{Config, Interface, LinkLayerKind, Role},
+    io::machine::now,
     link::{
         Health, Heard, LinkLayer, Order, Step, Told,
         damping::{Counters, Damper, Outcome},
+        ieee80211,
         vocabulary::{self, Indication, Primitive},
     },
     proto::{self, Command, CommandError, Input, Instant, InterfaceIndex, LinkEvent, Output},
@@ -56,6 +61,11 @@ impl Link {
         };
         let layer = match &node.link_layer {
             LinkLayerKind::Told => None,
+            LinkLayerKind::Ieee80211(settings) => Some(ieee80211::start(
+                settings,
+                beside(&config.control_socket, &node.interface),
+                now,
+            )),
         };
         let _ = interfaces;
         Self {
@@ -229,6 +239,13 @@ impl Link {
     pub(super) fn name(&self) -> Option<&'static str> {
         self.layer.as_ref().map(LinkLayer::name)
     }
+}
+
+/// A socket beside that of the controller, of which there may be several in one directory.
+fn beside(control_socket: &Path, interface: &str) -> PathBuf {
+    let mut name = control_socket.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{interface}"));
+    control_socket.with_file_name(name)
 }
 
 /// A primitive from the link layer as people are told it.

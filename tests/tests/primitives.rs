@@ -187,10 +187,19 @@ fn a_driver_that_cannot_move_says_so_and_is_asked_again() {
         // The next attempt is acted on at once, or after the interval.
         let outcome = driver.say("LINK_HANDOVER_IMMINENT", AccessPoint::New)?;
         ensure!(outcome != "dropped", "{outcome}");
-        driver.wait_for_commit(2)?;
-        driver.obey()?;
+        let target = driver.wait_for_commit(2)?;
+        ensure!(target == json!(AccessPoint::New.id()), "to {target}");
+        let removed = driver.stage.par.count("tunnel-removed");
+        driver.request(&json!({
+            "command": "primitive", "primitive": "LINK_SWITCH",
+            "access_point": AccessPoint::New.id(), "error": "no answer to authentication",
+        }))?;
+        driver
+            .stage
+            .par
+            .wait_for_another("tunnel-removed", removed)?;
         let run = driver.stage.close()?;
-        // What went to the new router for nothing is held there for nobody.
+        // What went to the new router meanwhile is held there for nobody.
         check("downlink", &run.downlink, Harm::MayLoseInGap)?;
         check("uplink", &run.uplink, Harm::None)
     });
@@ -260,19 +269,19 @@ fn garbage_is_refused_by_field_and_a_flood_is_damped_and_both_are_counted() {
             });
             driver.request(&request)?;
         }
-        let asked = driver.status("/signalling/sent_rtsolpr")?;
+        let asked = driver.status("/signalling/sent-rtsolpr")?;
         // MAX_RTSOLPR_RATE is 3.
         let most = 3 * (1 + begun.elapsed().as_secs());
         ensure!(
             (1..=most).contains(&asked),
             "{asked} RtSolPr, and not {most}"
         );
-        let flooded = driver.status("/damping/flooded_new_links")?;
+        let flooded = driver.status("/damping/flooded-new-links")?;
         let told = 32 + 2 * (1 + begun.elapsed().as_secs());
         ensure!(flooded >= 1_000 - told, "{flooded}");
 
         // And in the midst of it all somebody moves the node by hand.
-        let arguments = ["LINK_HANDOVER_IMMINENT", &ap.to_string()];
+        let arguments = ["LINK_HANDOVER_IMMINENT", ap];
         let by_hand = driver.command_line(&arguments)?;
         ensure!(by_hand.status.success(), "{by_hand:?}");
         ensure!(by_hand.stdout.is_empty(), "{by_hand:?}");

@@ -67,7 +67,7 @@ pub enum Outcome {
 
 /// How often what was damped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "kebab-case")]
 pub struct Counters {
     /// NEW_LINK_DETECTED of an access point that was told a while ago.
     pub repeated_new_links: u64,

@@ -155,6 +155,7 @@ pub(super) fn mobile_node_config() -> MobileNodeConfig {
         routers: vec![RouterKey {
             router: PAR,
             prefix: None,
+            access_point: None,
             spi: SPI,
             key: KEY.to_vec(),
         }],
@@ -323,7 +324,7 @@ impl Simulation {
             Pending::Packet(node, interface, bytes) => self.inject(node, interface, bytes),
             Pending::Link(event) => {
                 if let LinkEvent::LinkUp { access_point } = event {
-                    let at = if access_point == AP2 {
+                    let at = if [AP2, NAR_LLA].contains(&access_point) {
                         Node::Nar
                     } else {
                         Node::Par

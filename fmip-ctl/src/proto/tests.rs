@@ -14,6 +14,7 @@ mod fna;
 mod hack;
 mod hi;
 mod incapable;
+mod inside;
 mod kept;
 mod limits;
 mod loss;

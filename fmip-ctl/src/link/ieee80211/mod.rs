@@ -3,6 +3,8 @@
 //! [`station`] decides, [`supplicant`] speaks with the supplicant, and this file carries words between
 //! the two.
 
+pub(crate) mod control;
+pub(crate) mod hostapd;
 mod policy;
 mod scan;
 mod station;
@@ -19,8 +21,9 @@ use tokio::{
 use tracing::info;
 
 use self::{
+    control::{Connection, PATIENCE},
     station::{Input, Output, Station},
-    supplicant::{Connection, Event, PATIENCE, Request},
+    supplicant::{Event, Request},
 };
 use super::{LinkLayer, Order, Teller};
 use crate::{config::Ieee80211, proto::Instant};
@@ -130,7 +133,7 @@ impl Runner {
             if asked.is_none()
                 && let Some(request) = self.waiting.pop_front()
             {
-                match timeout(PATIENCE, connection.send(&request)).await {
+                match timeout(PATIENCE, connection.send(&request.to_string())).await {
                     Ok(sent) => sent?,
                     Err(_) => return Err(io::Error::other("it reads nothing")),
                 }
@@ -152,7 +155,7 @@ impl Runner {
                 Woken::Order(None) => return Ok(()),
                 Woken::Order(Some(order)) => self.handle(Input::Order(order)).await,
                 Woken::Timeout => self.handle_timeout().await,
-                Woken::Datagram(datagram) if supplicant::is_event(&datagram) => {
+                Woken::Datagram(datagram) if control::is_event(&datagram) => {
                     match supplicant::event(&datagram) {
                         Ok(event) => {
                             let ends = event == Event::Terminating;

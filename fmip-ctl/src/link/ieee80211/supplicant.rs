@@ -1,28 +1,12 @@
-//! The control interface of wpa_supplicant: its words, and the socket that they come through.
+//! The words of wpa_supplicant on its control interface.
 //!
 //! What it writes is read by pure functions, which never fail in another way than by an error that
 //! says what was not understood. The formats are those of wpa_supplicant 2.10.
-//!
-//! One socket carries both events and answers, so that both come in the order in which they were
-//! written: what STATUS says after an event is true after that event.
 
-use std::{
-    collections::HashMap,
-    fmt, io,
-    path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
 
-use tokio::{net::UnixDatagram, time::timeout};
-
+use super::control;
 use crate::wire::MacAddr;
-
-/// How long an answer may take. The supplicant does one thing at a time, but none of them takes long.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
-
-/// The longest answer: `CTRL_IFACE_MAX_LEN`, and more.
-const MAX_DATAGRAM: usize = 16 << 10;
 
 /// What of a BSS is asked for: id, BSSID, frequency, level, age, flags, SSID and a line between two of
 /// them (`WPA_BSS_MASK_*`).
@@ -234,27 +218,10 @@ fn text(datagram: &[u8]) -> Result<&str, Garbage> {
         .map_err(|_| Garbage::NoText(datagram[..datagram.len().min(100)].to_vec()))
 }
 
-/// Whether a datagram is an event and no answer.
-pub(super) fn is_event(datagram: &[u8]) -> bool {
-    // The second form is that of the global control interface.
-    datagram.starts_with(b"<") || datagram.starts_with(b"IFNAME=")
-}
-
 /// Reads an event.
 pub(super) fn event(datagram: &[u8]) -> Result<Event, Garbage> {
     let whole = text(datagram)?.trim_end();
-    let no_level = || Garbage::NoLevel(clipped(whole));
-    let rest = match whole.strip_prefix("IFNAME=") {
-        Some(named) => named.split_once(' ').ok_or_else(no_level)?.1,
-        None => whole,
-    };
-    let (level, told) = rest
-        .strip_prefix('<')
-        .and_then(|rest| rest.split_once('>'))
-        .ok_or_else(no_level)?;
-    if level.is_empty() || !level.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(no_level());
-    }
+    let told = control::event_text(whole).ok_or_else(|| Garbage::NoLevel(clipped(whole)))?;
     let missing = |what| Garbage::Field {
         event: clipped(told),
         what,
@@ -464,76 +431,4 @@ fn scan_results(answer: &str) -> Option<Vec<Bss>> {
         })
     })
     .collect()
-}
-
-/// A connection to the supplicant that gets its events. It is good until the first error: what then
-/// comes late would be taken for the answer to another question.
-#[derive(Debug)]
-pub(super) struct Connection {
-    socket: UnixDatagram,
-    own: PathBuf,
-    buffer: Vec<u8>,
-}
-
-impl Connection {
-    /// Connects to the socket at `path` and asks for events. `own` is where the supplicant answers
-    /// to: a socket in the file system, which is reached from any network namespace.
-    ///
-    /// # Errors
-    /// There is no such socket, nobody listens, or it does not want to tell.
-    pub(super) async fn open(path: &Path, own: PathBuf) -> io::Result<Self> {
-        if let Some(directory) = own.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        // Left behind by a process with the same number that was killed.
-        match std::fs::remove_file(&own) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut connection = Self {
-            socket: UnixDatagram::bind(&own)?,
-            own,
-            buffer: vec![0; MAX_DATAGRAM],
-        };
-        connection.socket.connect(path)?;
-        connection.socket.send(b"ATTACH").await?;
-        let answer = timeout(PATIENCE, async {
-            loop {
-                let datagram = connection.receive().await?;
-                if !is_event(datagram) {
-                    return io::Result::Ok(String::from_utf8_lossy(datagram).trim().to_owned());
-                }
-            }
-        });
-        match answer.await {
-            Ok(answer) => match answer?.as_str() {
-                "OK" => Ok(connection),
-                other => Err(io::Error::other(format!(
-                    "ATTACH was answered by {other:?}"
-                ))),
-            },
-            Err(_) => Err(io::Error::other("ATTACH was not answered")),
-        }
-    }
-
-    /// The next datagram. Nothing is lost if this is cancelled.
-    pub(super) async fn receive(&mut self) -> io::Result<&[u8]> {
-        let length = self.socket.recv(&mut self.buffer).await?;
-        Ok(&self.buffer[..length])
-    }
-
-    /// Asks something.
-    pub(super) async fn send(&self, request: &Request) -> io::Result<()> {
-        self.socket
-            .send(request.to_string().as_bytes())
-            .await
-            .map(drop)
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // It is removed at the next start otherwise.
-        let _ = std::fs::remove_file(&self.own);
-    }
 }

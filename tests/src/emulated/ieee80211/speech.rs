@@ -121,7 +121,7 @@ impl BssQuery {
         };
         let mask = words
             .find_map(|word| word.strip_prefix("MASK="))
-            .map_or(Some(u32::MAX & !MASK_DELIMITERS), |mask| {
+            .map_or(Some(!MASK_DELIMITERS), |mask| {
                 u32::from_str_radix(mask.trim_start_matches("0x"), 16).ok()
             })?;
         Some(Self { which, mask })

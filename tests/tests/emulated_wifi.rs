@@ -167,7 +167,7 @@ fn an_access_point_that_vanishes_is_replaced_and_a_daemon_comes_back() {
         assert_eq!(air.ask(&supplicant, "PING").is_ok(), runs);
     }
     let rogue = air.add_rogue(&lab, -30).unwrap();
-    assert_eq!(ask(&air, &supplicant, "SCAN"), "OK\n");
+    assert_eq!(ask(&air, &supplicant, "SCAN TYPE=ONLY"), "OK\n");
     air.wait_for_step(Step::Scan, 2).unwrap();
     let results = ask(&air, &supplicant, "SCAN_RESULTS");
     assert!(results.contains(&rogue.to_string()), "{results}");

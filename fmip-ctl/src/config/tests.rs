@@ -97,6 +97,7 @@ fn the_access_router_example_says_what_it_seems_to() {
                 duplicate_probe: None,
                 on_invalid_ncoa: proto::OnInvalidNcoa::Silent,
                 known_link_addresses: Vec::new(),
+                hostapd: Vec::new(),
                 buffer: BufferPolicy::default(),
             }],
             neighbors: vec![Neighbor {

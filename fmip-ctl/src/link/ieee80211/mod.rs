@@ -4,6 +4,8 @@
 //! [`station`] decides, [`supplicant`] and [`nl80211`] speak with the two, and this file carries words
 //! between them.
 
+pub(crate) mod control;
+pub(crate) mod hostapd;
 mod nl80211;
 mod policy;
 mod scan;

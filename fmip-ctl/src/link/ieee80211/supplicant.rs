@@ -1,10 +1,7 @@
-//! The control interface of wpa_supplicant: its words, and the socket that they come through.
+//! wpa_supplicant: its words on its control interface, and a client that outlives it.
 //!
 //! What it writes is read by pure functions, which never fail in another way than by an error that
 //! says what was not understood. The formats are those of wpa_supplicant 2.10.
-//!
-//! One socket carries both events and answers, so that both come in the order in which they were
-//! written: what STATUS says after an event is true after that event.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,15 +12,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    net::UnixDatagram,
-    time::{Sleep, sleep, timeout},
-};
+use tokio::time::{Sleep, sleep};
 
+use super::control::{Connection, PATIENCE, event_text, is_event};
 use crate::wire::MacAddr;
-
-/// How long an answer may take. The supplicant does one thing at a time, but none of them takes long.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The pause before the supplicant is tried again: at first, and at last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -31,9 +23,6 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How many questions may wait.
 const MAX_QUESTIONS: usize = 32;
-
-/// The longest answer: `CTRL_IFACE_MAX_LEN`, and more.
-const MAX_DATAGRAM: usize = 16 << 10;
 
 /// What of a BSS is asked for: id, BSSID, frequency, level, age, flags, SSID and a line between two of
 /// them (`WPA_BSS_MASK_*`).
@@ -245,27 +234,10 @@ fn text(datagram: &[u8]) -> Result<&str, Garbage> {
         .map_err(|_| Garbage::NoText(datagram[..datagram.len().min(100)].to_vec()))
 }
 
-/// Whether a datagram is an event and no answer.
-pub(super) fn is_event(datagram: &[u8]) -> bool {
-    // The second form is that of the global control interface.
-    datagram.starts_with(b"<") || datagram.starts_with(b"IFNAME=")
-}
-
 /// Reads an event.
 pub(super) fn event(datagram: &[u8]) -> Result<Event, Garbage> {
     let whole = text(datagram)?.trim_end();
-    let no_level = || Garbage::NoLevel(clipped(whole));
-    let rest = match whole.strip_prefix("IFNAME=") {
-        Some(named) => named.split_once(' ').ok_or_else(no_level)?.1,
-        None => whole,
-    };
-    let (level, told) = rest
-        .strip_prefix('<')
-        .and_then(|rest| rest.split_once('>'))
-        .ok_or_else(no_level)?;
-    if level.is_empty() || !level.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(no_level());
-    }
+    let told = event_text(whole).ok_or_else(|| Garbage::NoLevel(clipped(whole)))?;
     let missing = |what| Garbage::Field {
         event: clipped(told),
         what,
@@ -477,67 +449,6 @@ fn scan_results(answer: &str) -> Option<Vec<Bss>> {
     .collect()
 }
 
-/// A connection to the supplicant that gets its events. It is good until the first error: what then
-/// comes late would be taken for the answer to another question.
-#[derive(Debug)]
-struct Connection {
-    socket: UnixDatagram,
-    own: PathBuf,
-    buffer: Vec<u8>,
-}
-
-impl Connection {
-    /// Connects to the socket at `path` and asks for events. `own` is where the supplicant answers
-    /// to: a socket in the file system, which is reached from any network namespace.
-    async fn open(path: PathBuf, own: PathBuf) -> io::Result<Self> {
-        if let Some(directory) = own.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        // Left behind by a process that was killed.
-        match std::fs::remove_file(&own) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut connection = Self {
-            socket: UnixDatagram::bind(&own)?,
-            own,
-            buffer: vec![0; MAX_DATAGRAM],
-        };
-        connection.socket.connect(path)?;
-        connection.socket.send(b"ATTACH").await?;
-        let answer = async {
-            loop {
-                let datagram = connection.receive().await?;
-                if !is_event(datagram) {
-                    return io::Result::Ok(String::from_utf8_lossy(datagram).trim().to_owned());
-                }
-            }
-        };
-        match timeout(PATIENCE, answer).await {
-            Ok(answer) => match answer?.as_str() {
-                "OK" => Ok(connection),
-                other => Err(io::Error::other(format!(
-                    "ATTACH was answered by {other:?}"
-                ))),
-            },
-            Err(_) => Err(io::Error::other("ATTACH was not answered")),
-        }
-    }
-
-    /// The next datagram. Nothing is lost if this is cancelled.
-    async fn receive(&mut self) -> io::Result<&[u8]> {
-        let length = self.socket.recv(&mut self.buffer).await?;
-        Ok(&self.buffer[..length])
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // It is removed at the next start otherwise.
-        let _ = std::fs::remove_file(&self.own);
-    }
-}
-
 /// What a [`Client`] tells.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -584,7 +495,7 @@ impl Client {
     /// A client of the supplicant whose socket is at `path`, answered to at `own`.
     pub(super) fn new(path: PathBuf, own: PathBuf) -> Self {
         Self {
-            state: State::Opening(Box::pin(Connection::open(path.clone(), own.clone()))),
+            state: opening(path.clone(), own.clone()),
             path,
             own,
             pause: FIRST_PAUSE,
@@ -625,7 +536,7 @@ impl Client {
                 State::Pausing(pause) => {
                     pause.as_mut().await;
                     let (path, own) = (self.path.clone(), self.own.clone());
-                    self.state = State::Opening(Box::pin(Connection::open(path, own)));
+                    self.state = opening(path, own);
                     continue;
                 }
                 State::Opening(opening) => match opening.as_mut().await {
@@ -658,50 +569,51 @@ impl Client {
     }
 }
 
+fn opening(path: PathBuf, own: PathBuf) -> State {
+    State::Opening(Box::pin(async move { Connection::open(&path, own).await }))
+}
+
 impl Open {
     async fn next(&mut self) -> io::Result<Heard> {
-        loop {
-            let question = self.questions.front().map(Request::to_string);
-            let is_waiting = question.is_some();
-            let Connection { socket, buffer, .. } = &mut self.connection;
-            let length = tokio::select! {
-                // In this order: what the supplicant has told is true before anything else is asked.
-                biased;
-                length = socket.recv(buffer) => length?,
-                sent = async { socket.send(question.unwrap_or_default().as_bytes()).await },
-                    if is_waiting && !self.sent =>
-                {
-                    sent?;
-                    self.sent = true;
-                    continue;
+        let is_waiting = !self.questions.is_empty();
+        if let (Some(question), false) = (self.questions.front(), self.sent) {
+            let question = question.to_string();
+            tokio::select! {
+                sent = self.connection.send(&question) => sent?,
+                () = self.patience.as_mut() => {
+                    return Err(io::Error::other("it reads nothing"));
                 }
-                () = self.patience.as_mut(), if is_waiting => {
-                    return Err(io::Error::other("it does not answer"));
-                }
-            };
-            let datagram = &buffer[..length];
-            if is_event(datagram) {
-                return Ok(match event(datagram) {
-                    // It says so itself, and its socket says nothing more.
-                    Ok(Event::Terminating) => return Err(io::Error::other("it ended")),
-                    Ok(event) => Heard::Event(event),
-                    Err(garbage) => Heard::Garbage(garbage),
-                });
             }
-            if !std::mem::take(&mut self.sent) {
-                let answer = String::from_utf8_lossy(datagram);
-                return Ok(Heard::Garbage(Garbage::Answer {
-                    request: "nothing".to_owned(),
-                    what: "question",
-                    answer: clipped(&answer),
-                }));
+            self.sent = true;
+        }
+        let datagram = tokio::select! {
+            biased;
+            datagram = self.connection.receive() => datagram?,
+            () = self.patience.as_mut(), if is_waiting => {
+                return Err(io::Error::other("it does not answer"));
             }
-            self.patience = Box::pin(sleep(PATIENCE));
-            let request = self.questions.pop_front().expect("one was sent");
-            return Ok(match reply(&request, datagram) {
-                Ok(reply) => Heard::Replied { request, reply },
+        };
+        if is_event(datagram) {
+            return Ok(match event(datagram) {
+                // It says so itself, and its socket says nothing more.
+                Ok(Event::Terminating) => return Err(io::Error::other("it ended")),
+                Ok(event) => Heard::Event(event),
                 Err(garbage) => Heard::Garbage(garbage),
             });
         }
+        if !std::mem::take(&mut self.sent) {
+            let answer = String::from_utf8_lossy(datagram);
+            return Ok(Heard::Garbage(Garbage::Answer {
+                request: "nothing".to_owned(),
+                what: "question",
+                answer: clipped(&answer),
+            }));
+        }
+        self.patience = Box::pin(sleep(PATIENCE));
+        let request = self.questions.pop_front().expect("one was sent");
+        Ok(match reply(&request, datagram) {
+            Ok(reply) => Heard::Replied { request, reply },
+            Err(garbage) => Heard::Garbage(garbage),
+        })
     }
 }

@@ -9,6 +9,8 @@
 //! Arrows: `io` starts a link layer and carries its words to the core; a link layer knows `proto`'s
 //! primitives and nothing of the protocol behind them.
 
+pub mod ieee80216e;
+
 use std::future::Future;
 
 use serde::Serialize;

@@ -5,15 +5,18 @@
 //! that the fuzzers found is replayed as an ordinary test. How to run a fuzzer says the README.
 //!
 //! Two kinds: decoders and parsers get the octets as they are ([`octets`], [`text`]); the machines
-//! of the protocol get a sequence of inputs that is made of them ([`router`], [`mobile_node`] on a
-//! [`stage`]).
+//! of the protocol and of the link layers get a sequence of inputs that is made of them ([`router`],
+//! [`mobile_node`] on a [`stage`]; [`management`], [`supplicant`], [`hostapd`]).
 
+pub mod hostapd;
+pub mod management;
 pub mod mobile_node;
 pub mod octets;
 pub mod router;
 pub mod script;
 pub mod seeds;
 pub mod stage;
+pub mod supplicant;
 pub mod text;
 
 /// One fuzzer.
@@ -29,7 +32,7 @@ pub struct Target {
 }
 
 /// All fuzzers.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "packet",
         run: octets::packet,
@@ -57,6 +60,18 @@ pub const TARGETS: [Target; 7] = [
     Target {
         name: "mobile_node",
         run: mobile_node::run,
+    },
+    Target {
+        name: "management",
+        run: management::run,
+    },
+    Target {
+        name: "supplicant",
+        run: supplicant::run,
+    },
+    Target {
+        name: "hostapd",
+        run: hostapd::run,
     },
 ];
 

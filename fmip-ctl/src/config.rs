@@ -291,8 +291,6 @@ pub struct RouterKey {
     pub address: Ipv6Addr,
     /// The prefix of that link.
     pub prefix: Prefix,
-    /// Its access point, where that is the router itself and has the same link-layer address.
-    pub access_point: Option<MacAddr>,
     /// The security parameter index that goes with the key; never 0.
     pub spi: u32,
     /// The key that the node shares with that router.

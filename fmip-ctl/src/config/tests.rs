@@ -136,7 +136,6 @@ fn the_mobile_node_example_says_what_it_seems_to() {
             routers: vec![RouterKey {
                 address: "2001:db8:2::1".parse().unwrap(),
                 prefix: "2001:db8:2::/64".parse().unwrap(),
-                access_point: Some("02:00:00:00:00:02".parse().unwrap()),
                 spi: 256,
                 key: Key((0x10..=0x23).collect()),
             }],

@@ -99,15 +99,12 @@ impl Config {
         let current = proto::RouterKey {
             router: node.access_router,
             prefix: link_prefix(interface, node),
-            // It is attached there: nothing has to be found out.
-            access_point: None,
             spi: node.spi,
             key: node.key.as_bytes().to_vec(),
         };
         let others = node.routers.iter().map(|router| proto::RouterKey {
             router: router.address,
             prefix: Some(router.prefix),
-            access_point: router.access_point,
             spi: router.spi,
             key: router.key.as_bytes().to_vec(),
         });

@@ -295,11 +295,6 @@ pub struct RouterKey {
     pub router: Ipv6Addr,
     /// The prefix of that link: tells the router on a link that was not predicted.
     pub prefix: Option<Prefix>,
-    /// The router's link-layer address on that link, where it is that of its access point as well
-    /// (RFC 4260 figure 2): coming up there, the mobile node needs to look for no router. It cannot
-    /// see by itself whether an access point is a router.
-    #[serde(default)]
-    pub access_point: Option<MacAddr>,
     /// The key's index in the BADF option.
     pub spi: u32,
     /// The key itself.
@@ -312,7 +307,6 @@ impl fmt::Debug for RouterKey {
         f.debug_struct("RouterKey")
             .field("router", &self.router)
             .field("prefix", &self.prefix)
-            .field("access_point", &self.access_point)
             .field("spi", &self.spi)
             .finish_non_exhaustive()
     }

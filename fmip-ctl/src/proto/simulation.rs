@@ -155,7 +155,6 @@ pub(super) fn mobile_node_config() -> MobileNodeConfig {
         routers: vec![RouterKey {
             router: PAR,
             prefix: None,
-            access_point: None,
             spi: SPI,
             key: KEY.to_vec(),
         }],
@@ -324,7 +323,7 @@ impl Simulation {
             Pending::Packet(node, interface, bytes) => self.inject(node, interface, bytes),
             Pending::Link(event) => {
                 if let LinkEvent::LinkUp { access_point } = event {
-                    let at = if [AP2, NAR_LLA].contains(&access_point) {
+                    let at = if access_point == AP2 {
                         Node::Nar
                     } else {
                         Node::Par

@@ -14,7 +14,6 @@ mod fna;
 mod hack;
 mod hi;
 mod incapable;
-mod inside;
 mod kept;
 mod limits;
 mod loss;

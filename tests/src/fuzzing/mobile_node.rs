@@ -79,8 +79,6 @@ fn config(script: &mut Script<'_>) -> MobileNodeConfig {
     let key = |link: u16, script: &mut Script<'_>| RouterKey {
         router: router(link),
         prefix: script.maybe(&[prefix(link)]),
-        // One access point that no router tells of is a router.
-        access_point: (link == 2).then(|| access_point(9)),
         spi: SPI,
         key: KEY.to_vec(),
     };

@@ -363,7 +363,6 @@ fn mobile_plan(
             .map(|router| RouterKey {
                 router: router_address(router),
                 prefix: Some(prefix(router)),
-                access_point: None,
                 spi: spi(index),
                 key: key(index, router),
             })

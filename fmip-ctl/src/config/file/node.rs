@@ -18,7 +18,6 @@ use super::{
 use crate::{
     config::{LinkLayerKind, MobileNode, RouterKey},
     proto,
-    wire::{MacAddr, Prefix},
 };
 
 #[derive(Deserialize)]
@@ -45,32 +44,8 @@ pub(super) struct RawMobileNode {
 struct RawRouterKey {
     address: Spanned<String>,
     prefix: Spanned<String>,
-    access_point: Option<Spanned<String>>,
     spi: Spanned<i64>,
     key: Spanned<String>,
-}
-
-impl RawRouterKey {
-    fn access_point(
-        &self,
-        text: &str,
-        prefix: Prefix,
-        all: &mut Unique,
-    ) -> Result<Option<MacAddr>, Fault> {
-        let Some(raw) = &self.access_point else {
-            return Ok(None);
-        };
-        let access_point = check_link_address(raw)?;
-        all.insert(text, raw.span(), access_point, "named")?;
-        // It says nothing of its prefix when the node comes up there.
-        if prefix.length() != 64 {
-            return Err(bad(
-                &self.prefix,
-                "needs the length 64 for the node to make an address of it at its access-point",
-            ));
-        }
-        Ok(Some(access_point))
-    }
 }
 
 impl RawMobileNode {
@@ -85,7 +60,6 @@ impl RawMobileNode {
         }
         let mut keyed = Unique::default();
         keyed.insert(text, self.access_router.span(), access_router, "named")?;
-        let mut access_points = Unique::default();
         let mut routers = Vec::new();
         for raw in &self.router {
             let address = check_global_address(&raw.address)?;
@@ -100,7 +74,6 @@ impl RawMobileNode {
             routers.push(RouterKey {
                 address,
                 prefix,
-                access_point: raw.access_point(text, prefix, &mut access_points)?,
                 spi: check_spi(&raw.spi)?,
                 key: check_key(&raw.key)?,
             });

@@ -248,12 +248,6 @@ const NODE_ERRORS: &str = r#"
 - prefix = "2001:db8:2::/64"
 + prefix = "2001:db8:2::/65"
 ! mobile-node.router.prefix: "2001:db8:2::/65" has a length out of range: 1 to 64, because interface identifiers are 64 bits long
-- access-point = "02:00:00:00:00:02"
-+ access-point = "02:00:00:00:00"
-! mobile-node.router.access-point: "02:00:00:00:00" is no link-layer address: write six octets like "02:00:00:00:0a:01"
-- prefix = "2001:db8:2::/64"
-+ prefix = "2001:db8:2::/60"
-! mobile-node.router.prefix: "2001:db8:2::/60" needs the length 64 for the node to make an address of it at its access-point
 - key = "101112131415161718191a1b1c1d1e1f20212223"
 + key = "1011"
 ! mobile-node.router.key: has 2 octets, out of range: 16 to 256; make one with `openssl rand -hex 20`

@@ -21,7 +21,7 @@ enum Place {
     Origin,
     /// On one that it left, and whose router still sends its packets elsewhere.
     Past(Origin),
-    /// On one that its last router told about, or that it knows by itself.
+    /// On one that its last router told about.
     Known(Destination),
     /// On one with a router that takes no FBU (PRA-14).
     Plain,
@@ -184,9 +184,8 @@ impl MobileNode {
             None if self.access_point.is_none() => Place::Same,
             Some(Knowledge::SameInterface | Knowledge::Unknown) | None => {
                 let past = self.past.iter().rfind(|past| is_there(past));
-                past.and_then(|past| self.destination_again(past))
-                    .or_else(|| self.destination_inside(access_point))
-                    .map_or(Place::Unknown, Place::Known)
+                let destination = past.and_then(|past| self.destination_again(past));
+                destination.map_or(Place::Unknown, Place::Known)
             }
         }
     }

@@ -152,23 +152,6 @@ impl MobileNode {
         })
     }
 
-    /// The router that is this access point, if it is said to be one (W11-09).
-    pub(super) fn destination_inside(&self, access_point: MacAddr) -> Option<Destination> {
-        let keys = &mut self.config.routers.iter();
-        let key = keys.find(|key| key.access_point == Some(access_point))?;
-        let prefix = key.prefix.filter(|prefix| prefix.length() == IID_BITS)?;
-        let router = RouterInfo {
-            lla: access_point,
-            address: key.router,
-            prefix,
-        };
-        Some(Destination {
-            router,
-            ncoa: self.form_address(prefix),
-            dhcp: false,
-        })
-    }
-
     /// The global address of the router at `destination`, as it is known to the key that is shared
     /// with it; without a key, as it is known at all.
     pub(super) fn global_address(&self, destination: &Destination) -> Ipv6Addr {

@@ -37,6 +37,8 @@ pub mod controller;
 pub mod flood;
 pub mod fuzzing;
 pub mod handover;
+pub mod ladder;
+pub mod link_layers;
 pub mod netns;
 pub mod process;
 pub mod report;

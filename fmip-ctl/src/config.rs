@@ -10,6 +10,7 @@
 
 mod exchange;
 mod file;
+mod ieee80211;
 mod told;
 
 use std::{
@@ -26,6 +27,8 @@ use crate::{
     proto,
     wire::{MacAddr, Prefix},
 };
+
+pub use ieee80211::{CONTROL_INTERFACES, Ieee80211};
 
 /// Where the control socket is if the file does not say.
 pub const DEFAULT_CONTROL_SOCKET: &str = "/run/fmip/control.sock";
@@ -268,6 +271,8 @@ pub enum LinkLayerKind {
     /// Somebody else, by the control socket.
     #[default]
     Told,
+    /// 802.11: wpa_supplicant and the kernel.
+    Ieee80211(Ieee80211),
 }
 
 /// A `[[mobile-node.router]]`: what authenticates the node's FBUs to another router than the first.

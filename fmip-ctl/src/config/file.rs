@@ -5,6 +5,7 @@
 //! so that all of them are refused in the same words.
 
 mod fault;
+mod ieee80211;
 mod node;
 mod router;
 mod value;

@@ -138,7 +138,7 @@ fn the_mobile_node_example_says_what_it_seems_to() {
                 spi: 256,
                 key: Key((0x10..=0x23).collect()),
             }],
-            link_layer: LinkLayerKind::Told,
+            link_layer: LinkLayerKind::Ieee80211(Ieee80211::of("wlan0")),
         }
     );
 }

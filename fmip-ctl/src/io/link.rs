@@ -1,14 +1,18 @@
 //! The mobile node's link layer: started as the configuration says, its words carried to the core
 //! and to people, the core's LINK_SWITCH carried to it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::{
     config::{Config, Interface, LinkLayerKind, Role},
-    link::{Health, Heard, LinkLayer, Order, Step, Told},
+    io::machine::now,
+    link::{Health, Heard, LinkLayer, Order, Step, Told, ieee80211},
     proto::{self, Command, CommandError, Input, InterfaceIndex, LinkEvent, Output},
     wire::MacAddr,
 };
@@ -46,6 +50,11 @@ impl Link {
         };
         let layer = match &node.link_layer {
             LinkLayerKind::Told => None,
+            LinkLayerKind::Ieee80211(settings) => Some(ieee80211::start(
+                settings,
+                beside(&config.control_socket, &node.interface),
+                now,
+            )),
         };
         let _ = interfaces;
         Self {
@@ -133,6 +142,13 @@ impl Link {
     pub(super) fn name(&self) -> Option<&'static str> {
         self.layer.as_ref().map(LinkLayer::name)
     }
+}
+
+/// A socket beside that of the controller, of which there may be several in one directory.
+fn beside(control_socket: &Path, interface: &str) -> PathBuf {
+    let mut name = control_socket.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{interface}"));
+    control_socket.with_file_name(name)
 }
 
 /// A primitive as people are told it.

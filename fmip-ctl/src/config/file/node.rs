@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::{
     fault::{Fault, Unique, bad},
+    ieee80211::RawIeee80211,
     value::{
         check_global_address, check_interface_name, check_key, check_link_address, check_prefix,
         check_spi, choice, integer,
@@ -30,6 +31,7 @@ pub(super) struct RawMobileNode {
     announcement: Option<Spanned<String>>,
     #[serde(default)]
     router: Vec<RawRouterKey>,
+    ieee80211: Option<RawIeee80211>,
 }
 
 #[derive(Deserialize)]
@@ -71,8 +73,13 @@ impl RawMobileNode {
                 key: check_key(&raw.key)?,
             });
         }
+        let interface = check_interface_name(&self.interface)?;
+        let link_layer = match self.ieee80211 {
+            Some(raw) => LinkLayerKind::Ieee80211(raw.check(text, &interface)?),
+            None => LinkLayerKind::Told,
+        };
         Ok(MobileNode {
-            interface: check_interface_name(&self.interface)?,
+            interface,
             access_router,
             pcoa,
             access_point: self
@@ -97,7 +104,7 @@ impl RawMobileNode {
                 ],
             )?,
             routers,
-            link_layer: LinkLayerKind::Told,
+            link_layer,
         })
     }
 }

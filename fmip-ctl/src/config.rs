@@ -24,6 +24,7 @@ use std::{
 use fmip_common::limits::DEFAULT_NODES;
 
 use crate::{
+    link::damping,
     proto,
     wire::{MacAddr, Prefix},
 };
@@ -263,6 +264,8 @@ pub struct MobileNode {
     pub routers: Vec<RouterKey>,
     /// What tells it what its radio does and is about to do.
     pub link_layer: LinkLayerKind,
+    /// How what that tells is damped.
+    pub damping: damping::Settings,
 }
 
 /// What tells a mobile node what its radio does and is about to do, and moves it.

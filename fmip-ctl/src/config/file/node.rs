@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
+    damping::RawDamping,
     fault::{Fault, Unique, bad},
     ieee80211::RawIeee80211,
     value::{
@@ -32,6 +33,8 @@ pub(super) struct RawMobileNode {
     #[serde(default)]
     router: Vec<RawRouterKey>,
     ieee80211: Option<RawIeee80211>,
+    #[serde(default)]
+    damping: RawDamping,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +108,7 @@ impl RawMobileNode {
             )?,
             routers,
             link_layer,
+            damping: self.damping.check()?,
         })
     }
 }

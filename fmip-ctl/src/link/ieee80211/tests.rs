@@ -124,6 +124,7 @@ fn described(told: &Told) -> String {
             format!("LINK_HANDOVER_IMPEND {access_point}")
         }
         Told::Primitive(LinkEvent::LinkUp { access_point }) => format!("LINK_UP {access_point}"),
+        Told::Primitive(LinkEvent::LinkGoingDown) => "LINK_GOING_DOWN".to_owned(),
         Told::Primitive(LinkEvent::LinkDown) => "LINK_DOWN".to_owned(),
         Told::SwitchFailed {
             access_point,

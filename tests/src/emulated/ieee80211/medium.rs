@@ -13,7 +13,10 @@ use std::{
 use fmip_ctl::{proto::Instant, wire::MacAddr};
 use serde::{Deserialize, Serialize};
 
-use super::{Control, Delays, Refusal, speech};
+use super::{
+    Control, Delays, Refusal,
+    speech::{self, BssQuery},
+};
 
 /// The channels of the 2.4 GHz band that may be used everywhere, in MHz: those a scan goes through if
 /// it is not told which.
@@ -105,11 +108,13 @@ pub struct Medium {
     scan: Option<Scan>,
     seen: BTreeMap<MacAddr, Seen>,
     next_bss_id: u32,
-    /// Where the station is registered: an access point may not notice that it has left.
-    registered: BTreeSet<MacAddr>,
+    /// Where the station is registered, and since when: an access point may not notice that it has left.
+    registered: BTreeMap<MacAddr, Instant>,
     /// When an access point finds out that the station has left it.
     notices: Vec<(Instant, MacAddr)>,
     monitor: Option<Monitor>,
+    /// What the radio was told last.
+    radio: Radio,
     /// What happens to the host's next attempt to roam.
     plan: Option<Plan>,
     outputs: VecDeque<Output>,
@@ -120,6 +125,11 @@ enum State {
     Disconnected {
         /// When it looks for an access point on its own; never, if the host wants it disconnected.
         retry: Option<Instant>,
+    },
+    /// It has told its access point that it leaves, and is still there.
+    Leaving {
+        moving: Move,
+        until: Instant,
     },
     Moving(Move),
     Connected {
@@ -208,9 +218,10 @@ impl Medium {
             scan: None,
             seen: BTreeMap::new(),
             next_bss_id: 0,
-            registered: BTreeSet::from([attached]),
+            registered: BTreeMap::from([(attached, now)]),
             notices: Vec::new(),
             monitor: None,
+            radio: Radio::Open(attached),
             plan: None,
             outputs: VecDeque::new(),
         };
@@ -228,6 +239,7 @@ impl Medium {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let state = match self.state {
             State::Disconnected { retry } => retry,
+            State::Leaving { until, .. } => Some(until),
             State::Moving(moving) => Some(moving.ends),
             State::Connected { lost, .. } => lost.map(|(at, _)| at),
         };
@@ -253,6 +265,7 @@ impl Medium {
                 self.state = State::Disconnected { retry: None };
                 self.look_for_access_point(now, None);
             }
+            State::Leaving { moving, until } if until <= now => self.join(now, moving),
             State::Moving(moving) if moving.ends <= now => self.step_done(now, moving),
             State::Connected {
                 to,
@@ -279,11 +292,10 @@ impl Medium {
                 ok(scans)
             }
             "SCAN_RESULTS" => speech::scan_results(self.known(), &self.ssid, self.protected()),
-            "BSS" => match rest.parse().ok().and_then(|id| self.known_one(id)) {
-                Some((access_point, seen)) => {
-                    speech::bss(access_point, seen, &self.ssid, self.protected(), now)
-                }
-                None => String::new(),
+            // Nothing found is an empty answer.
+            "BSS" => match BssQuery::parse(rest) {
+                Some(query) => query.answer(self.known(), &self.ssid, self.protected(), now),
+                None => ok(false),
             },
             "BSS_FLUSH" => {
                 let attached = self.attached();
@@ -329,6 +341,7 @@ impl Medium {
     fn supplicant_status(&self) -> String {
         let state = match self.state {
             State::Connected { .. } => "COMPLETED",
+            State::Leaving { .. } => "AUTHENTICATING",
             State::Moving(moving) => match moving.step {
                 Step::Scan | Step::Join | Step::Authenticate => "AUTHENTICATING",
                 Step::Associate => "ASSOCIATING",
@@ -355,7 +368,7 @@ impl Medium {
         let Some(options) = speech::parse_scan(options) else {
             return "FAIL\n".to_owned();
         };
-        if self.scan.is_some() || matches!(self.state, State::Moving(_)) {
+        if self.scan.is_some() || matches!(self.state, State::Leaving { .. } | State::Moving(_)) {
             return "FAIL-BUSY\n".to_owned();
         }
         let per_channel = if options.passive {
@@ -386,8 +399,9 @@ impl Medium {
 
     fn disconnect(&mut self, now: Instant) {
         self.abort_scan(now);
-        if let Some(at) = self.attached() {
-            self.outputs.push_back(Output::Radio(Radio::Off));
+        let at = self.attached();
+        self.set_radio(Radio::Off);
+        if let Some(at) = at {
             // A deauthentication frame tells the access point at once.
             if !self.silent.contains(&at) {
                 self.notice_departure(at);
@@ -405,16 +419,18 @@ impl Medium {
             return "FAIL\n".to_owned();
         };
         let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
-        let here = self.registered.contains(&at);
+        let since = self.registered.get(&at).copied();
+        let here = since.is_some();
+        let station = || speech::station(self.station, now - since.unwrap_or(now));
         let named = rest.split(' ').next().and_then(|mac| mac.parse().ok());
         match word {
             "PING" => "PONG\n".to_owned(),
             "STATUS" => speech::hostapd_status(access_point, &self.ssid, here),
-            "STA-FIRST" if here => speech::station(self.station),
+            "STA-FIRST" if here => station(),
             // An empty list is an empty answer.
             "STA-FIRST" => String::new(),
             "STA" | "STA-NEXT" if !here || named != Some(self.station) => "FAIL\n".to_owned(),
-            "STA" => speech::station(self.station),
+            "STA" => station(),
             // There is but one.
             "STA-NEXT" => String::new(),
             "DEAUTHENTICATE" | "DISASSOCIATE" if named.is_none() => "FAIL\n".to_owned(),
@@ -432,7 +448,7 @@ impl Medium {
     fn kick(&mut self, now: Instant, at: MacAddr) {
         let attached = self.attached() == Some(at);
         if attached {
-            self.outputs.push_back(Output::Radio(Radio::Off));
+            self.set_radio(Radio::Off);
         }
         self.notice_departure(at);
         if attached {
@@ -464,7 +480,7 @@ impl Medium {
                 if let State::Connected { to, lost: None } = self.state
                     && to == access_point
                 {
-                    self.outputs.push_back(Output::Radio(Radio::Closed));
+                    self.set_radio(Radio::Closed);
                     self.state = State::Connected {
                         to,
                         lost: Some((now + self.delays.beacon_loss(), Lost::NotNoticed)),
@@ -478,7 +494,7 @@ impl Medium {
                     && to == access_point
                 {
                     self.state = State::Connected { to, lost: None };
-                    self.outputs.push_back(Output::Radio(Radio::Open(to)));
+                    self.set_radio(Radio::Open(to));
                 }
             }
             Control::AddAccessPoint(access_point) => {
@@ -501,7 +517,7 @@ impl Medium {
             }
             Control::Kick { access_point } => {
                 self.must_exist(access_point)?;
-                if !self.registered.contains(&access_point) {
+                if !self.registered.contains_key(&access_point) {
                     return Err(format!("the station is not at {access_point}"));
                 }
                 self.kick(now, access_point);
@@ -543,7 +559,7 @@ impl Medium {
         channels.dedup();
         self.supplicant("CTRL-EVENT-SCAN-STARTED ".to_owned());
         if self.delays.deaf_scan && self.hears_traffic() {
-            self.outputs.push_back(Output::Radio(Radio::Closed));
+            self.set_radio(Radio::Closed);
         }
         self.scan = Some(Scan {
             channels,
@@ -617,7 +633,7 @@ impl Medium {
         if let State::Connected { to, lost: None } = self.state
             && self.delays.deaf_scan
         {
-            self.outputs.push_back(Output::Radio(Radio::Open(to)));
+            self.set_radio(Radio::Open(to));
         }
         self.outputs.push_back(Output::Step {
             step: Step::Scan,
@@ -657,6 +673,7 @@ impl Medium {
 
     fn look_for_access_point(&mut self, now: Instant, not: Option<MacAddr>) {
         self.abort_scan(now);
+        self.set_radio(Radio::Off);
         self.state = State::Disconnected { retry: None };
         self.start_scan(now, None, self.delays.channel(), true, not);
     }
@@ -677,21 +694,36 @@ impl Medium {
                 self.frequency(to),
             ));
         }
-        if let Some(from) = self.attached() {
-            self.outputs.push_back(Output::Radio(Radio::Off));
-            if from != to
-                && let Some(notice) = self.delays.notice()
-            {
-                self.notices.push((now + notice, from));
-            }
+        let left = self.attached();
+        if let Some(from) = left.filter(|from| *from != to)
+            && let Some(notice) = self.delays.notice()
+        {
+            self.notices.push((now + notice, from));
         }
-        self.state = State::Moving(Move {
+        let moving = Move {
             to,
             step: Step::Join,
             began: now,
-            ends: now + self.delays.of(Step::Join, firmware),
+            ends: now,
             firmware,
             refusal,
+        };
+        let linger = self.delays.linger();
+        if left.is_none() || linger.is_zero() {
+            self.join(now, moving);
+        } else {
+            let until = now + linger;
+            self.state = State::Leaving { moving, until };
+        }
+    }
+
+    /// Leaves the access point and turns to the next.
+    fn join(&mut self, now: Instant, moving: Move) {
+        self.set_radio(Radio::Off);
+        self.state = State::Moving(Move {
+            began: now,
+            ends: now + self.delays.of(Step::Join, moving.firmware),
+            ..moving
         });
     }
 
@@ -739,7 +771,7 @@ impl Medium {
             }
             Step::Associate => {
                 record(self, Step::Associate);
-                self.outputs.push_back(Output::Radio(Radio::Closed));
+                self.set_radio(Radio::Closed);
                 self.supplicant(format!("Associated with {to}"));
                 self.supplicant("CTRL-EVENT-SUBNET-STATUS-UPDATE status=0".to_owned());
                 Step::Handshake
@@ -764,7 +796,7 @@ impl Medium {
         let Move { to, began, .. } = moving;
         let silent = self.silent.contains(&to);
         if !silent {
-            self.outputs.push_back(Output::Radio(Radio::Open(to)));
+            self.set_radio(Radio::Open(to));
         }
         if self.protected() {
             self.outputs.push_back(Output::Step {
@@ -781,7 +813,7 @@ impl Medium {
         });
         // It is back before the access point noticed that it had left.
         self.notices.retain(|(_, access_point)| *access_point != to);
-        self.registered.insert(to);
+        self.registered.insert(to, moving.ends);
         self.hostapd(to, format!("AP-STA-CONNECTED {}", self.station));
         if self.protected() {
             self.supplicant(format!(
@@ -812,7 +844,7 @@ impl Medium {
                 };
             }
             Lost::BeaconsMissed => {
-                self.outputs.push_back(Output::Radio(Radio::Off));
+                self.set_radio(Radio::Off);
                 if let Some(notice) = self.delays.notice() {
                     self.notices.push((now + notice, at));
                 }
@@ -824,7 +856,7 @@ impl Medium {
 
     fn notice_departure(&mut self, access_point: MacAddr) {
         self.notices.retain(|(_, other)| *other != access_point);
-        if self.registered.remove(&access_point) {
+        if self.registered.remove(&access_point).is_some() {
             self.hostapd(
                 access_point,
                 format!("AP-STA-DISCONNECTED {}", self.station),
@@ -888,8 +920,11 @@ impl Medium {
         (self.access_points.iter()).filter_map(|point| Some((point, self.seen.get(&point.id)?)))
     }
 
-    fn known_one(&self, id: MacAddr) -> Option<(&AccessPoint, &Seen)> {
-        self.known().find(|(point, _)| point.id == id)
+    fn set_radio(&mut self, radio: Radio) {
+        if self.radio != radio {
+            self.radio = radio;
+            self.outputs.push_back(Output::Radio(radio));
+        }
     }
 
     fn supplicant(&mut self, event: String) {

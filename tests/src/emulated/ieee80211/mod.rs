@@ -63,6 +63,8 @@ pub struct Delays {
     /// Whether the station hears no traffic during a scan. If not, the access point keeps it as for a
     /// station that sleeps, and delivers it in time.
     pub deaf_scan: bool,
+    /// How long the station stays where it is after it has told its access point that it leaves.
+    pub linger_ms: u64,
     /// Step 2.
     pub join_ms: u64,
     /// Step 3.
@@ -91,6 +93,7 @@ impl Default for Delays {
             channel_ms: 20,
             passive_channel_ms: 110,
             deaf_scan: false,
+            linger_ms: 0,
             join_ms: 20,
             authenticate_ms: 20,
             associate_ms: 20,
@@ -122,6 +125,10 @@ impl Delays {
             Step::Handshake => self.handshake_ms,
             Step::Scan | Step::Layer2Update => 0,
         })
+    }
+
+    fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger_ms)
     }
 
     fn notice(&self) -> Option<Duration> {

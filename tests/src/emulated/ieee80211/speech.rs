@@ -1,6 +1,8 @@
 //! What wpa_supplicant and hostapd say on their control interfaces, word for word (version 2.10), and
 //! what they understand.
 
+use std::time::Duration;
+
 use fmip_ctl::{proto::Instant, wire::MacAddr};
 
 use super::medium::{AccessPoint, Seen};
@@ -79,28 +81,116 @@ pub(super) fn scan_results<'a>(
     text
 }
 
-pub(super) fn bss(
+/// What `BSS` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BssQuery {
+    /// One access point, or those with numbers from here to there.
+    pub(super) which: Which,
+    /// Which lines are wanted (`WPA_BSS_MASK_*`).
+    pub(super) mask: u32,
+}
+
+/// Which access points `BSS` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    One(MacAddr),
+    Range(u32, u32),
+}
+
+/// A line of `====` behind each entry, and of `####` behind the last.
+const MASK_DELIMITERS: u32 = 1 << 17;
+
+impl BssQuery {
+    /// Reads the parameters of `BSS`: a BSSID, a number, or `RANGE=ALL`, `RANGE=1-`, `RANGE=1-4`; then
+    /// perhaps `MASK=0x21987`.
+    pub(super) fn parse(parameters: &str) -> Option<Self> {
+        let mut words = parameters.split_whitespace();
+        let which = words.next()?;
+        let which = if let Some(range) = which.strip_prefix("RANGE=") {
+            match range.split_once('-') {
+                None if range == "ALL" => Which::Range(0, u32::MAX),
+                None => return None,
+                Some((from, "")) => Which::Range(from.parse().ok()?, u32::MAX),
+                Some((from, to)) => Which::Range(from.parse().ok()?, to.parse().ok()?),
+            }
+        } else if let Ok(id) = which.parse() {
+            Which::One(id)
+        } else {
+            let number = which.parse().ok()?;
+            Which::Range(number, number)
+        };
+        let mask = words
+            .find_map(|word| word.strip_prefix("MASK="))
+            .map_or(Some(u32::MAX & !MASK_DELIMITERS), |mask| {
+                u32::from_str_radix(mask.trim_start_matches("0x"), 16).ok()
+            })?;
+        Some(Self { which, mask })
+    }
+
+    fn wants(&self, point: &AccessPoint, seen: &Seen) -> bool {
+        match self.which {
+            Which::One(id) => point.id == id,
+            Which::Range(from, to) => (from..=to).contains(&seen.bss_id),
+        }
+    }
+
+    /// The answer.
+    pub(super) fn answer<'a>(
+        &self,
+        known: impl Iterator<Item = (&'a AccessPoint, &'a Seen)>,
+        ssid: &str,
+        protected: bool,
+        now: Instant,
+    ) -> String {
+        let mut wanted: Vec<_> = known
+            .filter(|(point, seen)| self.wants(point, seen))
+            .collect();
+        wanted.sort_by_key(|(_, seen)| seen.bss_id);
+        let mut text = String::new();
+        for (point, seen) in wanted {
+            for (bit, line) in bss(point, seen, ssid, protected, now) {
+                if self.mask & (1 << bit) != 0 {
+                    text += &line;
+                    text.push('\n');
+                }
+            }
+            if self.mask & MASK_DELIMITERS != 0 {
+                text += "====\n";
+            }
+        }
+        if self.mask & MASK_DELIMITERS != 0 {
+            text += "####\n";
+        }
+        text
+    }
+}
+
+/// The lines of an entry, each with the number of its bit in the mask.
+fn bss(
     point: &AccessPoint,
     seen: &Seen,
     ssid: &str,
     protected: bool,
     now: Instant,
-) -> String {
+) -> [(u32, String); 15] {
     let capabilities = if protected { 0x0411 } else { 0x0401 };
-    format!(
-        "id={}\nbssid={}\nfreq={}\nbeacon_int=100\ncapabilities={capabilities:#06x}\nqual=0\n\
-         noise={NOISE}\nlevel={}\ntsf={:016}\nage={}\nie={}\nflags={}\nssid={ssid}\nsnr={}\n\
-         est_throughput=54000\nupdate_idx=1\nbeacon_ie=\n",
-        seen.bss_id,
-        point.id,
-        point.frequency,
-        seen.signal_dbm,
-        seen.at.as_nanos() / 1000,
-        (now - seen.at).as_secs(),
-        ssid_element(ssid),
-        flags(protected),
-        seen.signal_dbm - NOISE,
-    )
+    [
+        (0, format!("id={}", seen.bss_id)),
+        (1, format!("bssid={}", point.id)),
+        (2, format!("freq={}", point.frequency)),
+        (3, "beacon_int=100".to_owned()),
+        (4, format!("capabilities={capabilities:#06x}")),
+        (5, "qual=0".to_owned()),
+        (6, format!("noise={NOISE}")),
+        (7, format!("level={}", seen.signal_dbm)),
+        (8, format!("tsf={:016}", seen.at.as_nanos() / 1000)),
+        (9, format!("age={}", (now - seen.at).as_secs())),
+        (10, format!("ie={}", ssid_element(ssid))),
+        (11, format!("flags={}", flags(protected))),
+        (12, format!("ssid={ssid}")),
+        (19, format!("snr={}", seen.signal_dbm - NOISE)),
+        (20, "est_throughput=54000".to_owned()),
+    ]
 }
 
 /// The SSID element of a beacon, hexadecimal.
@@ -172,9 +262,10 @@ pub(super) fn hostapd_status(point: &AccessPoint, ssid: &str, station: bool) -> 
     )
 }
 
-pub(super) fn station(station: MacAddr) -> String {
+pub(super) fn station(station: MacAddr, connected: Duration) -> String {
     format!(
         "{station}\nflags=[AUTH][ASSOC][AUTHORIZED]\naid=1\ncapability=0x421\nlisten_interval=5\n\
-         supported_rates=02 04 0b 16\ntimeout_next=NULLFUNC POLL\n"
+         supported_rates=02 04 0b 16\ntimeout_next=NULLFUNC POLL\nconnected_time={}\n",
+        connected.as_secs()
     )
 }

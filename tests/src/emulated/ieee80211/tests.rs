@@ -437,6 +437,53 @@ fn an_access_point_that_does_not_notice_keeps_the_station_on_its_list() {
 }
 
 #[test]
+fn a_station_that_lingers_is_reported_before_it_leaves() {
+    let mut world = World::scanned(Delays {
+        linger_ms: 100,
+        ..Delays::default()
+    });
+    world.supplicant(&format!("ROAM {AP2}"));
+    let roamed = world.now;
+    world.drive();
+    let told = world.position(&Output::HostapdEvent(
+        AP1,
+        "AP-STA-DISCONNECTED 02:00:00:00:00:01".to_owned(),
+    ));
+    assert!(told < world.position(&Output::Radio(Radio::Off)));
+    assert_eq!(world.medium.attached(), Some(AP2));
+    assert_eq!(world.now - roamed, Duration::from_millis(100 + 3 * 20 + 30));
+}
+
+#[test]
+fn a_roam_in_the_middle_of_another_begins_anew() {
+    let mut world = default();
+    world.supplicant(&format!("ROAM {AP2}"));
+    while !world.supplicant("STATUS").contains("4WAY_HANDSHAKE") {
+        world.now = world.medium.poll_timeout().unwrap();
+        world.medium.handle_timeout(world.now);
+    }
+    world.collect();
+    world.take();
+    world.supplicant(&format!("ROAM {AP3}"));
+    world.drive();
+    assert_eq!(world.position(&Output::Radio(Radio::Off)), 1);
+    assert_eq!(world.medium.attached(), Some(AP3));
+}
+
+#[test]
+fn entries_are_told_in_ranges_with_the_lines_that_are_asked_for() {
+    let mut world = default();
+    assert_eq!(
+        world.supplicant("BSS RANGE=1- MASK=0x20083"),
+        "id=1\nbssid=02:00:00:00:0a:02\nlevel=-70\n====\n\
+         id=2\nbssid=02:00:00:00:0a:03\nlevel=-75\n====\n####\n"
+    );
+    assert_eq!(world.supplicant("BSS RANGE=3- MASK=0x20083"), "####\n");
+    assert_eq!(world.supplicant("BSS 2 MASK=1"), "id=2\n");
+    assert_eq!(world.supplicant("BSS nonsense"), "FAIL\n");
+}
+
+#[test]
 fn a_station_that_is_back_early_has_not_left() {
     let mut world = World::scanned(Delays {
         notice_ms: Some(1000),

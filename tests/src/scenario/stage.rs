@@ -57,6 +57,11 @@ impl Stage {
         } else {
             Lab::build()?
         };
+        Self::in_lab(lab, settings)
+    }
+
+    /// As [`Stage::set`], in a lab that stands.
+    pub fn in_lab(lab: Lab, settings: Settings) -> Result<Self> {
         let story = Story::start(&lab)?;
         let controllers = Controllers::start(&lab, &settings)?;
         let mut stage = Self {
@@ -212,6 +217,14 @@ impl Stage {
     pub fn mn_gives_up(&self) -> Result<String> {
         let failed = self.mn.wait_for("handover-failed", SOON)?;
         Ok(failed.fields["reason"].as_str().unwrap_or("").to_owned())
+    }
+
+    /// Begins the traffic anew, for an account that does not have what was before.
+    pub fn restart_streams(&mut self) -> Result<()> {
+        let streams = self.streams.take().expect("the streams run until close");
+        streams.stop()?;
+        self.streams = Some(Streams::start(&self.lab, StreamConfig::new(RATE, SIZE)?)?);
+        self.flows()
     }
 
     /// Lets the traffic flow on, ends it, and returns its account.

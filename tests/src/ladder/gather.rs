@@ -125,15 +125,18 @@ impl Sources {
                 }),
             }
         }
-        let solicited: Vec<Duration> = messages
+        let solicited: Vec<(Duration, Option<Place>)> = messages
             .iter()
             .filter(|message| message.what == "RS")
-            .map(|message| message.at)
+            .map(|message| (message.at, message.last_to))
             .collect();
         // Of the advertisements that come by themselves all the time, none is shown.
         messages.retain(|message| {
-            let is_answer = |at: &Duration| {
-                *at <= message.at && message.at - *at < ANSWERED && message.last_to.is_some()
+            let is_answer = |(at, of): &(Duration, Option<Place>)| {
+                *at <= message.at
+                    && message.at - *at < ANSWERED
+                    && *of == Some(message.from)
+                    && message.last_to.is_some()
             };
             message.what != "RA" || solicited.iter().any(is_answer)
         });
@@ -232,6 +235,9 @@ impl Sources {
             Some(row.labelled(short))
         };
         match event.name.as_str() {
+            "primitive" if is_mn && event.fields["primitive"] == "LINK_SWITCH" => {
+                primitive(Place::MnL3, Place::MnL2, "LINK_SWITCH", "LSW")
+            }
             "primitive" if is_mn => {
                 let name = text("primitive");
                 let short = match name.as_str() {
@@ -244,6 +250,8 @@ impl Sources {
                 primitive(Place::MnL2, Place::MnL3, &name, short)
             }
             "primitive" => note(Layer::Link, text("primitive")),
+            // The core's word for it: told by the primitive, too, where there is a link layer to hear it.
+            "link-switch" if self.knows_link_switch() => None,
             "link-switch" => primitive(Place::MnL3, Place::MnL2, "LINK_SWITCH", "LSW"),
             "link-health" => note(Layer::Link, format!("link layer: {}", text("state"))),
             "handover-failed" => note(Layer::Network, format!("gives up: {}", text("reason"))),
@@ -276,6 +284,11 @@ impl Sources {
             "buffer-expired" => note(Layer::Data, "buffer expired".to_owned()),
             _ => None,
         }
+    }
+
+    fn knows_link_switch(&self) -> bool {
+        let mut events = self.events_of("mn").iter();
+        events.any(|event| event.fields["primitive"] == "LINK_SWITCH")
     }
 
     // Link layer

@@ -260,7 +260,7 @@ impl Ladder {
     fn exactness(&self) -> String {
         format!(
             "times in ms; the clocks they are from agree to within {:.1} microseconds",
-            self.tolerance.as_nanos() as f64 / 1e3
+            (self.tolerance.as_nanos() as f64 / 100.0).ceil() / 10.0
         )
     }
 }

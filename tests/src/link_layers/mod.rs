@@ -146,7 +146,7 @@ pub const SCENARIOS: &[Scenario] = &[
         "rfc4260-123456abcdefg",
         "802.11, reactive: the firmware moves, to a router of which nothing is known",
         "RFC 4260 section 7.3",
-        rfc4260::two_routers,
+        rfc4260::never_heard,
         rfc4260::reactive_unknown,
     ),
     Scenario::new(

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 
 use super::{
     order::{Is, Step, check, check_sequence, never, not_before},
-    stage::{NEAR, Scene, Setup, Wifi},
+    stage::{Scene, Setup, Wifi},
 };
 use crate::{
     ladder::Place::{self, MnL2, MnL3, Nar, NewAp, Par},
@@ -46,9 +46,16 @@ pub(super) fn two_routers(setup: &mut Setup) {
     setup.wifi = Some(wifi);
 }
 
-/// The new access point is there from the beginning, if only weak.
+/// The new access point is there from the beginning; the firmware decides when to move there.
 pub(super) fn heard_before(setup: &mut Setup) {
-    setup.wifi = Some(Wifi::quick());
+    setup.wifi = Some(Wifi::firmware());
+}
+
+/// The new access point is there only when the firmware moves there.
+pub(super) fn never_heard(setup: &mut Setup) {
+    let mut wifi = Wifi::firmware();
+    wifi.absent = vec![AccessPoint::New];
+    setup.wifi = Some(wifi);
 }
 
 /// RFC 4260 section 7.1.
@@ -63,27 +70,21 @@ pub(super) fn predictive(scene: &mut Scene) -> Result<Run> {
 pub(super) fn reactive_known(scene: &mut Scene) -> Result<Run> {
     scene.begin_at_the_start();
     scene.stage.story.wait_for("par", "PrRtAdv 0")?;
-    scene.air().firmware_roam(AccessPoint::New)?;
+    scene.firmware_moves(AccessPoint::New)?;
     let run = react(scene)?;
     // The scan that told of the access point was the first: the one meant is that of the firmware.
     let mut legend = STEPS.to_vec();
     let scan = [Is::what("scan").from(MnL2).again()];
     legend[0] = step("1", &scan);
     // RFC 4260 puts the FBU into the FNA; in RFC 5568 it follows the UNA.
-    check_sequence(&scene.ladder()?, "ab123456gcde", &legend)?;
-    not_before(
-        &scene.ladder()?,
-        Is::what("FBack").arrives(),
-        Is::what("HAck"),
-    )?;
+    check_sequence(&scene.ladder()?, "ab123456gcdef", &legend)?;
     Ok(run)
 }
 
 /// RFC 4260 section 7.3: nothing is known of the NAR, so that `ab` are a router solicitation and its
 /// answer on the new link.
 pub(super) fn reactive_unknown(scene: &mut Scene) -> Result<Run> {
-    scene.begin();
-    scene.air().firmware_roam(AccessPoint::New)?;
+    scene.firmware_moves(AccessPoint::New)?;
     let run = react(scene)?;
     let mut legend = STEPS.to_vec();
     let (solicitation, advertisement) = (
@@ -93,7 +94,7 @@ pub(super) fn reactive_unknown(scene: &mut Scene) -> Result<Run> {
     legend[1] = step("a", &solicitation);
     legend[2] = step("b", &advertisement);
     let ladder = scene.ladder()?;
-    check_sequence(&ladder, "123456abcde", &legend)?;
+    check_sequence(&ladder, "123456abcdef", &legend)?;
     // W11-08: there is no address to announce before the advertisement.
     not_before(&ladder, Is::what("UNA"), Is::what("RA").to(MnL3))?;
     not_before(&ladder, Is::what("FBU"), Is::what("RA").to(MnL3))?;
@@ -210,13 +211,14 @@ pub(super) fn three_routers(setup: &mut Setup) {
         &[AccessPoint::Previous, AccessPoint::New, AccessPoint::Third],
     );
     let mut wifi = Wifi::quick();
-    wifi.absent = vec![AccessPoint::New, AccessPoint::Beside];
+    wifi.absent = vec![AccessPoint::New, AccessPoint::Third, AccessPoint::Beside];
     setup.wifi = Some(wifi);
 }
 
 /// RFC 4260 section 7.1: changing radio conditions make the NAR unreachable, and the handover devolves
 /// into a reactive one, to the router whose access point was found in its place.
 pub(super) fn wrong_prediction(scene: &mut Scene) -> Result<Run> {
+    scene.appear(AccessPoint::Third)?;
     scene.air().divert_roam(AccessPoint::Third)?;
     scene.walk(AccessPoint::Previous, AccessPoint::New)?;
     scene.comes_to(AccessPoint::Third)?;
@@ -306,20 +308,19 @@ pub(super) fn dot1x_expired(scene: &mut Scene) -> Result<Run> {
 pub(super) fn stranger(setup: &mut Setup) {
     three_routers(setup);
     setup.settings.strangers.insert(Router::Third);
-    let wifi = setup.wifi.as_mut().expect("it has just been set");
-    wifi.absent.push(AccessPoint::Third);
+    let mut wifi = Wifi::firmware();
+    wifi.absent = vec![AccessPoint::New, AccessPoint::Beside, AccessPoint::Third];
+    setup.wifi = Some(wifi);
 }
 
 /// RFC 4260 section 8: an access point that is somebody else's lures the node, and behind it is a router
 /// that is no neighbor. The FBU from there is refused: nothing is redirected, and back at its own router
 /// the node has what it had.
 pub(super) fn rogue(scene: &mut Scene) -> Result<Run> {
-    scene.air().firmware_roam(AccessPoint::Third)?;
+    scene.firmware_moves(AccessPoint::Third)?;
     scene.comes_to(AccessPoint::Third)?;
     scene.stage.par.wait_for("fbu-refused", SOON)?;
-    let air = scene.air();
-    air.signal(AccessPoint::Previous, NEAR)?;
-    air.firmware_roam(AccessPoint::Previous)?;
+    scene.firmware_moves(AccessPoint::Previous)?;
     scene.stage.flows()?;
     let run = scene.close()?;
     stage::check("downlink", &run.downlink, Harm::LostInGap)?;

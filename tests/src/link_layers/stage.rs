@@ -55,11 +55,21 @@ pub struct Wifi {
 }
 
 impl Wifi {
+    /// A station of which the firmware decides where to go.
+    pub fn firmware() -> Self {
+        let mut wifi = Self::quick();
+        wifi.station
+            .insert("choose-target".to_owned(), false.into());
+        wifi
+    }
+
     /// A station that notices soon what changes: a scenario is short.
     pub fn quick() -> Self {
         let station = json!({
             "signal-interval-ms": 50,
-            "scan-min-interval-ms": 100,
+            "scan-min-interval-ms": 300,
+            // As many as an administrator knows: all channels take a quarter of a second.
+            "frequencies": [2412, 2437, 2462],
         });
         Self {
             delays: Delays::default(),
@@ -251,12 +261,28 @@ impl Scene {
     /// # Errors
     /// If the emulated 802.11 does not take it.
     pub fn walk(&mut self, from: AccessPoint, to: AccessPoint) -> Result<()> {
+        self.appear(to)?;
         let air = self.air();
-        air.tell(&Control::Appear {
-            access_point: to.id().parse()?,
-        })?;
         air.signal(to, NEAR)?;
         air.signal(from, FADING)
+    }
+
+    /// An access point comes on the air.
+    ///
+    /// # Errors
+    /// If the emulated 802.11 does not take it.
+    pub fn appear(&mut self, access_point: AccessPoint) -> Result<()> {
+        let access_point = access_point.id().parse()?;
+        self.air().tell(&Control::Appear { access_point })
+    }
+
+    /// The firmware moves, and does not ask the host.
+    ///
+    /// # Errors
+    /// If the emulated 802.11 does not take it.
+    pub fn firmware_moves(&mut self, access_point: AccessPoint) -> Result<()> {
+        self.appear(access_point)?;
+        self.air().firmware_roam(access_point)
     }
 
     // What must come of it

@@ -34,9 +34,12 @@
 pub mod bench;
 pub mod capture;
 pub mod controller;
+pub mod emulated;
 pub mod flood;
 pub mod fuzzing;
 pub mod handover;
+pub mod ladder;
+pub mod link_layers;
 pub mod netns;
 pub mod process;
 pub mod report;

@@ -11,6 +11,7 @@ mod bench;
 mod build_and_load;
 mod check;
 mod conformance;
+mod lab;
 mod machine;
 mod setup;
 mod step;
@@ -32,6 +33,7 @@ fn command_line() -> Command {
         .subcommand(check::command_line())
         .subcommand(conformance::command_line())
         .subcommand(bench::command_line())
+        .subcommand(lab::command_line())
 }
 
 fn main() -> ExitCode {
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Some(("check", matches)) => check::run(matches),
         Some(("conformance", matches)) => conformance::run(matches),
         Some(("bench", matches)) => bench::run(matches),
+        Some(("lab", matches)) => lab::run(matches),
         _ => unreachable!("clap accepts no other subcommand"),
     };
     match result {

@@ -1,6 +1,6 @@
 //! The stage on which a mode is played: the lab with its controllers, its traffic and its listeners.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{mem, net::Ipv6Addr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -11,7 +11,7 @@ use crate::{
     controller::{Controller, Controllers, Event, Events, Settings},
     handover::run_of,
     report::Run,
-    stream::{Direction, StreamConfig, Streams},
+    stream::{Direction, Passage, StreamConfig, Streams},
     topology::{AccessPoint, Lab, MN_LLA, PCOA, Router},
     wait::{SOON, elapse},
 };
@@ -39,6 +39,8 @@ pub struct Stage {
     pub par: Events,
     /// The new access router's events.
     pub nar: Events,
+    /// The third access router's, if there is one.
+    pub third: Option<Events>,
     /// The controllers.
     pub controllers: Controllers,
     /// The network.
@@ -63,6 +65,11 @@ impl Stage {
             mn: controllers.mn.subscribe()?,
             par: controllers.par.subscribe()?,
             nar: controllers.nar.subscribe()?,
+            third: controllers
+                .third
+                .as_ref()
+                .map(Controller::subscribe)
+                .transpose()?,
             controllers,
             lab,
             settings,
@@ -113,9 +120,14 @@ impl Stage {
 
     /// After the link-layer gap it is there.
     pub fn arrive(&self, access_point: AccessPoint) -> Result<()> {
-        elapse(GAP)?;
-        self.lab.attach(access_point)?;
+        self.go_to(access_point)?;
         self.controllers.mn.trigger("link-up", access_point)
+    }
+
+    /// After the link-layer gap the radio is there, which the mobile node is not told.
+    pub fn go_to(&self, access_point: AccessPoint) -> Result<()> {
+        elapse(GAP)?;
+        self.lab.attach(access_point)
     }
 
     // What the routers' link layers tell them
@@ -204,14 +216,21 @@ impl Stage {
 
     /// Lets the traffic flow on, ends it, and returns its account.
     pub fn close(&mut self) -> Result<Run> {
+        self.close_with_passages().map(|(run, _)| run)
+    }
+
+    /// As [`Stage::close`], with the way of every packet to the mobile node.
+    pub fn close_with_passages(&mut self) -> Result<(Run, Vec<Passage>)> {
         self.flows()?;
         let streams = self.streams.take().expect("the streams run until close");
         streams.check()?;
-        let mut run = run_of(streams.stop()?);
+        let mut traffic = streams.stop()?;
+        let passages = mem::take(&mut traffic.passages);
+        let mut run = run_of(traffic);
         let status = self.controllers.nar.status()?;
         run.held = status["held"].as_u64().unwrap_or(0);
         run.released = status["released"].as_u64().unwrap_or(0);
-        Ok(run)
+        Ok((run, passages))
     }
 
     /// Everything that a person needs to find out why it went wrong.

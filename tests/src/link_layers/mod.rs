@@ -1,0 +1,191 @@
+//! The scenarios of the link layers: RFC 4260 (802.11) and RFC 5270 (802.16e), each played with live
+//! traffic and real processes, its steps checked against the order that the text gives them.
+
+pub mod order;
+mod rfc4260;
+pub mod stage;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use self::{
+    order::OutOfOrder,
+    stage::{Scene, Setup},
+};
+use crate::{
+    ladder::Ladder,
+    report::{Report, Run},
+};
+
+/// A scenario.
+#[derive(Copy, Clone, Debug)]
+pub struct Scenario {
+    /// Its name, for the command line.
+    pub name: &'static str,
+    /// What happens in it, for people.
+    pub title: &'static str,
+    /// Where it stands, such as `RFC 4260 section 7.1`.
+    pub source: &'static str,
+    /// What it needs before it begins.
+    set_up: fn(&mut Setup),
+    play: fn(&mut Scene) -> Result<Run>,
+}
+
+/// What a scenario came to.
+#[derive(Debug)]
+pub struct Performance {
+    /// The account of the traffic.
+    pub run: Run,
+    /// What happened, in order.
+    pub ladder: Ladder,
+}
+
+impl Performance {
+    /// The streams' account, for people.
+    pub fn report(&self) -> Report {
+        Report {
+            fmip: Some(self.run.clone()),
+            plain: None,
+        }
+    }
+
+    /// One object, for machines.
+    pub fn json(&self, scenario: &Scenario) -> Value {
+        let mut object = scenario.json();
+        object["run"] = json!(self.run);
+        object["ladder"] = self.ladder.json();
+        object["exact_to_us"] = json!(self.ladder.tolerance.as_nanos() as f64 / 1e3);
+        object
+    }
+}
+
+impl Scenario {
+    const fn new(
+        name: &'static str,
+        title: &'static str,
+        source: &'static str,
+        set_up: fn(&mut Setup),
+        play: fn(&mut Scene) -> Result<Run>,
+    ) -> Self {
+        Self {
+            name,
+            title,
+            source,
+            set_up,
+            play,
+        }
+    }
+
+    /// What it is, for machines.
+    pub fn json(&self) -> Value {
+        json!({"name": self.name, "title": self.title, "source": self.source})
+    }
+
+    /// The scenario of that name.
+    ///
+    /// # Errors
+    /// Names those that there are.
+    pub fn named(name: &str) -> Result<Self> {
+        let mut all = SCENARIOS.iter();
+        all.find(|scenario| scenario.name == name)
+            .copied()
+            .with_context(|| {
+                let names: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+                format!(
+                    "there is no scenario {name}; there are {}",
+                    names.join(", ")
+                )
+            })
+    }
+
+    /// Plays it in a lab of its own, with the controller at `fmip_ctl`.
+    ///
+    /// # Errors
+    /// If it did not come to what the text promises: tells what, with all that was seen.
+    pub fn play(&self, fmip_ctl: PathBuf, log_level: &str) -> Result<Performance> {
+        let mut setup = Setup::new(fmip_ctl);
+        log_level.clone_into(&mut setup.settings.log_level);
+        (self.set_up)(&mut setup);
+        let mut scene = Scene::set(self.title, setup)?;
+        (self.play)(&mut scene)
+            .and_then(|run| {
+                let ladder = scene.ladder()?;
+                Ok(Performance { run, ladder })
+            })
+            .map_err(|error| {
+                let shown = error.is::<OutOfOrder>();
+                let error = match scene.ladder() {
+                    Ok(ladder) if !shown => error.context(ladder.to_string()),
+                    Ok(_) => error,
+                    Err(why) => error.context(format!("there is no ladder: {why:#}")),
+                };
+                error.context(scene.stage.account()).context(self.title)
+            })
+    }
+}
+
+/// Nothing beyond the two routers.
+fn as_is(_: &mut Setup) {}
+
+/// All scenarios.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "rfc4260-1abcdef23456g",
+        "802.11, predictive: all is said before the mobile node leaves",
+        "RFC 4260 section 7.1",
+        as_is,
+        rfc4260::predictive,
+    ),
+    Scenario::new(
+        "rfc4260-ab123456cdefg",
+        "802.11, reactive: the new router is known, and hears first of the move",
+        "RFC 4260 section 7.2",
+        as_is,
+        rfc4260::reactive_known,
+    ),
+    Scenario::new(
+        "rfc4260-123456abcdefg",
+        "802.11, reactive: nothing is known of the new router",
+        "RFC 4260 section 7.3",
+        as_is,
+        rfc4260::reactive_unknown,
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn every_scenario_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        assert_eq!(names.len(), SCENARIOS.len());
+    }
+
+    #[test]
+    fn an_unknown_scenario_is_answered_with_those_that_there_are() {
+        let error = Scenario::named("by-magic").unwrap_err().to_string();
+        assert!(
+            error.contains("by-magic") && error.contains("rfc4260-1abcdef23456g"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_controller_understands_the_files_of_every_scenario() {
+        for scenario in SCENARIOS {
+            let mut setup = Setup::new(PathBuf::from("fmip-ctl"));
+            (scenario.set_up)(&mut setup);
+            for (name, text) in setup.settings.files() {
+                let file = format!("{name}.toml");
+                if let Err(error) = fmip_ctl::config::Config::parse(Path::new(&file), &text) {
+                    panic!("{}: {error}\n{text}", scenario.name);
+                }
+            }
+        }
+    }
+}

@@ -2,11 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use fmip_ctl::io::monotonic_ns;
 
 use crate::{
     controller::Settings,
+    emulated::ieee80216e::{self, AirWatch, Network},
     ladder::{
         Clocks, Direction, Ladder, Member, Names, Place, Reading, Reporter, Sources, Step,
         place_of_router,
@@ -14,7 +15,7 @@ use crate::{
     report::Run,
     scenario::stage::Stage,
     stream::Passage,
-    topology::{AccessPoint, Router},
+    topology::{AccessPoint, Lab, Router},
 };
 
 /// What a scenario needs before it begins.
@@ -28,6 +29,8 @@ pub struct Setup {
     pub names: Names,
     /// Which access point stands in which column.
     pub access_points: Vec<Member>,
+    /// The base stations, where the links are of 802.16e.
+    pub base_stations: Option<ieee80216e::Settings>,
 }
 
 impl Setup {
@@ -41,7 +44,19 @@ impl Setup {
                 member(AccessPoint::Previous, Place::OldAp),
                 member(AccessPoint::New, Place::NewAp),
             ],
+            base_stations: None,
         }
+    }
+
+    /// The links are of 802.16e: base stations at the access points, and a mobile station that knows
+    /// their network.
+    pub fn use_802_16e(&mut self) -> &mut ieee80216e::Settings {
+        self.names = Names::base_stations();
+        let base_stations = ieee80216e::Settings::default();
+        let station = base_stations.mobile_station();
+        let table = &mut self.settings.mobile_node;
+        table.insert("ieee80216e".to_owned(), station.into());
+        self.base_stations.insert(base_stations)
     }
 }
 
@@ -54,9 +69,36 @@ pub fn member(access_point: AccessPoint, place: Place) -> Member {
     }
 }
 
+/// What links of 802.16e have.
+#[derive(Debug)]
+struct Radio {
+    network: Network,
+    air: AirWatch,
+}
+
+impl Radio {
+    fn start(lab: &Lab, settings: &ieee80216e::Settings) -> Result<Self> {
+        Ok(Self {
+            air: AirWatch::start(lab)?,
+            network: Network::start(lab, settings)?,
+        })
+    }
+
+    /// No data passes before.
+    fn wait_for_entry(&self) -> Result<()> {
+        let local = ieee80216e::Direction::Local;
+        self.network
+            .wait_for(AccessPoint::Previous, "carries", local)
+            .map(drop)
+            .with_context(|| self.network.account())
+    }
+}
+
 /// A stage with all that is written down for the ladder.
 #[derive(Debug)]
 pub struct Scene {
+    // Dropped in this order.
+    radio: Option<Radio>,
     /// Where the modes are played, too.
     pub stage: Stage,
     title: &'static str,
@@ -80,19 +122,82 @@ impl Scene {
     /// # Errors
     /// As [`Stage::set`].
     pub fn set(title: &'static str, setup: Setup) -> Result<Self> {
-        let stage = Stage::set(setup.settings, setup.with_third_router)?;
+        let base_stations = setup.base_stations;
+        let (stage, radio) = Stage::set_with(
+            setup.settings,
+            setup.with_third_router,
+            |lab| {
+                let start = |settings| Radio::start(lab, settings);
+                base_stations.as_ref().map(start).transpose()
+            },
+            |radio| radio.as_ref().map_or(Ok(()), Radio::wait_for_entry),
+        )?;
+        let mut reporters = Vec::new();
+        for (access_point, log) in radio.iter().flat_map(|radio| radio.network.logs()) {
+            let mut members = setup.access_points.iter();
+            if let Some(member) = members.find(|member| member.id == access_point.id()) {
+                let place = member.place;
+                reporters.push(Reporter { place, log });
+            }
+        }
         let began = Reading::take();
         Ok(Self {
             streams_began: began.monotonic.saturating_sub(stage.streams().elapsed()),
+            radio,
             stage,
             title,
             names: setup.names,
             access_points: setup.access_points,
-            reporters: Vec::new(),
+            reporters,
             own: Vec::new(),
             began,
             closed: None,
         })
+    }
+
+    /// The base stations.
+    ///
+    /// # Errors
+    /// If the links are not of 802.16e.
+    pub fn network(&self) -> Result<&Network> {
+        Ok(&self.radio()?.network)
+    }
+
+    /// What crossed the radio.
+    ///
+    /// # Errors
+    /// As [`Scene::network`].
+    pub fn air(&self) -> Result<&AirWatch> {
+        Ok(&self.radio()?.air)
+    }
+
+    fn radio(&self) -> Result<&Radio> {
+        let radio = self.radio.as_ref();
+        radio.context("the links of this scene are not of 802.16e")
+    }
+
+    /// As [`Stage::while_frozen`].
+    ///
+    /// # Errors
+    /// That of `meanwhile`.
+    pub fn while_frozen<T>(
+        &mut self,
+        router: Router,
+        meanwhile: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<T> {
+        self.stage.freeze(router)?;
+        let result = meanwhile(self);
+        self.stage.thaw(router)?;
+        result
+    }
+
+    /// Everything that a person needs to find out why it went wrong.
+    pub fn account(&self) -> String {
+        let mut text = self.stage.account();
+        if let Some(radio) = &self.radio {
+            text += &radio.network.account();
+        }
+        text
     }
 
     /// The ladder begins here, and not when the scene was set.

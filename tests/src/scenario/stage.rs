@@ -52,12 +52,28 @@ pub struct Stage {
 impl Stage {
     /// Builds the lab, with a third router if the play needs one, starts all, and lets the traffic flow.
     pub fn set(settings: Settings, with_third_router: bool) -> Result<Self> {
+        let set = Self::set_with(settings, with_third_router, |_| Ok(()), |()| Ok(()))?;
+        Ok(set.0)
+    }
+
+    /// Like [`Stage::set`]; what `prepare` makes of the lab is there before the controllers start, and
+    /// is to be dropped before the stage. With `ready` it can be waited for until traffic can flow.
+    ///
+    /// # Errors
+    /// As [`Stage::set`], and those of the two.
+    pub fn set_with<T>(
+        settings: Settings,
+        with_third_router: bool,
+        prepare: impl FnOnce(&Lab) -> Result<T>,
+        ready: impl FnOnce(&T) -> Result<()>,
+    ) -> Result<(Self, T)> {
         let lab = if with_third_router {
             Lab::with_third_router()?
         } else {
             Lab::build()?
         };
         let story = Story::start(&lab)?;
+        let prepared = prepare(&lab)?;
         let controllers = Controllers::start(&lab, &settings)?;
         let mut stage = Self {
             streams: None,
@@ -74,9 +90,10 @@ impl Stage {
             lab,
             settings,
         };
+        ready(&prepared).map_err(|error| error.context(stage.account()))?;
         stage.streams = Some(Streams::start(&stage.lab, StreamConfig::new(RATE, SIZE)?)?);
         stage.flows().context("before the move")?;
-        Ok(stage)
+        Ok((stage, prepared))
     }
 
     /// The traffic.
@@ -177,10 +194,20 @@ impl Stage {
         router: Router,
         meanwhile: impl FnOnce(&Self) -> Result<T>,
     ) -> Result<T> {
-        self.controller_mut(router).process.signal(Signal::STOP)?;
+        self.freeze(router)?;
         let result = meanwhile(self);
-        self.controller_mut(router).process.signal(Signal::CONT)?;
+        self.thaw(router)?;
         result
+    }
+
+    /// A router's controller neither hears nor speaks from now on; its data path works.
+    pub fn freeze(&mut self, router: Router) -> Result<()> {
+        self.controller_mut(router).process.signal(Signal::STOP)
+    }
+
+    /// It does again.
+    pub fn thaw(&mut self, router: Router) -> Result<()> {
+        self.controller_mut(router).process.signal(Signal::CONT)
     }
 
     fn controller_mut(&mut self, router: Router) -> &mut Controller {

@@ -64,6 +64,7 @@ pub struct BaseStation {
     random: fastrand::Rng,
     willingness: Willingness,
     responds: bool,
+    admits: bool,
     transfers: bool,
     stations: BTreeMap<MacAddr, Station>,
     next_cid: u16,
@@ -107,6 +108,8 @@ struct Served {
 struct Left {
     was: Served,
     until: Instant,
+    /// Where to, if that was told the context.
+    target: Option<MacAddr>,
 }
 
 impl BaseStation {
@@ -118,6 +121,7 @@ impl BaseStation {
             random: fastrand::Rng::with_seed(seed),
             willingness: Willingness::default(),
             responds: true,
+            admits: true,
             transfers: true,
             stations: BTreeMap::new(),
             next_cid: 1,
@@ -276,6 +280,7 @@ impl BaseStation {
             Control::Responds {
                 to_handover_requests,
             } => self.responds = to_handover_requests,
+            Control::Admits { stations } => self.admits = stations,
             Control::Transfers { contexts } => self.transfers = contexts,
         }
         Ok(())

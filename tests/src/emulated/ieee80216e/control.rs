@@ -34,6 +34,11 @@ pub enum Control {
         /// Whether.
         to_handover_requests: bool,
     },
+    /// Whether it lets stations in that range here.
+    Admits {
+        /// Whether.
+        stations: bool,
+    },
     /// Whether it gives the contexts of stations away.
     Transfers {
         /// Whether.

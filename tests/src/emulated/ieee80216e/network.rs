@@ -41,8 +41,8 @@ pub struct Network {
 /// What the base stations of a lab are started with.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The program.
-    pub fmip_base_station: PathBuf,
+    /// The program; if it is not named, the one that [`find_base_station`] finds.
+    pub fmip_base_station: Option<PathBuf>,
     /// The key that the mobile station and the network share: what EAP would have left them with.
     pub pmk: [u8; KEY_LEN],
     /// How strong the base station is where the mobile node is at first, in dBm.
@@ -53,16 +53,37 @@ pub struct Settings {
     pub timing: Timing,
 }
 
-impl Settings {
-    /// The defaults, with the program at `fmip_base_station`.
-    pub fn new(fmip_base_station: PathBuf) -> Self {
+impl Default for Settings {
+    fn default() -> Self {
         Self {
-            fmip_base_station,
+            fmip_base_station: None,
             pmk: *b"lab pairwise masterk",
             serving_dbm: Some(-60),
-            others_dbm: Some(-75),
-            timing: Timing::default(),
+            others_dbm: None,
+            timing: Timing {
+                neighbor_advertisement_ms: 100,
+                ..Timing::default()
+            },
         }
+    }
+}
+
+impl Settings {
+    /// What the mobile node's configuration says of its station, in `[mobile-node.ieee80216e]`.
+    pub fn mobile_station(&self) -> toml::Table {
+        let pmk: String = self
+            .pmk
+            .iter()
+            .map(|octet| format!("{octet:02x}"))
+            .collect();
+        toml::Table::from_iter([
+            ("pmk".to_owned(), pmk.into()),
+            ("base-station".to_owned(), AccessPoint::Previous.id().into()),
+            ("signal-threshold-dbm".to_owned(), (-75).into()),
+            ("scan-min-interval-ms".to_owned(), 100.into()),
+            ("scan-duration-frames".to_owned(), 10.into()),
+            ("scan-interleaving-frames".to_owned(), 2.into()),
+        ])
     }
 }
 
@@ -73,6 +94,10 @@ impl Network {
     /// # Errors
     /// If a base station does not start; tells what it said.
     pub fn start(lab: &Lab, settings: &Settings) -> Result<Self> {
+        let program = match &settings.fmip_base_station {
+            Some(program) => program.clone(),
+            None => find_base_station()?,
+        };
         lab.air.ip("link set radio nomaster")?;
         let access_points: Vec<AccessPoint> = if lab.third.is_some() {
             vec![
@@ -87,7 +112,7 @@ impl Network {
         let mut network = Self {
             stations: Vec::new(),
             directory: lab.directory().to_owned(),
-            program: settings.fmip_base_station.clone(),
+            program,
         };
         for access_point in &access_points {
             let dbm = match access_point {
@@ -105,7 +130,7 @@ impl Network {
                 pmk: settings.pmk,
                 timing: settings.timing.clone(),
             };
-            network.start_one(lab, *access_point, &configuration, settings)?;
+            network.start_one(lab, *access_point, &configuration)?;
         }
         for (access_point, process) in &mut network.stations {
             let socket = configuration_socket(&network.directory, bsid(*access_point));
@@ -122,13 +147,12 @@ impl Network {
         lab: &Lab,
         access_point: AccessPoint,
         configuration: &Configuration,
-        settings: &Settings,
     ) -> Result<()> {
         let name = format!("base-station-{}", access_point.bridge());
         let file = |extension: &str| self.directory.join(format!("{name}.{extension}"));
         fs::write(file("json"), serde_json::to_vec(configuration)?)
             .with_context(|| format!("cannot write {}", file("json").display()))?;
-        let mut command = Command::new(&settings.fmip_base_station);
+        let mut command = Command::new(&self.program);
         command.args(["run", "--config"]).arg(file("json"));
         let title = format!("fmip-base-station {access_point}");
         let process = Process::start(&lab.air, &title, command, file("log"))?;

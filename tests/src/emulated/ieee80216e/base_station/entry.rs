@@ -144,43 +144,59 @@ impl BaseStation {
         };
         let request = request.clone();
         entry.state = State::Ranged;
-        let mut answer = RngRsp::new(RangingStatus::Success);
+        let admits = self.admits;
+        let mut answer = RngRsp::new(if admits {
+            RangingStatus::Success
+        } else {
+            RangingStatus::Abort
+        });
         answer.station = Some(station);
         answer.basic_cid = Some(entry.cids.0);
         answer.primary_cid = Some(entry.cids.1);
         answer.ho_optimization = Some(HoOptimization::default());
         let told = known.context.take().and_then(read);
+        let skips = told.is_some();
+        // Without the context the key is the network's still: its authenticator has it. That the station
+        // has it, too, is shown by a handover's RNG-REQ.
+        let pmk = told
+            .as_ref()
+            .map_or(self.configuration.pmk, |(pmk, ..)| *pmk);
         let mut why = None;
-        if let Some((pmk, capabilities, registration)) = told {
-            let keys = keys_of(&mut known.keys, pmk, station, self.own);
-            match keys.verify(&request) {
+        if entry.from.is_some() {
+            match keys_of(&mut known.keys, pmk, station, self.own).verify(&request) {
                 Ok(()) => {
                     entry.authentic = true;
                     entry.pmk = pmk;
-                    entry.capabilities = capabilities.clone();
-                    entry.registration = Some(registration.clone());
-                    answer.ho_optimization = Some(
-                        HoOptimization::OMIT_SBC
-                            .with(HoOptimization::OMIT_PKM)
-                            .with(HoOptimization::OMIT_REG),
-                    );
-                    answer.sbc = Some(capabilities);
-                    answer.reg = Some(registration.parameters);
                 }
                 Err(error) => why = Some(error.to_string()),
             }
+        }
+        if let Some((_, capabilities, registration)) = told.filter(|_| entry.authentic) {
+            entry.capabilities = capabilities.clone();
+            entry.registration = Some(registration.clone());
+            answer.ho_optimization = Some(
+                HoOptimization::OMIT_SBC
+                    .with(HoOptimization::OMIT_PKM)
+                    .with(HoOptimization::OMIT_REG),
+            );
+            answer.sbc = Some(capabilities);
+            answer.reg = Some(registration.parameters);
         }
         let (authentic, from) = (entry.authentic, entry.from);
         if let Some(why) = why {
             self.complain(Some(station), &format!("RNG-REQ is not authentic: {why}"));
         }
         if authentic
+            && admits
             && let Some(from) = from
             && from != self.own
         {
             self.tell(from, station, backbone::Message::Arrived);
         }
-        let detail = if authentic {
+        let skips = skips && authentic && admits;
+        let detail = if !admits {
+            "not here"
+        } else if skips {
             "SBC, PKM and REG are skipped"
         } else {
             "nothing is skipped"
@@ -191,8 +207,11 @@ impl BaseStation {
             Message::RngRsp(answer),
             Some(detail.to_owned()),
         );
-        if authentic {
+        if skips {
             self.make_flows(now, station);
+        }
+        if !admits && let Some(known) = self.stations.get_mut(&station) {
+            known.entry = None;
         }
     }
 

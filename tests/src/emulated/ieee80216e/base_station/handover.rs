@@ -222,9 +222,21 @@ impl BaseStation {
 
     /// MOB_HO-IND: the last word on this link.
     pub(super) fn indicated(&mut self, now: Instant, station: MacAddr, message: &MobHoInd) {
-        let known = self.stations.get_mut(&station);
-        let Some(served) = known.and_then(|known| known.served.as_mut()) else {
-            return self.complain(Some(station), "it has not entered the network here");
+        let Some(known) = self.stations.get_mut(&station) else {
+            return;
+        };
+        let Some(served) = &mut known.served else {
+            return match (&mut known.left, message.indication) {
+                // Back before it has entered anywhere else.
+                (Some(left), HoIndication::Cancel) => {
+                    let target = left.target.take();
+                    self.act(Act::local("returns", Some(station)));
+                    if let Some(target) = target {
+                        self.tell(target, station, backbone::Message::HandoverCancel);
+                    }
+                }
+                _ => self.complain(Some(station), "it has not entered the network here"),
+            };
         };
         served.negotiation = None;
         let agreed = std::mem::take(&mut served.agreed);
@@ -242,6 +254,10 @@ impl BaseStation {
         };
         self.release(now, station);
         if self.configuration.neighbors.contains(&target) {
+            let known = self.stations.get_mut(&station);
+            if let Some(left) = known.and_then(|known| known.left.as_mut()) {
+                left.target = Some(target);
+            }
             let context = self.context_of(station);
             self.tell(
                 target,
@@ -261,7 +277,11 @@ impl BaseStation {
         let Some(was) = known.served.take() else {
             return;
         };
-        known.left = Some(Left { was, until });
+        known.left = Some(Left {
+            was,
+            until,
+            target: None,
+        });
         self.outputs.push_back(Output::Carry(false));
         self.act(Act::local("released", Some(station)));
     }

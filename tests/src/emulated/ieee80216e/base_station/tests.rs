@@ -564,6 +564,28 @@ fn what_is_not_answered_is_asked_again_and_then_given_up() {
 }
 
 #[test]
+fn a_base_station_can_be_told_to_let_nobody_in() {
+    let mut world = World::new();
+    world.enter(BS1);
+    world.leave_for(BS2);
+    let closed = Control::Admits { stations: false };
+    world.control(BS2, closed).unwrap();
+    let request = Message::RngReq(RngReq {
+        station: Some(STATION),
+        serving: Some(BS1),
+        handover: true,
+        ..RngReq::default()
+    });
+    world.say(BS2, cid::INITIAL_RANGING, request);
+    let Message::RngRsp(answer) = world.last(BS2, "RNG-RSP") else {
+        panic!("it was found by its name");
+    };
+    assert_eq!(answer.status, RangingStatus::Abort);
+    // It is told so by somebody who has the key.
+    assert_eq!(world.range(BS1, Some(BS1)), ALL_SKIPPED);
+}
+
+#[test]
 fn a_base_station_that_is_off_the_air_neither_sends_nor_hears() {
     let mut world = World::new();
     world.control(BS1, Control::Signal { dbm: None }).unwrap();

@@ -155,8 +155,10 @@ impl Air {
         let socket = Socket::new(Domain::PACKET, kind, Some(protocol))?;
         socket.bind(&frame_address(interface, ETHERTYPE, address)?)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
+        // SAFETY: the socket owns its descriptor and gives the same one as long as it lives.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, interest) };
         Ok(Self {
-            socket: AsyncFd::with_interest(socket, interest)?,
+            socket: socket?,
             address,
             tuned: Mutex::new(Tuned::All),
             malformed: AtomicU64::new(0),

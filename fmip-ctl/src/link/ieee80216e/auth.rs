@@ -18,6 +18,8 @@ use crate::wire::MacAddr;
 
 /// Octets of a pairwise master key and of an authorization key: 160 bits.
 pub const KEY_LEN: usize = 20;
+/// The sequence number of the profile's keys, which are never replaced while both ends run.
+pub const KEY_SEQUENCE: u8 = 1;
 
 /// A pairwise master key. `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]

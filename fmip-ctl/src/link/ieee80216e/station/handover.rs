@@ -57,7 +57,7 @@ impl Station {
             .collect();
         let settings = &self.settings;
         let (threshold, hysteresis) = (settings.threshold_dbm, settings.hysteresis_db);
-        let confirmations = settings.confirmations;
+        let (may_choose, confirmations) = (settings.choose_target, settings.confirmations);
         let Phase::Connected(connected) = &mut self.phase else {
             return;
         };
@@ -68,7 +68,7 @@ impl Station {
             .map(|(bsid, _)| *bsid)
             .collect();
         let best = match better.first() {
-            Some(best) if serving < threshold => *best,
+            Some(best) if may_choose && serving < threshold => *best,
             _ => {
                 connected.confirmed = None;
                 return;

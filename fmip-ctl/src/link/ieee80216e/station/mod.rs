@@ -64,6 +64,8 @@ pub struct Settings {
     pub pmk: Pmk,
     /// The sequence number of the keys that are made from it; 4 bits.
     pub key_sequence: u8,
+    /// Whether it asks to be handed over; otherwise it moves only when it is told.
+    pub choose_target: bool,
     /// How strong the serving base station is when another is looked for, in dBm.
     pub threshold_dbm: i32,
     /// How much stronger another must be, in dB.

@@ -452,7 +452,9 @@ pub(super) fn unpredicted(scene: &mut Scene) -> Result<Run> {
 /// A base station comes within reach, is announced and scanned, and its router found out.
 pub(super) fn discover(scene: &Scene, access_point: AccessPoint) -> Result<()> {
     let told = advertised(scene);
-    scene.network()?.set_signal(access_point, Some(FAIR))?;
+    let network = scene.network()?;
+    network.set_signal(access_point, Some(FAIR))?;
+    network.announce(access_point)?;
     let name = bsid(access_point).to_string();
     wait_until("NEW_LINK_DETECTED", SOON, || {
         let primitives = scene.stage.mn.all().into_iter();

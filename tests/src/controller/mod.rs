@@ -198,8 +198,7 @@ fn write_configuration(
     config: &Path,
     socket: &Path,
 ) -> Result<()> {
-    let routers: Vec<Router> = lab.routers().map(|(router, _)| router).collect();
-    let text = settings::configuration(role, settings, &routers, socket);
+    let text = settings::configuration(role, settings, lab.network, socket);
     OpenOptions::new()
         .write(true)
         .create(true)
@@ -238,6 +237,7 @@ impl Controllers {
             third: lab
                 .third
                 .as_ref()
+                .filter(|_| !settings.strangers.contains(&Router::Third))
                 .map(|_| start(Role::Router(Router::Third)))
                 .transpose()?,
             mn: start(Role::MobileNode)?,

@@ -9,6 +9,7 @@ use super::{Clocks, Direction, Ladder, Layer, Names, Place, Row, Step};
 use crate::{
     capture::Seen,
     controller::Event,
+    emulated::ieee80211::{self, RecordedStep},
     stream::Passage,
     topology::{CN, Router},
 };
@@ -56,6 +57,9 @@ pub struct Sources {
     pub events: Vec<(&'static str, Vec<Event>)>,
     /// The steps that access points and base stations have printed.
     pub steps: Vec<(Place, Vec<Step>)>,
+    /// The steps of 802.11, if there is an emulated air. It knows more than the mobile node, and more
+    /// exactly: what both tell is taken from here.
+    pub air: Option<Vec<RecordedStep>>,
     /// The packets to the mobile node.
     pub passages: Vec<Passage>,
     /// When the streams began, on CLOCK_MONOTONIC.
@@ -73,6 +77,7 @@ impl Sources {
             rows.extend(events.filter_map(|event| self.event(of, event)));
         }
         rows.extend(self.link_steps());
+        rows.extend(self.air_steps());
         rows.extend(self.silence());
         rows.retain(|row| row.at >= self.began && row.at <= self.ended);
         // What is known from one clock stays in its order: the sort is stable.
@@ -120,15 +125,18 @@ impl Sources {
                 }),
             }
         }
-        let solicited: Vec<Duration> = messages
+        let solicited: Vec<(Duration, Option<Place>)> = messages
             .iter()
             .filter(|message| message.what == "RS")
-            .map(|message| message.at)
+            .map(|message| (message.at, message.last_to))
             .collect();
         // Of the advertisements that come by themselves all the time, none is shown.
         messages.retain(|message| {
-            let is_answer = |at: &Duration| {
-                *at <= message.at && message.at - *at < ANSWERED && message.last_to.is_some()
+            let is_answer = |(at, of): &(Duration, Option<Place>)| {
+                *at <= message.at
+                    && message.at - *at < ANSWERED
+                    && *of == Some(message.from)
+                    && message.last_to.is_some()
             };
             message.what != "RA" || solicited.iter().any(is_answer)
         });
@@ -227,6 +235,9 @@ impl Sources {
             Some(row.labelled(short))
         };
         match event.name.as_str() {
+            "primitive" if is_mn && event.fields["primitive"] == "LINK_SWITCH" => {
+                primitive(Place::MnL3, Place::MnL2, "LINK_SWITCH", "LSW")
+            }
             "primitive" if is_mn => {
                 let name = text("primitive");
                 let short = match name.as_str() {
@@ -239,6 +250,8 @@ impl Sources {
                 primitive(Place::MnL2, Place::MnL3, &name, short)
             }
             "primitive" => note(Layer::Link, text("primitive")),
+            // The core's word for it: told by the primitive, too, where there is a link layer to hear it.
+            "link-switch" if self.knows_link_switch() => None,
             "link-switch" => primitive(Place::MnL3, Place::MnL2, "LINK_SWITCH", "LSW"),
             "link-health" => note(Layer::Link, format!("link layer: {}", text("state"))),
             "handover-failed" => note(Layer::Network, format!("gives up: {}", text("reason"))),
@@ -273,11 +286,68 @@ impl Sources {
         }
     }
 
+    fn knows_link_switch(&self) -> bool {
+        let mut events = self.events_of("mn").iter();
+        events.any(|event| event.fields["primitive"] == "LINK_SWITCH")
+    }
+
     // Link layer
 
     fn member(&self, id: &str) -> Option<&Member> {
         let mut members = self.access_points.iter();
         members.find(|member| member.id.eq_ignore_ascii_case(id))
+    }
+
+    /// The steps of RFC 4260 section 4.
+    fn air_steps(&self) -> Vec<Row> {
+        let steps = self.air.iter().flatten();
+        steps.filter_map(|step| self.air_step(step)).collect()
+    }
+
+    fn air_step(&self, done: &RecordedStep) -> Option<Row> {
+        let at = Duration::from_nanos(done.began_ns);
+        let member = || self.member(&done.access_point?.to_string());
+        let exchange = |what: &str| {
+            Some(Row::exchange(
+                at,
+                Place::MnL2,
+                member()?.place,
+                Layer::Link,
+                what,
+            ))
+        };
+        match done.step {
+            ieee80211::Step::Scan => {
+                let took = (done.time_ns - done.began_ns) / 1_000_000;
+                let row = Row::note(at, Place::MnL2, Layer::Link, "scan");
+                Some(row.labelled(format!("scan, {took} ms")))
+            }
+            ieee80211::Step::Join => {
+                let row = Row::note(at, Place::MnL2, Layer::Link, "join");
+                let name = self.names.name(member()?.place);
+                Some(row.labelled(format!("leaves, joins {name}")))
+            }
+            ieee80211::Step::Authenticate => exchange("authenticate"),
+            ieee80211::Step::Associate => exchange("associate"),
+            ieee80211::Step::Handshake => exchange("802.1X"),
+            ieee80211::Step::Layer2Update => {
+                let Member { place, router, .. } = member()?;
+                let row = Row::arrow(at, *place, *router, Layer::Link, "layer 2 update");
+                Some(row.labelled("L2 update"))
+            }
+        }
+    }
+
+    /// Whether the air tells of a step of the mobile node.
+    fn is_told_by_the_air(&self, step: &Step) -> bool {
+        let done = ["scan", "join", "authenticate", "associate", "802.1X"];
+        // What went wrong, it does not tell.
+        let went_wrong = step.detail.as_ref().is_some_and(|detail| {
+            ["rejected", "failed", "failure"]
+                .iter()
+                .any(|word| detail.starts_with(word))
+        });
+        self.air.is_some() && done.contains(&step.step.as_str()) && !went_wrong
     }
 
     /// The steps, told by one end or by both.
@@ -286,6 +356,7 @@ impl Sources {
             (event.name == "link-step")
                 .then(|| serde_json::from_value::<Step>(event.fields.clone()).ok())
                 .flatten()
+                .filter(|step| !self.is_told_by_the_air(step))
         });
         let mut told: Vec<Told> = own
             .map(|step| Told {

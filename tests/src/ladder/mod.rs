@@ -139,6 +139,8 @@ pub struct Row {
     pub label: String,
     /// What kind of thing it is.
     pub layer: Layer,
+    /// Whether it stands for a question and its answer.
+    pub both_ways: bool,
     /// Whether it is known not to have arrived.
     pub lost: bool,
     /// The routers that it passed on its way.
@@ -156,6 +158,7 @@ impl Row {
             label: what.clone(),
             what,
             layer,
+            both_ways: false,
             lost: false,
             via: Vec::new(),
         }
@@ -172,6 +175,20 @@ impl Row {
         Self {
             to: Some(to),
             ..Self::note(at, from, layer, what)
+        }
+    }
+
+    /// Something that two do together.
+    pub fn exchange(
+        at: Duration,
+        from: Place,
+        to: Place,
+        layer: Layer,
+        what: impl Into<String>,
+    ) -> Self {
+        Self {
+            both_ways: true,
+            ..Self::arrow(at, from, to, layer, what)
         }
     }
 
@@ -204,6 +221,7 @@ struct RowOut<'a> {
     to: Option<Place>,
     what: &'a str,
     layer: Layer,
+    both_ways: bool,
     lost: bool,
     via: &'a [Place],
 }
@@ -217,6 +235,7 @@ impl Ladder {
             to: row.to,
             what: &row.what,
             layer: row.layer,
+            both_ways: row.both_ways,
             lost: row.lost,
             via: &row.via,
         });
@@ -241,7 +260,7 @@ impl Ladder {
     fn exactness(&self) -> String {
         format!(
             "times in ms; the clocks they are from agree to within {:.1} microseconds",
-            self.tolerance.as_nanos() as f64 / 1e3
+            (self.tolerance.as_nanos() as f64 / 100.0).ceil() / 10.0
         )
     }
 }
@@ -281,7 +300,7 @@ pub(crate) mod tests {
             Row::arrow(at(15), MnL3, MnL2, Primitive, "LINK_SWITCH").labelled("LSW"),
             Row::arrow(at(16), MnL2, OldAp, Link, "MOB_HO-IND"),
             Row::note(at(17), MnL2, Link, "disconnect"),
-            Row::arrow(at(120), MnL2, NewAp, Link, "RNG-REQ"),
+            Row::exchange(at(120), MnL2, NewAp, Link, "network entry"),
             Row::arrow(at(121), MnL2, MnL3, Primitive, "LINK_UP").labelled("LUP"),
             Row::arrow(at(122), MnL3, Nar, Network, "UNA 2001:db8:2::ff:fe00:1").labelled("UNA"),
             Row::arrow(at(123), Nar, MnL3, Data, "packets"),
@@ -305,7 +324,7 @@ pub(crate) mod tests {
             json[2],
             serde_json::json!({
                 "at_ms": 2.125, "from": "mn-l2", "to": "mn-l3", "what": "NEW_LINK_DETECTED",
-                "layer": "primitive", "lost": false, "via": [],
+                "layer": "primitive", "both_ways": false, "lost": false, "via": [],
             })
         );
         assert_eq!(json[21]["lost"], true);

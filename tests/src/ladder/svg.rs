@@ -74,7 +74,7 @@ impl Ladder {
         for (layer, _) in LEGEND {
             put(&format!(
                 "<marker id=\"{0}\" viewBox=\"0 0 10 10\" refX=\"10\" refY=\"5\" markerWidth=\"9\" \
-                 markerHeight=\"9\" markerUnits=\"userSpaceOnUse\" orient=\"auto\">\
+                 markerHeight=\"9\" markerUnits=\"userSpaceOnUse\" orient=\"auto-start-reverse\">\
                  <path d=\"M0 0L10 5L0 10z\" fill=\"{1}\"/></marker>",
                 class(layer),
                 look(layer).0
@@ -163,11 +163,13 @@ fn drawn(row: &Row, y: usize, at: &impl Fn(Place) -> usize) -> String {
                 (true, true) => to - 18,
                 (true, false) => to + 18,
             };
-            let head = if row.lost {
-                String::new()
-            } else {
-                format!(" marker-end=\"url(#{class})\"")
-            };
+            let mut head = String::new();
+            if !row.lost {
+                let _ = write!(head, " marker-end=\"url(#{class})\"");
+            }
+            if row.both_ways {
+                let _ = write!(head, " marker-start=\"url(#{class})\"");
+            }
             let _ = write!(
                 out,
                 "<line class=\"{class}\" x1=\"{from}\" y1=\"{y}\" x2=\"{end}\" y2=\"{y}\"{head}/>"

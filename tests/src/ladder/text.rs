@@ -44,7 +44,8 @@ impl Ladder {
             .filter_map(|row| {
                 let (from, to) = (index(row.from)?, index(row.to?)?);
                 // The head, and a stroke on either side.
-                let length = row.label.chars().count() + 4 + usize::from(row.lost);
+                let heads = 1 + usize::from(row.lost) + usize::from(row.both_ways);
+                let length = row.label.chars().count() + 3 + heads;
                 Some((from.min(to), from.max(to), length))
             })
             .filter(|(left, right, _)| left != right)
@@ -98,12 +99,17 @@ fn arrow(row: &Row, from: usize, to: usize) -> String {
         (false, false) => "<",
         (false, true) => "<X",
     };
-    let room = width.saturating_sub(head.len() + row.label.chars().count());
+    let tail = match (row.both_ways, to > from) {
+        (false, _) => "",
+        (true, true) => "<",
+        (true, false) => ">",
+    };
+    let room = width.saturating_sub(head.len() + tail.len() + row.label.chars().count());
     let (left, right) = (stroke.repeat(room / 2), stroke.repeat(room - room / 2));
     if to > from {
-        format!("{left}{}{right}{head}", row.label)
+        format!("{tail}{left}{}{right}{head}", row.label)
     } else {
-        format!("{head}{right}{}{left}", row.label)
+        format!("{head}{right}{}{left}{tail}", row.label)
     }
 }
 

@@ -128,30 +128,27 @@ impl Scenario {
     }
 }
 
-/// Nothing beyond the two routers.
-fn as_is(_: &mut Setup) {}
-
 /// All scenarios.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "rfc4260-1abcdef23456g",
         "802.11, predictive: all is said before the mobile node leaves",
         "RFC 4260 section 7.1",
-        as_is,
+        rfc4260::two_routers,
         rfc4260::predictive,
     ),
     Scenario::new(
         "rfc4260-ab123456cdefg",
-        "802.11, reactive: the new router is known, and hears first of the move",
+        "802.11, reactive: the firmware moves, to a router that is known",
         "RFC 4260 section 7.2",
-        as_is,
+        rfc4260::heard_before,
         rfc4260::reactive_known,
     ),
     Scenario::new(
         "rfc4260-123456abcdefg",
-        "802.11, reactive: nothing is known of the new router",
+        "802.11, reactive: the firmware moves, to a router of which nothing is known",
         "RFC 4260 section 7.3",
-        as_is,
+        rfc4260::never_heard,
         rfc4260::reactive_unknown,
     ),
     Scenario::new(
@@ -224,6 +221,55 @@ pub const SCENARIOS: &[Scenario] = &[
         rfc5270::set_up,
         hostile::handover_requests,
     ),
+    Scenario::new(
+        "rfc4260-figure-1-same-subnet",
+        "802.11, figure 1: from AP1 to AP2 the router stays, and nothing is said",
+        "RFC 4260 section 3",
+        rfc4260::figure_1,
+        rfc4260::figure_1_same_subnet,
+    ),
+    Scenario::new(
+        "rfc4260-figure-1-handover",
+        "802.11, figure 1: from AP5 to AP6 the router changes",
+        "RFC 4260 section 3",
+        rfc4260::figure_1_edge,
+        rfc4260::figure_1_handover,
+    ),
+    Scenario::new(
+        "rfc4260-figure-2-handover",
+        "802.11, figure 2: the access point is the router, with one link-layer address",
+        "RFC 4260 section 3",
+        rfc4260::figure_2,
+        rfc4260::figure_2_handover,
+    ),
+    Scenario::new(
+        "rfc4260-wrong-prediction",
+        "802.11: prepared for one router the mobile node comes to another, and reacts",
+        "RFC 4260 section 7.1",
+        rfc4260::three_routers,
+        rfc4260::wrong_prediction,
+    ),
+    Scenario::new(
+        "rfc4260-802.1x-delay",
+        "802.11, predictive: 802.1X takes seconds, and what is held is held as long",
+        "RFC 4260 section 4",
+        rfc4260::dot1x_foreseen,
+        rfc4260::dot1x_survived,
+    ),
+    Scenario::new(
+        "rfc4260-802.1x-delay-expired",
+        "802.11: 802.1X takes longer than the new router waits",
+        "RFC 4260 section 4",
+        rfc4260::dot1x_unforeseen,
+        rfc4260::dot1x_expired,
+    ),
+    Scenario::new(
+        "hostile-rogue-access-point",
+        "802.11: an access point lures the mobile node to a router that is no neighbor",
+        "RFC 4260 section 8",
+        rfc4260::stranger,
+        rfc4260::rogue,
+    ),
 ];
 
 #[cfg(test)]
@@ -252,7 +298,8 @@ mod tests {
         for scenario in SCENARIOS {
             let mut setup = Setup::new(PathBuf::from("fmip-ctl"));
             (scenario.set_up)(&mut setup);
-            for (name, text) in setup.settings.files() {
+            let settings = setup.settings_with(Path::new("/run/wpa_supplicant/wlan0"));
+            for (name, text) in settings.files_in(setup.network) {
                 let file = format!("{name}.toml");
                 if let Err(error) = fmip_ctl::config::Config::parse(Path::new(&file), &text) {
                     panic!("{}: {error}\n{text}", scenario.name);

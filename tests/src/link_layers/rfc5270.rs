@@ -14,7 +14,7 @@ use fmip_ctl::link::ieee80216e::{
 
 use super::{
     order::{self, Is, Step, never},
-    stage::{Scene, Setup, member},
+    stage::{Scene, Setup},
 };
 use crate::{
     emulated::ieee80216e::{Control, Crossed, Direction, bsid},
@@ -24,7 +24,7 @@ use crate::{
         naack,
         stage::{Harm, check},
     },
-    topology::{AccessPoint, Lab, Router},
+    topology::{AccessPoint, Lab, Network, Router},
     wait::{SOON, elapse, wait_until},
 };
 
@@ -53,20 +53,19 @@ pub(super) fn set_up_impatient(setup: &mut Setup) {
 /// With a third router, and with a base station beside the first.
 pub(super) fn set_up_third(setup: &mut Setup) {
     set_up(setup);
-    setup.with_third_router = true;
-    setup
-        .access_points
-        .push(member(AccessPoint::Third, ThirdAp));
+    setup.set_network(
+        Network::Three,
+        &[AccessPoint::Previous, AccessPoint::New, AccessPoint::Third],
+    );
 }
 
 /// As [`set_up_third`]; the base station beside the first is the target.
 pub(super) fn set_up_beside(setup: &mut Setup) {
     set_up(setup);
-    setup.with_third_router = true;
-    setup.access_points = vec![
-        member(AccessPoint::Previous, OldAp),
-        member(AccessPoint::Beside, NewAp),
-    ];
+    setup.set_network(
+        Network::Three,
+        &[AccessPoint::Previous, AccessPoint::Beside],
+    );
 }
 
 pub(super) fn set_up_naack(setup: &mut Setup) {
@@ -548,7 +547,7 @@ fn silent_after_indication(scene: &Scene, silence: Silence) -> Result<()> {
         .network()?
         .wait_for(AccessPoint::Previous, "released", Direction::Local)?
         .time_ns;
-    let all = scene.air()?.all();
+    let all = scene.watch()?.all();
     let after = all
         .iter()
         .skip_while(|crossed| !is_release(crossed))

@@ -52,28 +52,26 @@ pub struct Stage {
 impl Stage {
     /// Builds the lab, with a third router if the play needs one, starts all, and lets the traffic flow.
     pub fn set(settings: Settings, with_third_router: bool) -> Result<Self> {
-        let set = Self::set_with(settings, with_third_router, |_| Ok(()), |()| Ok(()))?;
-        Ok(set.0)
-    }
-
-    /// Like [`Stage::set`]; what `prepare` makes of the lab is there before the controllers start, and
-    /// is to be dropped before the stage. With `ready` it can be waited for until traffic can flow.
-    ///
-    /// # Errors
-    /// As [`Stage::set`], and those of the two.
-    pub fn set_with<T>(
-        settings: Settings,
-        with_third_router: bool,
-        prepare: impl FnOnce(&Lab) -> Result<T>,
-        ready: impl FnOnce(&T) -> Result<()>,
-    ) -> Result<(Self, T)> {
         let lab = if with_third_router {
             Lab::with_third_router()?
         } else {
             Lab::build()?
         };
+        Self::in_lab(lab, settings)
+    }
+
+    /// As [`Stage::set`], in a lab that stands.
+    pub fn in_lab(lab: Lab, settings: Settings) -> Result<Self> {
+        Self::in_lab_when(lab, settings, || Ok(()))
+    }
+
+    /// As [`Stage::in_lab`]; `ready` is asked when the controllers run, and waits until traffic can flow.
+    pub fn in_lab_when(
+        lab: Lab,
+        settings: Settings,
+        ready: impl FnOnce() -> Result<()>,
+    ) -> Result<Self> {
         let story = Story::start(&lab)?;
-        let prepared = prepare(&lab)?;
         let controllers = Controllers::start(&lab, &settings)?;
         let mut stage = Self {
             streams: None,
@@ -90,10 +88,10 @@ impl Stage {
             lab,
             settings,
         };
-        ready(&prepared).map_err(|error| error.context(stage.account()))?;
+        ready().map_err(|error| error.context(stage.account()))?;
         stage.streams = Some(Streams::start(&stage.lab, StreamConfig::new(RATE, SIZE)?)?);
         stage.flows().context("before the move")?;
-        Ok((stage, prepared))
+        Ok(stage)
     }
 
     /// The traffic.
@@ -239,6 +237,14 @@ impl Stage {
     pub fn mn_gives_up(&self) -> Result<String> {
         let failed = self.mn.wait_for("handover-failed", SOON)?;
         Ok(failed.fields["reason"].as_str().unwrap_or("").to_owned())
+    }
+
+    /// Begins the traffic anew, for an account that does not have what was before.
+    pub fn restart_streams(&mut self) -> Result<()> {
+        let streams = self.streams.take().expect("the streams run until close");
+        streams.stop()?;
+        self.streams = Some(Streams::start(&self.lab, StreamConfig::new(RATE, SIZE)?)?);
+        self.flows()
     }
 
     /// Lets the traffic flow on, ends it, and returns its account.

@@ -99,16 +99,11 @@ impl Network {
             None => find_base_station()?,
         };
         lab.air.ip("link set radio nomaster")?;
-        let access_points: Vec<AccessPoint> = if lab.third.is_some() {
-            vec![
-                AccessPoint::Previous,
-                AccessPoint::Beside,
-                AccessPoint::New,
-                AccessPoint::Third,
-            ]
-        } else {
-            vec![AccessPoint::Previous, AccessPoint::New]
-        };
+        let routers = lab.network.routers().iter();
+        let access_points: Vec<AccessPoint> = routers
+            .flat_map(|router| lab.network.access_points(*router))
+            .copied()
+            .collect();
         let mut network = Self {
             stations: Vec::new(),
             directory: lab.directory().to_owned(),

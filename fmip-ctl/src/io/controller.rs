@@ -159,7 +159,7 @@ impl Controller {
             Role::MobileNode(_) => None,
         };
         let mut monitor = watched.map(Monitor::start).transpose()?;
-        self.link = Link::start(&self.config, self.executor.interfaces());
+        self.link = Link::start(&self.config, self.executor.interfaces())?;
         self.hostapds.follow(hostapds(&self.config, &self.links));
         loop {
             self.carry_out().await;

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 use tracing::{info, warn};
 
@@ -16,7 +17,7 @@ use crate::{
     link::{
         Health, Heard, LinkLayer, Order, Step, Told,
         damping::{Counters, Damper, Outcome},
-        ieee80211,
+        ieee80211, ieee80216e,
         vocabulary::{self, Indication, Primitive},
     },
     proto::{self, Command, CommandError, Input, Instant, InterfaceIndex, LinkEvent, Output},
@@ -55,28 +56,41 @@ pub(super) enum Event {
 
 impl Link {
     /// Starts the link layer that the configuration names.
-    pub(super) fn start(config: &Config, interfaces: &BTreeMap<InterfaceIndex, Interface>) -> Self {
+    ///
+    /// # Errors
+    /// It cannot begin.
+    pub(super) fn start(
+        config: &Config,
+        interfaces: &BTreeMap<InterfaceIndex, Interface>,
+    ) -> Result<Self> {
         let Role::MobileNode(node) = &config.role else {
-            return Self::default();
+            return Ok(Self::default());
         };
         let layer = match &node.link_layer {
             LinkLayerKind::Told => None,
             LinkLayerKind::Ieee80211(settings) => {
-                let named = |interface: &&Interface| interface.name == node.interface;
                 let place = ieee80211::Place {
-                    // 0 is no interface's: the kernel tells nothing of it then.
-                    interface: interfaces.values().find(named).map_or(0, |of| of.index),
+                    interface: interface(interfaces, &node.interface)?.index,
                     answers: beside(&config.control_socket, &node.interface),
                     clock: now,
                 };
                 Some(ieee80211::start(settings, place))
             }
+            LinkLayerKind::Ieee80216e(settings) => {
+                let interface = interface(interfaces, &node.interface)?;
+                let place = ieee80216e::Place {
+                    name: interface.name.clone(),
+                    index: interface.index,
+                    address: interface.link_address,
+                };
+                Some(ieee80216e::start(settings, place, now).context("802.16e cannot begin")?)
+            }
         };
-        Self {
+        Ok(Self {
             layer,
             damper: Damper::new(node.damping, node.access_point),
             ..Self::default()
-        }
+        })
     }
 
     /// The next that it tells; never, if there is none. Nothing is lost if this is cancelled.
@@ -243,6 +257,17 @@ impl Link {
     pub(super) fn name(&self) -> Option<&'static str> {
         self.layer.as_ref().map(LinkLayer::name)
     }
+}
+
+/// The interface that the configuration names.
+fn interface<'a>(
+    interfaces: &'a BTreeMap<InterfaceIndex, Interface>,
+    name: &str,
+) -> Result<&'a Interface> {
+    interfaces
+        .values()
+        .find(|interface| interface.name == name)
+        .with_context(|| format!("there is no interface {name}"))
 }
 
 /// A socket beside that of the controller, of which there may be several in one directory.

@@ -11,7 +11,10 @@ use serde_json::json;
 
 use crate::{
     controller::{Events, Settings},
-    emulated::ieee80211::{Air, Control, Delays},
+    emulated::{
+        ieee80211::{Air, Control, Delays},
+        ieee80216e::{self, AirWatch},
+    },
     ladder::{
         Clocks, Direction, Ladder, Member, Names, Place, Reading, Reporter, Sources, Step,
         place_of_router,
@@ -39,6 +42,8 @@ pub struct Setup {
     pub names: Names,
     /// Which access point stands in which column.
     pub access_points: Vec<Member>,
+    /// The base stations, where the links are of 802.16e.
+    pub base_stations: Option<ieee80216e::Settings>,
     /// The emulated 802.11, if the mobile node has such an interface.
     pub wifi: Option<Wifi>,
 }
@@ -91,7 +96,19 @@ impl Setup {
                 member(AccessPoint::New, Place::NewAp),
             ],
             wifi: None,
+            base_stations: None,
         }
+    }
+
+    /// The links are of 802.16e: base stations at the access points, and a mobile station that knows
+    /// their network.
+    pub fn use_802_16e(&mut self) -> &mut ieee80216e::Settings {
+        self.names = Names::base_stations();
+        let base_stations = ieee80216e::Settings::default();
+        let station = base_stations.mobile_station();
+        let table = &mut self.settings.mobile_node;
+        table.insert("ieee80216e".to_owned(), station.into());
+        self.base_stations.insert(base_stations)
     }
 
     /// The network, with the access points that stand in the columns of the old, the new and perhaps a
@@ -129,11 +146,37 @@ pub fn member(access_point: AccessPoint, place: Place) -> Member {
     }
 }
 
+/// What links of 802.16e have.
+#[derive(Debug)]
+struct Radio {
+    network: ieee80216e::Network,
+    air: AirWatch,
+}
+
+impl Radio {
+    fn start(lab: &Lab, settings: &ieee80216e::Settings) -> Result<Self> {
+        Ok(Self {
+            air: AirWatch::start(lab)?,
+            network: ieee80216e::Network::start(lab, settings)?,
+        })
+    }
+
+    /// No data passes before.
+    fn wait_for_entry(&self) -> Result<()> {
+        let local = ieee80216e::Direction::Local;
+        self.network
+            .wait_for(AccessPoint::Previous, "carries", local)
+            .map(drop)
+            .with_context(|| self.network.account())
+    }
+}
+
 /// A stage with all that is written down for the ladder.
 #[derive(Debug)]
 pub struct Scene {
     // Dropped in this order.
     air: Option<Air>,
+    radio: Option<Radio>,
     /// Where the modes are played, too.
     pub stage: Stage,
     title: &'static str,
@@ -170,22 +213,72 @@ impl Scene {
             settings = setup.settings_with(started.wpa_supplicant());
             air = Some(started);
         }
+        let base_stations = setup.base_stations.as_ref();
+        let radio = base_stations
+            .map(|settings| Radio::start(&lab, settings))
+            .transpose()?;
+        let mut reporters = Vec::new();
+        for (access_point, log) in radio.iter().flat_map(|radio| radio.network.logs()) {
+            let mut members = setup.access_points.iter();
+            if let Some(member) = members.find(|member| member.id == access_point.id()) {
+                let place = member.place;
+                reporters.push(Reporter { place, log });
+            }
+        }
         let started = Reading::take();
-        let stage = Stage::in_lab(lab, settings)?;
+        let ready = || radio.as_ref().map_or(Ok(()), Radio::wait_for_entry);
+        let stage = Stage::in_lab_when(lab, settings, ready)?;
         let began = Reading::take().monotonic;
         Ok(Self {
             air,
+            radio,
             streams_began: began.saturating_sub(stage.streams().elapsed()),
             stage,
             title,
             names: setup.names,
             access_points: setup.access_points,
-            reporters: Vec::new(),
+            reporters,
             own: Vec::new(),
             started,
             began,
             closed: None,
         })
+    }
+
+    /// The base stations.
+    ///
+    /// # Errors
+    /// If the links are not of 802.16e.
+    pub fn network(&self) -> Result<&ieee80216e::Network> {
+        Ok(&self.radio()?.network)
+    }
+
+    /// What crossed the radio.
+    ///
+    /// # Errors
+    /// As [`Scene::network`].
+    pub fn watch(&self) -> Result<&AirWatch> {
+        Ok(&self.radio()?.air)
+    }
+
+    fn radio(&self) -> Result<&Radio> {
+        let radio = self.radio.as_ref();
+        radio.context("the links of this scene are not of 802.16e")
+    }
+
+    /// As [`Stage::while_frozen`].
+    ///
+    /// # Errors
+    /// That of `meanwhile`.
+    pub fn while_frozen<T>(
+        &mut self,
+        router: Router,
+        meanwhile: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<T> {
+        self.stage.freeze(router)?;
+        let result = meanwhile(self);
+        self.stage.thaw(router)?;
+        result
     }
 
     /// The ladder begins now.
@@ -378,7 +471,13 @@ impl Scene {
     /// Everything that a person needs to find out why it went wrong.
     pub fn account(&self) -> String {
         let air = self.air.as_ref().map(Air::log).unwrap_or_default();
-        format!("{}\n{air}", self.stage.account())
+        let radio = self.radio.as_ref();
+        let radio = radio.map(|radio| radio.network.account());
+        format!(
+            "{}\n{air}{}",
+            self.stage.account(),
+            radio.unwrap_or_default()
+        )
     }
 }
 

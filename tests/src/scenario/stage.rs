@@ -62,6 +62,15 @@ impl Stage {
 
     /// As [`Stage::set`], in a lab that stands.
     pub fn in_lab(lab: Lab, settings: Settings) -> Result<Self> {
+        Self::in_lab_when(lab, settings, || Ok(()))
+    }
+
+    /// As [`Stage::in_lab`]; `ready` is asked when the controllers run, and waits until traffic can flow.
+    pub fn in_lab_when(
+        lab: Lab,
+        settings: Settings,
+        ready: impl FnOnce() -> Result<()>,
+    ) -> Result<Self> {
         let story = Story::start(&lab)?;
         let controllers = Controllers::start(&lab, &settings)?;
         let mut stage = Self {
@@ -79,6 +88,7 @@ impl Stage {
             lab,
             settings,
         };
+        ready().map_err(|error| error.context(stage.account()))?;
         stage.streams = Some(Streams::start(&stage.lab, StreamConfig::new(RATE, SIZE)?)?);
         stage.flows().context("before the move")?;
         Ok(stage)
@@ -182,10 +192,20 @@ impl Stage {
         router: Router,
         meanwhile: impl FnOnce(&Self) -> Result<T>,
     ) -> Result<T> {
-        self.controller_mut(router).process.signal(Signal::STOP)?;
+        self.freeze(router)?;
         let result = meanwhile(self);
-        self.controller_mut(router).process.signal(Signal::CONT)?;
+        self.thaw(router)?;
         result
+    }
+
+    /// A router's controller neither hears nor speaks from now on; its data path works.
+    pub fn freeze(&mut self, router: Router) -> Result<()> {
+        self.controller_mut(router).process.signal(Signal::STOP)
+    }
+
+    /// It does again.
+    pub fn thaw(&mut self, router: Router) -> Result<()> {
+        self.controller_mut(router).process.signal(Signal::CONT)
     }
 
     fn controller_mut(&mut self, router: Router) -> &mut Controller {

@@ -28,7 +28,7 @@
 //!
 //! Reading order: [`topology`] builds the network, [`stream`] sends the packets and keeps the account,
 //! [`controller`] runs `fmip-ctl` in it, [`handover`] plays the move, [`scenario`]
-//! plays every mode of the protocol, [`capture`] sees what the wires show, [`report`] tells people and
+//! plays every mode of the protocol, [`emulated`] has the link layers of its radio, [`capture`] sees what the wires show, [`report`] tells people and
 //! machines.
 
 pub mod bench;

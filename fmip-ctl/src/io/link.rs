@@ -16,7 +16,7 @@ use crate::{
     link::{
         Health, Heard, LinkLayer, Order, Step, Told,
         damping::{Counters, Damper, Outcome},
-        ieee80211,
+        ieee80211, ieee80216e,
         vocabulary::{self, Indication, Primitive},
     },
     proto::{self, Command, CommandError, Input, Instant, InterfaceIndex, LinkEvent, Output},
@@ -66,8 +66,15 @@ impl Link {
                 beside(&config.control_socket, &node.interface),
                 now,
             )),
+            LinkLayerKind::Ieee80216e(settings) => place(interfaces, &node.interface)
+                .and_then(|place| {
+                    ieee80216e::start(settings, place, now).map_err(|error| error.to_string())
+                })
+                .inspect_err(|error| {
+                    warn!("802.16e cannot begin: {error}; nothing is predicted");
+                })
+                .ok(),
         };
-        let _ = interfaces;
         Self {
             layer,
             damper: Damper::new(node.damping, node.access_point),
@@ -239,6 +246,22 @@ impl Link {
     pub(super) fn name(&self) -> Option<&'static str> {
         self.layer.as_ref().map(LinkLayer::name)
     }
+}
+
+/// Where the interface of that name is.
+fn place(
+    interfaces: &BTreeMap<InterfaceIndex, Interface>,
+    name: &str,
+) -> Result<ieee80216e::Place, String> {
+    let interface = interfaces
+        .values()
+        .find(|interface| interface.name == name)
+        .ok_or_else(|| format!("there is no interface {name}"))?;
+    Ok(ieee80216e::Place {
+        name: interface.name.clone(),
+        index: interface.index,
+        address: interface.link_address,
+    })
 }
 
 /// A socket beside that of the controller, of which there may be several in one directory.

@@ -11,6 +11,7 @@
 
 pub mod damping;
 pub(crate) mod ieee80211;
+pub mod ieee80216e;
 pub mod vocabulary;
 
 use std::future::Future;

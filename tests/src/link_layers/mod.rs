@@ -1,8 +1,10 @@
 //! The scenarios of the link layers: RFC 4260 (802.11) and RFC 5270 (802.16e), each played with live
 //! traffic and real processes, its steps checked against the order that the text gives them.
 
+mod hostile;
 pub mod order;
 mod rfc4260;
+mod rfc5270;
 pub mod stage;
 
 use std::path::PathBuf;
@@ -197,6 +199,76 @@ pub const SCENARIOS: &[Scenario] = &[
         "RFC 4260 section 8",
         rfc4260::stranger,
         rfc4260::rogue,
+    ),
+    Scenario::new(
+        "rfc5270-predictive-ms-initiated",
+        "802.16e, predictive: the mobile station wants to move",
+        "RFC 5270 section 6.1, figure 3",
+        rfc5270::set_up,
+        rfc5270::predictive_by_station,
+    ),
+    Scenario::new(
+        "rfc5270-predictive-bs-initiated",
+        "802.16e, predictive: the base station wants the mobile station to move",
+        "RFC 5270 section 6.1, figure 3",
+        rfc5270::set_up,
+        rfc5270::predictive_by_base_station,
+    ),
+    Scenario::new(
+        "rfc5270-reactive",
+        "802.16e, reactive: the FBU is lost before the mobile station moves",
+        "RFC 5270 section 6.2, figure 4",
+        rfc5270::set_up_impatient,
+        rfc5270::reactive,
+    ),
+    Scenario::new(
+        "rfc5270-same-subnet",
+        "802.16e: another base station on the same subnet needs no FMIPv6",
+        "RFC 5270 sections 5.2 and 5.4",
+        rfc5270::set_up_beside,
+        rfc5270::same_subnet,
+    ),
+    Scenario::new(
+        "rfc5270-unpredicted",
+        "802.16e: the target does not let the mobile station in, and another base station does",
+        "RFC 5270 section 5.4",
+        rfc5270::set_up_third,
+        rfc5270::unpredicted,
+    ),
+    Scenario::new(
+        "rfc5270-link-switch-waits-for-fback",
+        "802.16e: MOB_HO-IND waits for LINK_SWITCH, and that for the FBack",
+        "RFC 5270 section 5.3",
+        rfc5270::set_up,
+        rfc5270::link_switch_waits,
+    ),
+    Scenario::new(
+        "rfc5270-ho-ind-before-fback",
+        "802.16e: MOB_HO-IND cannot wait for the FBack, and the mobile node reacts",
+        "RFC 5270 section 5.2",
+        rfc5270::set_up_impatient,
+        rfc5270::indication_before_fback,
+    ),
+    Scenario::new(
+        "rfc5270-naack",
+        "802.16e, reactive: the new router gives another address",
+        "RFC 5270 section 6.2, step 11",
+        rfc5270::set_up_naack,
+        rfc5270::another_address,
+    ),
+    Scenario::new(
+        "hostile-nbr-adv-flood",
+        "a flood of forged MOB_NBR-ADV, each with base stations that are not there",
+        "RFC 5270 sections 5.1 and 8",
+        rfc5270::set_up,
+        hostile::neighbor_advertisements,
+    ),
+    Scenario::new(
+        "hostile-bsho-req-flood",
+        "a flood of MOB_BSHO-REQ without a valid CMAC",
+        "RFC 5270 section 8",
+        rfc5270::set_up,
+        hostile::handover_requests,
     ),
 ];
 

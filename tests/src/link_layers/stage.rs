@@ -11,7 +11,10 @@ use serde_json::json;
 
 use crate::{
     controller::{Events, Settings},
-    emulated::ieee80211::{Air, Control, Delays},
+    emulated::{
+        ieee80211::{Air, Control, Delays},
+        ieee80216e::{self, AirWatch},
+    },
     ladder::{
         Clocks, Direction, Ladder, Member, Names, Place, Reading, Reporter, Sources, Step,
         place_of_router,
@@ -41,6 +44,8 @@ pub struct Setup {
     pub access_points: Vec<Member>,
     /// The emulated 802.11, if the mobile node has such an interface.
     pub wifi: Option<Wifi>,
+    /// The base stations, where the links are of 802.16e.
+    pub base_stations: Option<ieee80216e::Settings>,
 }
 
 /// The emulated 802.11.
@@ -91,6 +96,7 @@ impl Setup {
                 member(AccessPoint::New, Place::NewAp),
             ],
             wifi: None,
+            base_stations: None,
         }
     }
 
@@ -118,6 +124,17 @@ impl Setup {
         }
         settings
     }
+
+    /// The links are of 802.16e: base stations at the access points, and a mobile station that knows
+    /// their network.
+    pub fn use_802_16e(&mut self) -> &mut ieee80216e::Settings {
+        self.names = Names::base_stations();
+        let base_stations = ieee80216e::Settings::default();
+        let station = base_stations.mobile_station();
+        let table = &mut self.settings.mobile_node;
+        table.insert("ieee80216e".to_owned(), station.into());
+        self.base_stations.insert(base_stations)
+    }
 }
 
 /// An access point in its column.
@@ -129,11 +146,69 @@ pub fn member(access_point: AccessPoint, place: Place) -> Member {
     }
 }
 
+/// What links of 802.16e have.
+#[derive(Debug)]
+struct Radio {
+    network: ieee80216e::Network,
+    air: AirWatch,
+}
+
+impl Radio {
+    fn start(lab: &Lab, settings: &ieee80216e::Settings) -> Result<Self> {
+        Ok(Self {
+            air: AirWatch::start(lab)?,
+            network: ieee80216e::Network::start(lab, settings)?,
+        })
+    }
+
+    /// No data passes before.
+    fn wait_for_entry(&self) -> Result<()> {
+        let local = ieee80216e::Direction::Local;
+        self.network
+            .wait_for(AccessPoint::Previous, "carries", local)
+            .map(drop)
+            .with_context(|| self.network.account())
+    }
+}
+
+/// What is there before the controllers are.
+#[derive(Debug)]
+struct Prepared {
+    wifi: Option<Air>,
+    radio: Option<Radio>,
+    at: Reading,
+}
+
+impl Prepared {
+    fn start(lab: &Lab, setup: &Setup, settings: &mut Settings) -> Result<Self> {
+        let radio = setup.base_stations.as_ref();
+        let radio = radio.map(|settings| Radio::start(lab, settings));
+        let wifi = setup.wifi.as_ref().map(|wifi| {
+            let mut air = Air::start_with(lab, wifi.delays.clone())?;
+            for access_point in &wifi.absent {
+                air.vanish(*access_point)?;
+            }
+            *settings = setup.settings_with(air.wpa_supplicant());
+            Ok::<_, anyhow::Error>(air)
+        });
+        Ok(Self {
+            wifi: wifi.transpose()?,
+            radio: radio.transpose()?,
+            at: Reading::take(),
+        })
+    }
+
+    fn wait(&self) -> Result<()> {
+        self.radio.as_ref().map_or(Ok(()), Radio::wait_for_entry)
+    }
+}
+
 /// A stage with all that is written down for the ladder.
 #[derive(Debug)]
 pub struct Scene {
     // Dropped in this order.
-    air: Option<Air>,
+    wifi: Option<Air>,
+    radio: Option<Radio>,
     /// Where the modes are played, too.
     pub stage: Stage,
     title: &'static str,
@@ -159,36 +234,87 @@ impl Scene {
     /// # Errors
     /// If something cannot be built, or the traffic does not flow.
     pub fn set(title: &'static str, setup: Setup) -> Result<Self> {
-        let lab = Lab::of(setup.network)?;
-        let mut air = None;
-        let mut settings = setup.settings.clone();
-        if let Some(wifi) = &setup.wifi {
-            let mut started = Air::start_with(&lab, wifi.delays.clone())?;
-            for access_point in &wifi.absent {
-                started.vanish(*access_point)?;
+        let (stage, prepared) = Stage::set_with(
+            setup.settings.clone(),
+            setup.network,
+            |lab, settings| Prepared::start(lab, &setup, settings),
+            Prepared::wait,
+        )?;
+        let Prepared { wifi, radio, at } = prepared;
+        let mut reporters = Vec::new();
+        for (access_point, log) in radio.iter().flat_map(|radio| radio.network.logs()) {
+            let mut members = setup.access_points.iter();
+            if let Some(member) = members.find(|member| member.id == access_point.id()) {
+                let place = member.place;
+                reporters.push(Reporter { place, log });
             }
-            settings = setup.settings_with(started.wpa_supplicant());
-            air = Some(started);
         }
-        let started = Reading::take();
-        let stage = Stage::in_lab(lab, settings)?;
         let began = Reading::take().monotonic;
         Ok(Self {
-            air,
+            wifi,
+            radio,
             streams_began: began.saturating_sub(stage.streams().elapsed()),
             stage,
             title,
             names: setup.names,
             access_points: setup.access_points,
-            reporters: Vec::new(),
+            reporters,
             own: Vec::new(),
-            started,
+            started: at,
             began,
             closed: None,
         })
     }
 
-    /// The ladder begins now.
+    /// The base stations.
+    ///
+    /// # Errors
+    /// If the links are not of 802.16e.
+    pub fn network(&self) -> Result<&ieee80216e::Network> {
+        Ok(&self.radio()?.network)
+    }
+
+    /// What crossed the radio.
+    ///
+    /// # Errors
+    /// As [`Scene::network`].
+    pub fn air(&self) -> Result<&AirWatch> {
+        Ok(&self.radio()?.air)
+    }
+
+    fn radio(&self) -> Result<&Radio> {
+        let radio = self.radio.as_ref();
+        radio.context("the links of this scene are not of 802.16e")
+    }
+
+    /// As [`Stage::while_frozen`].
+    ///
+    /// # Errors
+    /// That of `meanwhile`.
+    pub fn while_frozen<T>(
+        &mut self,
+        router: Router,
+        meanwhile: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<T> {
+        self.stage.freeze(router)?;
+        let result = meanwhile(self);
+        self.stage.thaw(router)?;
+        result
+    }
+
+    /// Everything that a person needs to find out why it went wrong.
+    pub fn account(&self) -> String {
+        let mut text = self.stage.account();
+        if let Some(radio) = &self.radio {
+            text += &radio.network.account();
+        }
+        if let Some(wifi) = &self.wifi {
+            text += &wifi.log();
+        }
+        text
+    }
+
+    /// The ladder begins here, and not when the scene was set.
     pub fn begin(&mut self) {
         self.began = Reading::take().monotonic;
     }
@@ -252,8 +378,8 @@ impl Scene {
     ///
     /// # Panics
     /// If the scenario has none.
-    pub fn air(&mut self) -> &mut Air {
-        self.air.as_mut().expect("the scenario has an air")
+    pub fn wifi(&mut self) -> &mut Air {
+        self.wifi.as_mut().expect("the scenario is of 802.11")
     }
 
     /// The mobile node walks: it comes near to one access point, and far from another.
@@ -262,7 +388,7 @@ impl Scene {
     /// If the emulated 802.11 does not take it.
     pub fn walk(&mut self, from: AccessPoint, to: AccessPoint) -> Result<()> {
         self.appear(to)?;
-        let air = self.air();
+        let air = self.wifi();
         air.signal(to, NEAR)?;
         air.signal(from, FADING)
     }
@@ -273,7 +399,7 @@ impl Scene {
     /// If the emulated 802.11 does not take it.
     pub fn appear(&mut self, access_point: AccessPoint) -> Result<()> {
         let access_point = access_point.id().parse()?;
-        self.air().tell(&Control::Appear { access_point })
+        self.wifi().tell(&Control::Appear { access_point })
     }
 
     /// The firmware moves, and does not ask the host.
@@ -282,7 +408,7 @@ impl Scene {
     /// If the emulated 802.11 does not take it.
     pub fn firmware_moves(&mut self, access_point: AccessPoint) -> Result<()> {
         self.appear(access_point)?;
-        self.air().firmware_roam(access_point)
+        self.wifi().firmware_roam(access_point)
     }
 
     // What must come of it
@@ -334,7 +460,7 @@ impl Scene {
     /// # Errors
     /// If somebody told a step in a form that it has not.
     pub fn ladder(&mut self) -> Result<Ladder> {
-        let air = self.air.as_mut().map(Air::steps).transpose();
+        let air = self.wifi.as_mut().map(Air::steps).transpose();
         let air = air.context("the emulated 802.11 tells nothing more")?;
         let now = Reading::take();
         let (ended, passages) = match &self.closed {
@@ -373,12 +499,6 @@ impl Scene {
             streams_began: self.streams_began,
         };
         Ok(sources.ladder())
-    }
-
-    /// Everything that a person needs to find out why it went wrong.
-    pub fn account(&self) -> String {
-        let air = self.air.as_ref().map(Air::log).unwrap_or_default();
-        format!("{}\n{air}", self.stage.account())
     }
 }
 

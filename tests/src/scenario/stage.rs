@@ -12,7 +12,7 @@ use crate::{
     handover::run_of,
     report::Run,
     stream::{Direction, Passage, StreamConfig, Streams},
-    topology::{AccessPoint, Lab, MN_LLA, PCOA, Router},
+    topology::{AccessPoint, Lab, MN_LLA, Network, PCOA, Router},
     wait::{SOON, elapse},
 };
 
@@ -52,17 +52,30 @@ pub struct Stage {
 impl Stage {
     /// Builds the lab, with a third router if the play needs one, starts all, and lets the traffic flow.
     pub fn set(settings: Settings, with_third_router: bool) -> Result<Self> {
-        let lab = if with_third_router {
-            Lab::with_third_router()?
+        let network = if with_third_router {
+            Network::Three
         } else {
-            Lab::build()?
+            Network::Two
         };
-        Self::in_lab(lab, settings)
+        let set = Self::set_with(settings, network, |_, _| Ok(()), |()| Ok(()))?;
+        Ok(set.0)
     }
 
-    /// As [`Stage::set`], in a lab that stands.
-    pub fn in_lab(lab: Lab, settings: Settings) -> Result<Self> {
+    /// Like [`Stage::set`]; what `prepare` makes of the lab is there before the controllers start, and
+    /// is to be dropped before the stage. It may change what they are started with. With `ready` it can be
+    /// waited for until traffic can flow.
+    ///
+    /// # Errors
+    /// As [`Stage::set`], and those of the two.
+    pub fn set_with<T>(
+        mut settings: Settings,
+        network: Network,
+        prepare: impl FnOnce(&Lab, &mut Settings) -> Result<T>,
+        ready: impl FnOnce(&T) -> Result<()>,
+    ) -> Result<(Self, T)> {
+        let lab = Lab::of(network)?;
         let story = Story::start(&lab)?;
+        let prepared = prepare(&lab, &mut settings)?;
         let controllers = Controllers::start(&lab, &settings)?;
         let mut stage = Self {
             streams: None,
@@ -79,9 +92,10 @@ impl Stage {
             lab,
             settings,
         };
+        ready(&prepared).map_err(|error| error.context(stage.account()))?;
         stage.streams = Some(Streams::start(&stage.lab, StreamConfig::new(RATE, SIZE)?)?);
         stage.flows().context("before the move")?;
-        Ok(stage)
+        Ok((stage, prepared))
     }
 
     /// The traffic.
@@ -182,10 +196,20 @@ impl Stage {
         router: Router,
         meanwhile: impl FnOnce(&Self) -> Result<T>,
     ) -> Result<T> {
-        self.controller_mut(router).process.signal(Signal::STOP)?;
+        self.freeze(router)?;
         let result = meanwhile(self);
-        self.controller_mut(router).process.signal(Signal::CONT)?;
+        self.thaw(router)?;
         result
+    }
+
+    /// A router's controller neither hears nor speaks from now on; its data path works.
+    pub fn freeze(&mut self, router: Router) -> Result<()> {
+        self.controller_mut(router).process.signal(Signal::STOP)
+    }
+
+    /// It does again.
+    pub fn thaw(&mut self, router: Router) -> Result<()> {
+        self.controller_mut(router).process.signal(Signal::CONT)
     }
 
     fn controller_mut(&mut self, router: Router) -> &mut Controller {

@@ -1,6 +1,8 @@
 //! Every scenario of the link layers, with real processes and live traffic both ways.
 
+mod hostile;
 mod rfc4260;
+mod rfc5270;
 
 use fmip_tests::{controller::find_fmip_ctl, link_layers::Scenario, testing};
 

@@ -9,6 +9,7 @@ use super::{
     damping::RawDamping,
     fault::{Fault, Unique, bad},
     ieee80211::RawIeee80211,
+    ieee80216e::RawIeee80216e,
     value::{
         check_global_address, check_interface_name, check_key, check_link_address, check_prefix,
         check_spi, choice, integer,
@@ -33,6 +34,7 @@ pub(super) struct RawMobileNode {
     #[serde(default)]
     router: Vec<RawRouterKey>,
     ieee80211: Option<RawIeee80211>,
+    ieee80216e: Option<Spanned<RawIeee80216e>>,
     #[serde(default)]
     damping: RawDamping,
 }
@@ -77,9 +79,16 @@ impl RawMobileNode {
             });
         }
         let interface = check_interface_name(&self.interface)?;
-        let link_layer = match self.ieee80211 {
-            Some(raw) => LinkLayerKind::Ieee80211(raw.check(text, &interface)?),
-            None => LinkLayerKind::Told,
+        let link_layer = match (self.ieee80211, self.ieee80216e) {
+            (None, None) => LinkLayerKind::Told,
+            (Some(raw), None) => LinkLayerKind::Ieee80211(raw.check(text, &interface)?),
+            (None, Some(raw)) => LinkLayerKind::Ieee80216e(raw.into_inner().check()?),
+            (Some(_), Some(raw)) => {
+                return Err(Fault::new(
+                    raw.span(),
+                    "there is a section [mobile-node.ieee80211], too: remove the one that `interface` is not of",
+                ));
+            }
         };
         Ok(MobileNode {
             interface,

@@ -208,6 +208,8 @@ pub struct Access {
     pub on_invalid_ncoa: proto::OnInvalidNcoa,
     /// The only mobile nodes that are taken; all, if there are none.
     pub known_link_addresses: Vec<MacAddr>,
+    /// The control sockets of the access points' hostapds, which tell who comes and goes.
+    pub hostapd: Vec<PathBuf>,
     /// How packets leave that are held for its mobile nodes.
     pub buffer: BufferPolicy,
 }

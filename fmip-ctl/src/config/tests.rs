@@ -97,6 +97,7 @@ fn the_access_router_example_says_what_it_seems_to() {
                 duplicate_probe: None,
                 on_invalid_ncoa: proto::OnInvalidNcoa::Silent,
                 known_link_addresses: Vec::new(),
+                hostapd: Vec::new(),
                 buffer: BufferPolicy::default(),
             }],
             neighbors: vec![Neighbor {
@@ -331,6 +332,14 @@ fn every_key_of_an_access_link_is_read() {
     assert_eq!(
         access(&[known]).known_link_addresses,
         ["02:00:00:00:00:99".parse().unwrap()]
+    );
+    let hostapd = (
+        "#hostapd = []",
+        "hostapd = [\"/run/hostapd/wlan0\", \"/run/hostapd/wlan1\"]",
+    );
+    assert_eq!(
+        access(&[hostapd]).hostapd,
+        ["/run/hostapd/wlan0", "/run/hostapd/wlan1"].map(PathBuf::from)
     );
 }
 

@@ -61,11 +61,16 @@ impl Link {
         };
         let layer = match &node.link_layer {
             LinkLayerKind::Told => None,
-            LinkLayerKind::Ieee80211(settings) => Some(ieee80211::start(
-                settings,
-                beside(&config.control_socket, &node.interface),
-                now,
-            )),
+            LinkLayerKind::Ieee80211(settings) => {
+                let named = |interface: &&Interface| interface.name == node.interface;
+                let place = ieee80211::Place {
+                    // 0 is no interface's: the kernel tells nothing of it then.
+                    interface: interfaces.values().find(named).map_or(0, |of| of.index),
+                    answers: beside(&config.control_socket, &node.interface),
+                    clock: now,
+                };
+                Some(ieee80211::start(settings, place))
+            }
             LinkLayerKind::Ieee80216e(settings) => place(interfaces, &node.interface)
                 .and_then(|place| {
                     ieee80216e::start(settings, place, now).map_err(|error| error.to_string())

@@ -10,7 +10,7 @@ pub mod control;
 mod request;
 pub mod show;
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -146,6 +146,12 @@ pub struct Status {
     /// What came by the rings of the data path.
     #[serde(default)]
     pub data_path: DataPathCounts,
+    /// The hostapds of an access router's access points.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hostapd: Vec<HostapdStatus>,
+    /// Stations that hostapd told of and that have none of the addresses with a key.
+    #[serde(default)]
+    pub unknown_stations: u64,
     /// What the control socket itself counts; filled in by it.
     #[serde(default)]
     pub control: ControlCounts,
@@ -185,6 +191,24 @@ pub struct DataPathCounts {
     pub signals_cut: u64,
     /// Events that were not told, because there were too many of them, by their name.
     pub events_lost: BTreeMap<String, u64>,
+}
+
+/// A hostapd that is listened to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostapdStatus {
+    /// Its control socket.
+    pub hostapd: PathBuf,
+    /// The access link that it bridges to.
+    pub interface: String,
+    /// `connecting`, `connected` or `lost`.
+    pub state: String,
+    /// Why it was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Stations at it.
+    pub stations: usize,
+    /// What it said that was not understood.
+    pub garbage: u64,
 }
 
 /// What the control socket counts about its clients.

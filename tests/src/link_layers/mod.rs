@@ -194,13 +194,6 @@ pub const SCENARIOS: &[Scenario] = &[
         rfc4260::dot1x_expired,
     ),
     Scenario::new(
-        "hostile-rogue-access-point",
-        "802.11: an access point lures the mobile node to a router that is no neighbor",
-        "RFC 4260 section 8",
-        rfc4260::stranger,
-        rfc4260::rogue,
-    ),
-    Scenario::new(
         "rfc5270-predictive-ms-initiated",
         "802.16e, predictive: the mobile station wants to move",
         "RFC 5270 section 6.1, figure 3",
@@ -269,6 +262,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "RFC 5270 section 8",
         rfc5270::set_up,
         hostile::handover_requests,
+    ),
+    Scenario::new(
+        "hostile-rogue-access-point",
+        "802.11: an access point lures the mobile node to a router that is no neighbor",
+        "RFC 4260 section 8",
+        rfc4260::stranger,
+        rfc4260::rogue,
     ),
 ];
 

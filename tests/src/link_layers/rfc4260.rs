@@ -219,7 +219,7 @@ pub(super) fn three_routers(setup: &mut Setup) {
 /// into a reactive one, to the router whose access point was found in its place.
 pub(super) fn wrong_prediction(scene: &mut Scene) -> Result<Run> {
     scene.appear(AccessPoint::Third)?;
-    scene.wifi().divert_roam(AccessPoint::Third)?;
+    scene.air().divert_roam(AccessPoint::Third)?;
     scene.walk(AccessPoint::Previous, AccessPoint::New)?;
     scene.comes_to(AccessPoint::Third)?;
     scene.stage.story.wait_for("third", "FBack 0")?;

@@ -14,7 +14,7 @@ use fmip_ctl::link::ieee80216e::{
 
 use super::{
     order::{self, Is, Step, never},
-    stage::{Scene, Setup, member},
+    stage::{Scene, Setup},
 };
 use crate::{
     emulated::ieee80216e::{Control, Crossed, Direction, bsid},
@@ -53,20 +53,19 @@ pub(super) fn set_up_impatient(setup: &mut Setup) {
 /// With a third router, and with a base station beside the first.
 pub(super) fn set_up_third(setup: &mut Setup) {
     set_up(setup);
-    setup.network = Network::Three;
-    setup
-        .access_points
-        .push(member(AccessPoint::Third, ThirdAp));
+    setup.set_network(
+        Network::Three,
+        &[AccessPoint::Previous, AccessPoint::New, AccessPoint::Third],
+    );
 }
 
 /// As [`set_up_third`]; the base station beside the first is the target.
 pub(super) fn set_up_beside(setup: &mut Setup) {
     set_up(setup);
-    setup.network = Network::Three;
-    setup.access_points = vec![
-        member(AccessPoint::Previous, OldAp),
-        member(AccessPoint::Beside, NewAp),
-    ];
+    setup.set_network(
+        Network::Three,
+        &[AccessPoint::Previous, AccessPoint::Beside],
+    );
 }
 
 pub(super) fn set_up_naack(setup: &mut Setup) {
@@ -452,7 +451,9 @@ pub(super) fn unpredicted(scene: &mut Scene) -> Result<Run> {
 /// A base station comes within reach, is announced and scanned, and its router found out.
 pub(super) fn discover(scene: &Scene, access_point: AccessPoint) -> Result<()> {
     let told = advertised(scene);
-    scene.network()?.set_signal(access_point, Some(FAIR))?;
+    let network = scene.network()?;
+    network.set_signal(access_point, Some(FAIR))?;
+    network.announce(access_point)?;
     let name = bsid(access_point).to_string();
     wait_until("NEW_LINK_DETECTED", SOON, || {
         let primitives = scene.stage.mn.all().into_iter();
@@ -546,7 +547,7 @@ fn silent_after_indication(scene: &Scene, silence: Silence) -> Result<()> {
         .network()?
         .wait_for(AccessPoint::Previous, "released", Direction::Local)?
         .time_ns;
-    let all = scene.air()?.all();
+    let all = scene.watch()?.all();
     let after = all
         .iter()
         .skip_while(|crossed| !is_release(crossed))

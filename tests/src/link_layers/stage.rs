@@ -42,10 +42,10 @@ pub struct Setup {
     pub names: Names,
     /// Which access point stands in which column.
     pub access_points: Vec<Member>,
-    /// The emulated 802.11, if the mobile node has such an interface.
-    pub wifi: Option<Wifi>,
     /// The base stations, where the links are of 802.16e.
     pub base_stations: Option<ieee80216e::Settings>,
+    /// The emulated 802.11, if the mobile node has such an interface.
+    pub wifi: Option<Wifi>,
 }
 
 /// The emulated 802.11.
@@ -100,6 +100,17 @@ impl Setup {
         }
     }
 
+    /// The links are of 802.16e: base stations at the access points, and a mobile station that knows
+    /// their network.
+    pub fn use_802_16e(&mut self) -> &mut ieee80216e::Settings {
+        self.names = Names::base_stations();
+        let base_stations = ieee80216e::Settings::default();
+        let station = base_stations.mobile_station();
+        let table = &mut self.settings.mobile_node;
+        table.insert("ieee80216e".to_owned(), station.into());
+        self.base_stations.insert(base_stations)
+    }
+
     /// The network, with the access points that stand in the columns of the old, the new and perhaps a
     /// third one.
     pub fn set_network(&mut self, network: Network, columns: &[AccessPoint]) {
@@ -123,17 +134,6 @@ impl Setup {
                 .insert("ieee80211".to_owned(), station.into());
         }
         settings
-    }
-
-    /// The links are of 802.16e: base stations at the access points, and a mobile station that knows
-    /// their network.
-    pub fn use_802_16e(&mut self) -> &mut ieee80216e::Settings {
-        self.names = Names::base_stations();
-        let base_stations = ieee80216e::Settings::default();
-        let station = base_stations.mobile_station();
-        let table = &mut self.settings.mobile_node;
-        table.insert("ieee80216e".to_owned(), station.into());
-        self.base_stations.insert(base_stations)
     }
 }
 
@@ -171,43 +171,11 @@ impl Radio {
     }
 }
 
-/// What is there before the controllers are.
-#[derive(Debug)]
-struct Prepared {
-    wifi: Option<Air>,
-    radio: Option<Radio>,
-    at: Reading,
-}
-
-impl Prepared {
-    fn start(lab: &Lab, setup: &Setup, settings: &mut Settings) -> Result<Self> {
-        let radio = setup.base_stations.as_ref();
-        let radio = radio.map(|settings| Radio::start(lab, settings));
-        let wifi = setup.wifi.as_ref().map(|wifi| {
-            let mut air = Air::start_with(lab, wifi.delays.clone())?;
-            for access_point in &wifi.absent {
-                air.vanish(*access_point)?;
-            }
-            *settings = setup.settings_with(air.wpa_supplicant());
-            Ok::<_, anyhow::Error>(air)
-        });
-        Ok(Self {
-            wifi: wifi.transpose()?,
-            radio: radio.transpose()?,
-            at: Reading::take(),
-        })
-    }
-
-    fn wait(&self) -> Result<()> {
-        self.radio.as_ref().map_or(Ok(()), Radio::wait_for_entry)
-    }
-}
-
 /// A stage with all that is written down for the ladder.
 #[derive(Debug)]
 pub struct Scene {
     // Dropped in this order.
-    wifi: Option<Air>,
+    air: Option<Air>,
     radio: Option<Radio>,
     /// Where the modes are played, too.
     pub stage: Stage,
@@ -234,13 +202,21 @@ impl Scene {
     /// # Errors
     /// If something cannot be built, or the traffic does not flow.
     pub fn set(title: &'static str, setup: Setup) -> Result<Self> {
-        let (stage, prepared) = Stage::set_with(
-            setup.settings.clone(),
-            setup.network,
-            |lab, settings| Prepared::start(lab, &setup, settings),
-            Prepared::wait,
-        )?;
-        let Prepared { wifi, radio, at } = prepared;
+        let lab = Lab::of(setup.network)?;
+        let mut air = None;
+        let mut settings = setup.settings.clone();
+        if let Some(wifi) = &setup.wifi {
+            let mut started = Air::start_with(&lab, wifi.delays.clone())?;
+            for access_point in &wifi.absent {
+                started.vanish(*access_point)?;
+            }
+            settings = setup.settings_with(started.wpa_supplicant());
+            air = Some(started);
+        }
+        let base_stations = setup.base_stations.as_ref();
+        let radio = base_stations
+            .map(|settings| Radio::start(&lab, settings))
+            .transpose()?;
         let mut reporters = Vec::new();
         for (access_point, log) in radio.iter().flat_map(|radio| radio.network.logs()) {
             let mut members = setup.access_points.iter();
@@ -249,9 +225,12 @@ impl Scene {
                 reporters.push(Reporter { place, log });
             }
         }
+        let started = Reading::take();
+        let ready = || radio.as_ref().map_or(Ok(()), Radio::wait_for_entry);
+        let stage = Stage::in_lab_when(lab, settings, ready)?;
         let began = Reading::take().monotonic;
         Ok(Self {
-            wifi,
+            air,
             radio,
             streams_began: began.saturating_sub(stage.streams().elapsed()),
             stage,
@@ -260,7 +239,7 @@ impl Scene {
             access_points: setup.access_points,
             reporters,
             own: Vec::new(),
-            started: at,
+            started,
             began,
             closed: None,
         })
@@ -278,7 +257,7 @@ impl Scene {
     ///
     /// # Errors
     /// As [`Scene::network`].
-    pub fn air(&self) -> Result<&AirWatch> {
+    pub fn watch(&self) -> Result<&AirWatch> {
         Ok(&self.radio()?.air)
     }
 
@@ -302,19 +281,7 @@ impl Scene {
         result
     }
 
-    /// Everything that a person needs to find out why it went wrong.
-    pub fn account(&self) -> String {
-        let mut text = self.stage.account();
-        if let Some(radio) = &self.radio {
-            text += &radio.network.account();
-        }
-        if let Some(wifi) = &self.wifi {
-            text += &wifi.log();
-        }
-        text
-    }
-
-    /// The ladder begins here, and not when the scene was set.
+    /// The ladder begins now.
     pub fn begin(&mut self) {
         self.began = Reading::take().monotonic;
     }
@@ -378,8 +345,8 @@ impl Scene {
     ///
     /// # Panics
     /// If the scenario has none.
-    pub fn wifi(&mut self) -> &mut Air {
-        self.wifi.as_mut().expect("the scenario is of 802.11")
+    pub fn air(&mut self) -> &mut Air {
+        self.air.as_mut().expect("the scenario has an air")
     }
 
     /// The mobile node walks: it comes near to one access point, and far from another.
@@ -388,7 +355,7 @@ impl Scene {
     /// If the emulated 802.11 does not take it.
     pub fn walk(&mut self, from: AccessPoint, to: AccessPoint) -> Result<()> {
         self.appear(to)?;
-        let air = self.wifi();
+        let air = self.air();
         air.signal(to, NEAR)?;
         air.signal(from, FADING)
     }
@@ -399,7 +366,7 @@ impl Scene {
     /// If the emulated 802.11 does not take it.
     pub fn appear(&mut self, access_point: AccessPoint) -> Result<()> {
         let access_point = access_point.id().parse()?;
-        self.wifi().tell(&Control::Appear { access_point })
+        self.air().tell(&Control::Appear { access_point })
     }
 
     /// The firmware moves, and does not ask the host.
@@ -408,7 +375,7 @@ impl Scene {
     /// If the emulated 802.11 does not take it.
     pub fn firmware_moves(&mut self, access_point: AccessPoint) -> Result<()> {
         self.appear(access_point)?;
-        self.wifi().firmware_roam(access_point)
+        self.air().firmware_roam(access_point)
     }
 
     // What must come of it
@@ -460,7 +427,7 @@ impl Scene {
     /// # Errors
     /// If somebody told a step in a form that it has not.
     pub fn ladder(&mut self) -> Result<Ladder> {
-        let air = self.wifi.as_mut().map(Air::steps).transpose();
+        let air = self.air.as_mut().map(Air::steps).transpose();
         let air = air.context("the emulated 802.11 tells nothing more")?;
         let now = Reading::take();
         let (ended, passages) = match &self.closed {
@@ -499,6 +466,18 @@ impl Scene {
             streams_began: self.streams_began,
         };
         Ok(sources.ladder())
+    }
+
+    /// Everything that a person needs to find out why it went wrong.
+    pub fn account(&self) -> String {
+        let air = self.air.as_ref().map(Air::log).unwrap_or_default();
+        let radio = self.radio.as_ref();
+        let radio = radio.map(|radio| radio.network.account());
+        format!(
+            "{}\n{air}{}",
+            self.stage.account(),
+            radio.unwrap_or_default()
+        )
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     handover::run_of,
     report::Run,
     stream::{Direction, Passage, StreamConfig, Streams},
-    topology::{AccessPoint, Lab, MN_LLA, Network, PCOA, Router},
+    topology::{AccessPoint, Lab, MN_LLA, PCOA, Router},
     wait::{SOON, elapse},
 };
 
@@ -52,30 +52,26 @@ pub struct Stage {
 impl Stage {
     /// Builds the lab, with a third router if the play needs one, starts all, and lets the traffic flow.
     pub fn set(settings: Settings, with_third_router: bool) -> Result<Self> {
-        let network = if with_third_router {
-            Network::Three
+        let lab = if with_third_router {
+            Lab::with_third_router()?
         } else {
-            Network::Two
+            Lab::build()?
         };
-        let set = Self::set_with(settings, network, |_, _| Ok(()), |()| Ok(()))?;
-        Ok(set.0)
+        Self::in_lab(lab, settings)
     }
 
-    /// Like [`Stage::set`]; what `prepare` makes of the lab is there before the controllers start, and
-    /// is to be dropped before the stage. It may change what they are started with. With `ready` it can be
-    /// waited for until traffic can flow.
-    ///
-    /// # Errors
-    /// As [`Stage::set`], and those of the two.
-    pub fn set_with<T>(
-        mut settings: Settings,
-        network: Network,
-        prepare: impl FnOnce(&Lab, &mut Settings) -> Result<T>,
-        ready: impl FnOnce(&T) -> Result<()>,
-    ) -> Result<(Self, T)> {
-        let lab = Lab::of(network)?;
+    /// As [`Stage::set`], in a lab that stands.
+    pub fn in_lab(lab: Lab, settings: Settings) -> Result<Self> {
+        Self::in_lab_when(lab, settings, || Ok(()))
+    }
+
+    /// As [`Stage::in_lab`]; `ready` is asked when the controllers run, and waits until traffic can flow.
+    pub fn in_lab_when(
+        lab: Lab,
+        settings: Settings,
+        ready: impl FnOnce() -> Result<()>,
+    ) -> Result<Self> {
         let story = Story::start(&lab)?;
-        let prepared = prepare(&lab, &mut settings)?;
         let controllers = Controllers::start(&lab, &settings)?;
         let mut stage = Self {
             streams: None,
@@ -92,10 +88,10 @@ impl Stage {
             lab,
             settings,
         };
-        ready(&prepared).map_err(|error| error.context(stage.account()))?;
+        ready().map_err(|error| error.context(stage.account()))?;
         stage.streams = Some(Streams::start(&stage.lab, StreamConfig::new(RATE, SIZE)?)?);
         stage.flows().context("before the move")?;
-        Ok((stage, prepared))
+        Ok(stage)
     }
 
     /// The traffic.

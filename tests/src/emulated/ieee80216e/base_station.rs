@@ -70,6 +70,8 @@ pub struct BaseStation {
     next_cid: u16,
     next_transaction: u16,
     frame_number: u32,
+    /// Of the list of neighbors.
+    change_count: u8,
     next_advertisement: Instant,
     next_map: Instant,
     outputs: VecDeque<Output>,
@@ -128,6 +130,7 @@ impl BaseStation {
             // A base station's transactions have the first bit set (section 6.3.2.3.10).
             next_transaction: 0x8000,
             frame_number: 0,
+            change_count: 0,
             next_advertisement: now,
             next_map: now,
             outputs: VecDeque::new(),
@@ -276,6 +279,16 @@ impl BaseStation {
                 let how = dbm.map_or("off the air".to_owned(), |dbm| format!("{dbm} dBm"));
                 self.act(Act::local("signal", None).with(how));
             }
+            Control::Announce { neighbor } => {
+                if !self.configuration.neighbors.contains(&neighbor) {
+                    return Err(format!("{neighbor} is no neighbor"));
+                }
+                let announced = &mut self.configuration.announced;
+                if !announced.contains(&neighbor) {
+                    announced.push(neighbor);
+                    self.change_count = self.change_count.wrapping_add(1);
+                }
+            }
             Control::Candidate { answer } => self.willingness = answer,
             Control::Responds {
                 to_handover_requests,
@@ -365,13 +378,16 @@ impl BaseStation {
     }
 
     fn advertise_neighbors(&mut self) {
-        let neighbors = &self.configuration.neighbors;
-        let detail = format!("{} neighbors", neighbors.len());
-        let neighbors = neighbors.iter().copied().map(Neighbor::new).collect();
+        let announced = &self.configuration.announced;
+        let detail = match &announced[..] {
+            [] => "no neighbor".to_owned(),
+            announced => list(announced),
+        };
+        let neighbors = announced.iter().copied().map(Neighbor::new).collect();
         self.act(Act::on_air("MOB_NBR-ADV", Direction::Sent, None).with(detail));
         self.broadcast(Message::MobNbrAdv(MobNbrAdv {
             operator: None,
-            change_count: 0,
+            change_count: self.change_count,
             fragment: 0,
             fragments: 1,
             neighbors,

@@ -20,8 +20,10 @@ pub struct Configuration {
     pub bridge: String,
     /// Where the sockets of all base stations are.
     pub directory: PathBuf,
-    /// The base stations that it announces and hands stations over to.
+    /// The base stations that it hands stations over to.
     pub neighbors: Vec<MacAddr>,
+    /// Those of them that it announces.
+    pub announced: Vec<MacAddr>,
     /// How strong stations measure it, in dBm; if that is not there, it is off the air.
     pub signal_dbm: Option<i8>,
     /// The key that the stations and the network share.

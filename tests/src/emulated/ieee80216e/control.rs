@@ -24,6 +24,11 @@ pub enum Control {
         /// In dBm; if that is not there, it is off the air.
         dbm: Option<i8>,
     },
+    /// It announces a neighbor from now on (MOB_NBR-ADV).
+    Announce {
+        /// Which.
+        neighbor: MacAddr,
+    },
     /// What it says from now on to other base stations that ask whether it takes a station.
     Candidate {
         /// The answer.

@@ -99,16 +99,11 @@ impl Network {
             None => find_base_station()?,
         };
         lab.air.ip("link set radio nomaster")?;
-        let access_points: Vec<AccessPoint> = if lab.third.is_some() {
-            vec![
-                AccessPoint::Previous,
-                AccessPoint::Beside,
-                AccessPoint::New,
-                AccessPoint::Third,
-            ]
-        } else {
-            vec![AccessPoint::Previous, AccessPoint::New]
-        };
+        let routers = lab.network.routers().iter();
+        let access_points: Vec<AccessPoint> = routers
+            .flat_map(|router| lab.network.access_points(*router))
+            .copied()
+            .collect();
         let mut network = Self {
             stations: Vec::new(),
             directory: lab.directory().to_owned(),
@@ -126,6 +121,7 @@ impl Network {
                 bridge: access_point.bridge().to_owned(),
                 directory: network.directory.clone(),
                 neighbors: neighbors.map(|other| bsid(*other)).collect(),
+                announced: Vec::new(),
                 signal_dbm: dbm,
                 pmk: settings.pmk,
                 timing: settings.timing.clone(),
@@ -193,6 +189,16 @@ impl Network {
     /// How strong the mobile station measures a base station from now on, in dBm; none: it is off the air.
     pub fn set_signal(&self, access_point: AccessPoint, dbm: Option<i8>) -> Result<()> {
         self.tell(access_point, &Control::Signal { dbm })
+    }
+
+    /// All others announce a base station from now on.
+    pub fn announce(&self, access_point: AccessPoint) -> Result<()> {
+        let neighbor = bsid(access_point);
+        let mut others = self.stations.iter().map(|(other, _)| *other);
+        others.try_for_each(|other| match other == access_point {
+            true => Ok(()),
+            false => self.tell(other, &Control::Announce { neighbor }),
+        })
     }
 
     /// A base station makes the mobile station leave for another one.

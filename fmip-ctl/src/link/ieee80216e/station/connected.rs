@@ -142,18 +142,21 @@ impl Station {
     /// MOB_NBR-ADV: names to be scanned, and no more than that (W16-04).
     fn handle_list(&mut self, now: Instant, serving: MacAddr, list: &MobNbrAdv) {
         let mut new = Vec::new();
-        for bsid in list.bsids(serving) {
-            if bsid == serving || bsid.0[0] & 1 != 0 {
-                continue;
-            }
-            match self.neighbors.list(now, bsid) {
+        let mut full = 0_u32;
+        let bsids: Vec<_> = list
+            .bsids(serving)
+            .filter(|bsid| *bsid != serving && bsid.0[0] & 1 == 0)
+            .collect();
+        for (bsid, listed) in self.neighbors.hear_list(now, &bsids) {
+            match listed {
                 Listed::Known => {}
                 Listed::New => new.push(bsid.to_string()),
-                Listed::Full => {
-                    let what = "MOB_NBR-ADV names more base stations than are remembered";
-                    self.refuse("neighbors-full", serving, what);
-                }
+                Listed::Full => full += 1,
             }
+        }
+        for _ in 0..full {
+            let what = "MOB_NBR-ADV names more base stations than are remembered";
+            self.refuse("neighbors-full", serving, what);
         }
         let Phase::Connected(connected) = &mut self.phase else {
             return;

@@ -11,7 +11,7 @@ use crate::{
             SecurityNegotiation, cid,
         },
         timing::{
-            FRAME, HANDOVER_RANGING_RETRIES, HO_RETRANSMISSION, RANGING_RETRIES,
+            FRAME, HANDOVER_RANGING_RETRIES, HO_BACKOFF, HO_RETRANSMISSION, RANGING_RETRIES,
             REGISTRATION_RETRIES, RESOURCE_RETAIN, SA_CHALLENGE_WAIT, SA_TEK, SA_TEK_RETRIES,
             SBC_RETRIES, T3, T6, T10, T18, T21,
         },
@@ -475,7 +475,12 @@ impl Station {
             scan: None,
             scan_after: now,
             handover: None,
-            handover_after: now,
+            // It would be sent to where it was not let in.
+            handover_after: if entry.tried.is_empty() {
+                now
+            } else {
+                now + HO_BACKOFF
+            },
             confirmed: None,
             flows: std::mem::take(&mut entry.flows),
             ho_retransmission: parameters

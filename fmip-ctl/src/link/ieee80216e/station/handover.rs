@@ -53,7 +53,7 @@ impl Station {
             .neighbors
             .by_signal()
             .into_iter()
-            .filter(|(bsid, _)| heard.contains_key(bsid))
+            .filter_map(|(bsid, signal)| Some((bsid, signal, *heard.get(&bsid)?)))
             .collect();
         let settings = &self.settings;
         let (threshold, hysteresis) = (settings.threshold_dbm, settings.hysteresis_db);
@@ -64,8 +64,9 @@ impl Station {
         let serving = connected.signal.dbm();
         let better: Vec<MacAddr> = ranked
             .iter()
-            .filter(|(_, signal)| signal.dbm() >= serving + hysteresis)
-            .map(|(bsid, _)| *bsid)
+            // Now, and not only before.
+            .filter(|(_, signal, dbm)| signal.dbm().min((*dbm).into()) >= serving + hysteresis)
+            .map(|(bsid, ..)| *bsid)
             .collect();
         let best = match better.first() {
             Some(best) if may_choose && serving < threshold => *best,

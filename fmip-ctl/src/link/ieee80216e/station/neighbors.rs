@@ -1,6 +1,10 @@
 //! The base stations around: from being named to being trusted (W16-03, W16-04).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
 
 use crate::{
     link::{Heard, ieee80216e::timing::NEIGHBOR_LIFETIME},
@@ -11,6 +15,10 @@ use crate::{
 /// How many base stations are remembered. What a flood of forged advertisements names beyond them is
 /// counted and forgotten; an entry ends when it was scanned in vain, or is in no list any more.
 pub(super) const MAX_NEIGHBORS: usize = 32;
+/// How many of them may be there that no list named twice.
+const MAX_NEWCOMERS: usize = MAX_NEIGHBORS / 2;
+/// Of how many lists is known whether they were heard before.
+const MAX_LISTS: usize = 512;
 /// How many are scanned at once.
 const MAX_TARGETS: usize = 8;
 /// The longest time after which one that was not heard is scanned again.
@@ -45,6 +53,9 @@ struct Neighbor {
     listed: Instant,
     /// In how many lists it was.
     lists: u32,
+    /// Whether one of them was heard more than once: a base station repeats its list, a flood of
+    /// forged ones is no flood of names if it repeats itself.
+    is_repeated: bool,
     /// How it was heard by scans, and when last.
     heard: Option<(Signal, Instant)>,
     /// Whether a NEW_LINK_DETECTED told of it since this base station serves.
@@ -67,28 +78,56 @@ pub(super) enum Listed {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Neighbors {
     table: BTreeMap<MacAddr, Neighbor>,
+    /// The lists that were heard last, by their hashes.
+    lists: VecDeque<u64>,
 }
 
 impl Neighbors {
-    /// A list has it.
-    pub(super) fn list(&mut self, now: Instant, bsid: MacAddr) -> Listed {
+    /// A list was heard; what became of each of its names.
+    pub(super) fn hear_list(
+        &mut self,
+        now: Instant,
+        bsids: &[MacAddr],
+    ) -> impl Iterator<Item = (MacAddr, Listed)> {
+        let mut hasher = DefaultHasher::new();
+        bsids.hash(&mut hasher);
+        let hash = hasher.finish();
+        let is_repeated = self.lists.contains(&hash);
+        if !is_repeated {
+            if self.lists.len() >= MAX_LISTS {
+                self.lists.pop_front();
+            }
+            self.lists.push_back(hash);
+        }
+        bsids
+            .iter()
+            .map(move |bsid| (*bsid, self.name(now, *bsid, is_repeated)))
+    }
+
+    fn name(&mut self, now: Instant, bsid: MacAddr, is_repeated: bool) -> Listed {
         if let Some(neighbor) = self.table.get_mut(&bsid) {
             neighbor.listed = now;
             neighbor.lists = neighbor.lists.saturating_add(1);
+            neighbor.is_repeated |= is_repeated;
             return match neighbor.lists {
                 1 => Listed::New,
                 _ => Listed::Known,
             };
         }
-        if self.table.len() >= MAX_NEIGHBORS {
-            self.make_room(now);
+        let room = match is_repeated {
+            true => MAX_NEIGHBORS,
+            false => MAX_NEWCOMERS,
+        };
+        if self.table.len() >= room {
+            self.make_room(now, is_repeated);
         }
-        if self.table.len() >= MAX_NEIGHBORS {
+        if self.table.len() >= room {
             return Listed::Full;
         }
         let neighbor = Neighbor {
             listed: now,
             lists: 1,
+            is_repeated,
             heard: None,
             told: false,
             missed: 0,
@@ -98,26 +137,27 @@ impl Neighbors {
         Listed::New
     }
 
-    /// Forgets those that are in no list any more, or one that was scanned and not heard, which a
-    /// forged list may have named.
-    fn make_room(&mut self, now: Instant) {
+    /// Forgets those that are in no list any more, or one that was never heard: scanned in vain, or,
+    /// for a name of a list that is repeated, one that no such list has.
+    fn make_room(&mut self, now: Instant, for_repeated: bool) {
         self.table
             .retain(|_, neighbor| now - neighbor.listed < NEIGHBOR_LIFETIME);
-        if self.table.len() >= MAX_NEIGHBORS {
-            let silent = self
-                .table
-                .iter()
-                .filter(|(_, neighbor)| neighbor.heard.is_none() && neighbor.missed > 0)
-                .max_by_key(|(_, neighbor)| neighbor.missed)
-                .map(|(bsid, _)| *bsid);
-            if let Some(bsid) = silent {
-                self.table.remove(&bsid);
-            }
+        let silent = self
+            .table
+            .iter()
+            .filter(|(_, neighbor)| {
+                neighbor.heard.is_none()
+                    && (neighbor.missed > 0 || for_repeated && !neighbor.is_repeated)
+            })
+            .min_by_key(|(_, neighbor)| (neighbor.is_repeated, std::cmp::Reverse(neighbor.missed)))
+            .map(|(bsid, _)| *bsid);
+        if let Some(bsid) = silent {
+            self.table.remove(&bsid);
         }
     }
 
     /// Whom to scan: those that were never heard, and, if the serving base station is weak, all.
-    /// Those that many lists had come first: a forged one is mostly in one alone.
+    /// Those of lists that are repeated come first.
     pub(super) fn wanted(&self, now: Instant, all: bool) -> Vec<MacAddr> {
         let mut wanted: Vec<_> = self
             .table
@@ -130,8 +170,9 @@ impl Neighbors {
             let heard = neighbor.heard.is_some() && neighbor.missed == 0;
             (
                 !heard,
+                !neighbor.is_repeated,
+                neighbor.missed,
                 std::cmp::Reverse(neighbor.lists),
-                neighbor.scan_after,
             )
         });
         wanted
@@ -194,12 +235,14 @@ impl Neighbors {
     /// measurements stay, for a way back.
     pub(super) fn begin_anew(&mut self, now: Instant, serving: MacAddr) {
         self.table.remove(&serving);
+        self.lists.clear();
         for neighbor in self.table.values_mut() {
             neighbor.told = false;
             neighbor.missed = 0;
             neighbor.scan_after = now;
             // Until the new base station names it, it is not scanned, nor told of.
             neighbor.lists = 0;
+            neighbor.is_repeated = false;
         }
     }
 

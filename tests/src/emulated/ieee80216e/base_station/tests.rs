@@ -50,6 +50,7 @@ impl World {
                 bridge: "br".to_owned(),
                 directory: PathBuf::new(),
                 neighbors: all.into_iter().filter(|other| *other != own).collect(),
+                announced: Vec::new(),
                 signal_dbm: Some(-60),
                 pmk: PMK,
                 timing: Timing::default(),
@@ -322,6 +323,27 @@ fn neighbors_are_announced_at_least_once_a_second() {
     let advertised = world.acts_of(BS1, Medium::Air);
     assert!(advertised.iter().all(|step| step == "MOB_NBR-ADV"));
     assert!(advertised.len() >= 5, "{advertised:?}");
+}
+
+#[test]
+fn neighbors_are_announced_once_that_is_wanted() {
+    let mut world = World::new();
+    let neighbor = bs(9);
+    let error = world
+        .control(BS1, Control::Announce { neighbor })
+        .unwrap_err();
+    assert!(error.contains("no neighbor"), "{error}");
+    let listed = |world: &mut World| {
+        world.acts.clear();
+        world.pass(Duration::from_secs(1));
+        let acts = world.acts.iter();
+        let act = acts.rfind(|(by, act)| *by == BS1 && act.step == "MOB_NBR-ADV");
+        act.unwrap().1.detail.clone().unwrap()
+    };
+    assert_eq!(listed(&mut world), "no neighbor");
+    let neighbor = BS2;
+    world.control(BS1, Control::Announce { neighbor }).unwrap();
+    assert_eq!(listed(&mut world), BS2.to_string());
 }
 
 #[test]

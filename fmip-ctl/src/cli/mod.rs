@@ -2,6 +2,7 @@
 
 mod check;
 mod events;
+mod mobile;
 mod replay;
 mod run;
 mod show;
@@ -45,6 +46,8 @@ struct Cli {
 enum Command {
     /// Loads the data path onto the interfaces and runs the controller in the foreground.
     Run(run::Options),
+    /// Runs a mobile node in the foreground: as `run`, but takes no other role.
+    Mobile(run::Options),
     /// Checks a configuration file, and changes nothing.
     Check(ConfigFile),
     /// Shows what a running controller did so far and does now.
@@ -88,6 +91,7 @@ impl Cli {
         start_logging(self.log_level.as_deref())?;
         match self.command {
             Command::Run(options) => run::run(&options),
+            Command::Mobile(options) => mobile::mobile(&options),
             Command::Check(file) => check::check(&file.config, &load(&file.config)?),
             Command::Status(options) => status::status(&self.socket, &options),
             Command::Show(options) => show::show(&self.socket, &options),

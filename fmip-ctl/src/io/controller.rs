@@ -343,7 +343,8 @@ impl Controller {
                 let input = triggers::input(trigger, self.receiver());
                 let _ = reply.send(input.map(|input| {
                     if let Input::Link(event) = &input {
-                        self.events.publish(monotonic_ns(), &link::primitive(*event));
+                        self.events
+                            .publish(monotonic_ns(), &link::primitive(*event));
                     }
                     self.handle_input(input);
                 }));

@@ -1,6 +1,7 @@
 //! Thin adapters between the protocol core and Linux: the only room that knows sockets, netlink,
 //! the BPF maps and a clock.
 
+pub mod addresses;
 pub mod admission;
 pub mod attach;
 mod bindings;
@@ -33,6 +34,7 @@ pub mod signals;
 pub mod transmit;
 pub mod triggers;
 mod watch;
+mod whereabouts;
 
 pub use run::run;
 

@@ -33,15 +33,18 @@ use rtnetlink::{Handle, LinkUnspec, LinkVeth};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-pub(super) use self::messages::{link_name, neighbor_address, neighbor_link_address};
+pub(super) use self::messages::{ipv6_of, link_name, neighbor_address, neighbor_link_address};
 use self::{
     direct::Direct,
-    messages::{gone_is_done, has_xdp, interface, io_error, ipv6_of, is_veth},
+    messages::{gone_is_done, has_xdp, interface, io_error, is_veth},
     neighbors::neighbor_protocol,
     routes::output_interface,
     sysctl::{Sysctl, interface_sysctl},
 };
-use super::devices::{self, Device};
+use super::{
+    addresses::Described,
+    devices::{self, Device},
+};
 use crate::config::Interface;
 
 /// Whose routes, addresses, neighbor and proxy entries ours are (`rtm_protocol`, `IFA_PROTO`,
@@ -139,6 +142,21 @@ impl Netlink {
             .iter()
             .map(|interface| devices::device(interface.index, &links))
             .collect()
+    }
+
+    /// The global addresses of an interface that can be used now, the best first: one that something
+    /// new may begin from, and one that stays.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub async fn usable_addresses(&self, interface: u32) -> Result<Vec<Described>> {
+        let addresses = self.addresses().await?;
+        let described = addresses.iter().filter_map(Described::by);
+        let mut usable: Vec<Described> = described
+            .filter(|of| of.interface == interface && of.global && of.is_usable())
+            .collect();
+        usable.sort_by_key(|of| (of.preferred_s == 0, of.is_temporary()));
+        Ok(usable)
     }
 
     fn resolved(&self, index: u32) -> Result<(&str, u32)> {

@@ -23,6 +23,7 @@ use std::{
 use fmip_common::limits::DEFAULT_NODES;
 
 use crate::{
+    link::damping,
     proto,
     wire::{MacAddr, Prefix},
 };
@@ -259,6 +260,8 @@ pub struct MobileNode {
     pub routers: Vec<RouterKey>,
     /// What tells it what its radio does and is about to do.
     pub link_layer: LinkLayerKind,
+    /// How what that tells is damped.
+    pub damping: damping::Settings,
     /// What a Mobile IPv6 implementation on the node is told.
     pub mobile_ipv6: MobileIpv6,
 }

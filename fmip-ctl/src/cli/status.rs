@@ -105,12 +105,19 @@ fn report(status: &Status) -> String {
         .filter(|(_, number)| *number != 0)
         .map(|(name, number)| vec![name, number.to_string()]),
     );
+    let damping = status.damping.map(serde_json::to_value);
+    let mut damped = Vec::new();
+    if let Some(Ok(damping)) = damping {
+        flatten("", &damping, &mut damped);
+    }
+    section(&mut text, "Damped primitives", damped.into_iter());
     let control = &status.control;
     section(
         &mut text,
         "Control socket",
         [
             ("bad requests", control.bad_requests),
+            ("refused primitives", control.refused_primitives),
             ("slow subscribers", control.slow_subscribers),
             ("refused connections", control.refused_connections),
         ]
@@ -187,6 +194,7 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fmip_ctl::link::damping;
     use fmip_ctl::observe::{BufferStatus, ControlCounts, Count, DataPathCounts};
     use serde_json::json;
 
@@ -228,8 +236,13 @@ mod tests {
                 ]
                 .into(),
             },
+            damping: Some(damping::Counters {
+                repeated_impends: 4,
+                ..Default::default()
+            }),
             control: ControlCounts {
                 bad_requests: 3,
+                refused_primitives: 2,
                 ..Default::default()
             },
         };
@@ -257,8 +270,12 @@ From the data path
   signals received             5
   events lost: spoofed-packet  9
 
+Damped primitives
+  repeated-impends  4
+
 Control socket
-  bad requests  3
+  bad requests        3
+  refused primitives  2
 "
         );
     }

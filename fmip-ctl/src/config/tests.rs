@@ -146,6 +146,7 @@ fn the_mobile_node_example_says_what_it_seems_to() {
                 on_care_of_address: Vec::new(),
                 timeout: Duration::from_secs(30),
             },
+            damping: damping::Settings::default(),
         }
     );
 }
@@ -217,6 +218,27 @@ fn every_key_of_buffer_and_timers_is_read() {
         panic!("it is a mobile node's")
     };
     assert_eq!(node.lifetime, Duration::from_secs(19));
+}
+
+#[test]
+fn every_key_of_damping_is_read() {
+    let text = NODE
+        .replace("#new-link-repeat-ms = 10000", "new-link-repeat-ms = 21")
+        .replace("#new-link-burst = 32", "new-link-burst = 22")
+        .replace("#new-links-per-second = 2", "new-links-per-second = 23")
+        .replace("#impend-interval-ms = 200", "impend-interval-ms = 0");
+    let Role::MobileNode(node) = parse(&text).unwrap().role else {
+        panic!("it is a mobile node's")
+    };
+    assert_eq!(
+        node.damping,
+        damping::Settings {
+            new_link_repeat: Duration::from_millis(21),
+            new_link_burst: 22,
+            new_links_per_second: 23,
+            impend_interval: Duration::ZERO,
+        }
+    );
 }
 
 #[test]

@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     config::{AccessRouter, Config, Interface, Role},
+    link::{damping::Outcome, vocabulary::Indication},
     observe::{
         BufferStatus, Count, DataPathCounts, Status,
         control::{ControlSocket, EventBus, Order, orders},
@@ -153,6 +154,7 @@ impl Controller {
         self.link = Link::start(&self.config, self.executor.interfaces());
         loop {
             self.carry_out().await;
+            let held_back = self.link.poll_timeout();
             tokio::select! {
                 received = sources.signals.receive() => {
                     let received = received?;
@@ -167,7 +169,7 @@ impl Controller {
                     self.handle_input(Input::Station(event));
                 }
                 told = self.link.next() => {
-                    let (input, event) = self.link.hear(told);
+                    let (input, event) = self.link.hear(now(), told);
                     if let Some(event) = event {
                         self.events.publish(monotonic_ns(), &event);
                     }
@@ -193,6 +195,11 @@ impl Controller {
                     self.handle_order(order, monitor.as_ref(), &sources).await;
                 }
                 () = until(self.machine.poll_timeout()) => self.machine.handle_timeout(),
+                () = until(held_back) => {
+                    if let Some(event) = self.link.handle_timeout(now()) {
+                        self.tell(Input::Link(event));
+                    }
+                }
                 request = sources.requests.next() => match request {
                     Request::End => return Ok(()),
                     Request::Reload => if let Err(error) = self.reload(monitor.as_ref()).await {
@@ -254,6 +261,9 @@ impl Controller {
         for event in events {
             info!(?event);
             self.events.publish(decided_ns, &event);
+            if let Some(primitive) = link::command(&event) {
+                self.events.publish(decided_ns, &primitive);
+            }
         }
     }
 
@@ -268,6 +278,15 @@ impl Controller {
         warn!(command = command.name(), "{error}");
         let failed = Input::CommandFailed { command, error };
         self.machine.handle_input(failed);
+    }
+
+    /// Tells the core what somebody told, and people of the primitive in it.
+    fn tell(&mut self, input: Input) {
+        if let Input::Link(event) = &input {
+            self.events
+                .publish(monotonic_ns(), &link::primitive(*event));
+        }
+        self.handle_input(input);
     }
 
     /// Something that the data path must know of, too.
@@ -341,13 +360,17 @@ impl Controller {
             }
             Order::Trigger { trigger, reply } => {
                 let input = triggers::input(trigger, self.receiver());
-                let _ = reply.send(input.map(|input| {
-                    if let Input::Link(event) = &input {
-                        self.events
-                            .publish(monotonic_ns(), &link::primitive(*event));
+                let done = match input {
+                    // As a program would tell it that speaks of primitives.
+                    Ok(Input::Link(event)) => {
+                        self.hear(Indication::Event { event, of: None }).map(drop)
                     }
-                    self.handle_input(input);
-                }));
+                    other => other.map(|input| self.tell(input)),
+                };
+                let _ = reply.send(done);
+            }
+            Order::Primitive { indication, reply } => {
+                let _ = reply.send(self.hear(indication));
             }
             Order::Reload { reply } => {
                 let _ = reply.send(
@@ -358,6 +381,22 @@ impl Controller {
             }
             Order::Shutdown { .. } => {}
         }
+    }
+
+    /// What a program says of the link layer of a mobile node.
+    fn hear(&mut self, indication: Indication) -> Result<Outcome, String> {
+        if self.receiver() != Receiver::MobileNode {
+            return Err(
+                "primitive: is for a mobile node; this is an access router (whose link layer \
+                 is told by `trigger`)"
+                    .to_owned(),
+            );
+        }
+        let (outcome, input) = self.link.take(now(), indication)?;
+        if let Some(input) = input {
+            self.tell(input);
+        }
+        Ok(outcome)
     }
 
     /// Reads the configuration file again and goes on with what it says; with what it said before
@@ -429,6 +468,7 @@ impl Controller {
                     waiting: buffer.waiting,
                 })
                 .collect(),
+            damping: matches!(self.config.role, Role::MobileNode(_)).then(|| self.link.damped()),
             held: packets_of(fmip_common::reason::Reason::Held),
             released: packets_of(fmip_common::reason::Reason::Released),
             data_path: DataPathCounts {

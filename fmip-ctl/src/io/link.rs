@@ -1,5 +1,6 @@
-//! The mobile node's link layer: started as the configuration says, its words carried to the core
-//! and to people, the core's LINK_SWITCH carried to it.
+//! The mobile node's link layer: started as the configuration says, its words damped and carried to
+//! the core and to people, the core's LINK_SWITCH carried to it. A program at the control socket is
+//! heard in the same way.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +9,12 @@ use tracing::{info, warn};
 
 use crate::{
     config::{Config, Interface, LinkLayerKind, Role},
-    link::{Health, Heard, LinkLayer, Order, Step, Told},
-    proto::{self, Command, CommandError, Input, InterfaceIndex, LinkEvent, Output},
+    link::{
+        Health, Heard, LinkLayer, Order, Step, Told,
+        damping::{Counters, Damper, Outcome},
+        vocabulary::{self, Indication, Primitive},
+    },
+    proto::{self, Command, CommandError, Input, Instant, InterfaceIndex, LinkEvent, Output},
     wire::MacAddr,
 };
 
@@ -17,6 +22,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Link {
     layer: Option<LinkLayer>,
+    damper: Damper,
+    /// The LINK_SWITCH that was ordered, until the link is up or it failed.
+    switching: Option<MacAddr>,
     heard: Vec<Heard>,
     health: Option<Health>,
 }
@@ -29,6 +37,8 @@ pub(super) enum Event {
     Primitive {
         /// Its name in RFC 5270 section 5.
         primitive: &'static str,
+        /// Its name in IEEE 802.21.
+        mih: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         access_point: Option<MacAddr>,
     },
@@ -50,6 +60,7 @@ impl Link {
         let _ = interfaces;
         Self {
             layer,
+            damper: Damper::new(node.damping, node.access_point),
             ..Self::default()
         }
     }
@@ -74,19 +85,22 @@ impl Link {
     }
 
     /// What the core is told, and people are, of what the link layer told.
-    pub(super) fn hear(&mut self, told: Told) -> (Option<Input>, Option<Event>) {
+    pub(super) fn hear(&mut self, now: Instant, told: Told) -> (Option<Input>, Option<Event>) {
         match told {
-            Told::Primitive(event) => (Some(Input::Link(event)), Some(primitive(event))),
+            Told::Primitive(event) => match self.tell(now, event) {
+                Outcome::Told => (Some(Input::Link(event)), Some(primitive(event))),
+                Outcome::HeldBack | Outcome::Dropped => (None, None),
+            },
             Told::SwitchFailed {
                 access_point,
                 error,
-            } => {
-                let failed = Input::CommandFailed {
-                    command: Command::SwitchLink { access_point },
-                    error: CommandError::Other(error),
-                };
-                (Some(failed), None)
-            }
+            } => match self.switch_failed(access_point, error) {
+                Ok(failed) => (Some(failed), None),
+                Err(error) => {
+                    warn!("{error}");
+                    (None, None)
+                }
+            },
             Told::Step(step) => (None, Some(Event::LinkStep(step))),
             Told::Heard(heard) => {
                 self.heard = heard;
@@ -105,17 +119,99 @@ impl Link {
         }
     }
 
-    /// Takes note of what the core wants done: LINK_SWITCH, and that nothing is prepared.
-    pub(super) fn note(&self, output: &Output) {
-        let Some(layer) = &self.layer else {
-            return;
+    /// What the core is told of what a program said, and what became of it.
+    ///
+    /// # Errors
+    /// In words for the one who said it.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        indication: Indication,
+    ) -> Result<(Outcome, Option<Input>), String> {
+        let event = match indication {
+            Indication::SwitchFailed {
+                access_point,
+                error,
+            } => {
+                let failed = self.switch_failed(access_point, error)?;
+                return Ok((Outcome::Told, Some(failed)));
+            }
+            Indication::Event { of: Some(of), .. } if self.damper.is_of_another_link(of) => {
+                return Ok((Outcome::Dropped, None));
+            }
+            Indication::Event { event, .. } => event,
         };
-        match output {
-            Output::Command(Command::SwitchLink { access_point }) => layer.order(Order::Switch {
-                access_point: *access_point,
-            }),
-            Output::Event(proto::Event::HandoverFailed { .. }) => layer.order(Order::GoAhead),
-            _ => {}
+        let outcome = self.tell(now, event);
+        Ok((
+            outcome,
+            (outcome == Outcome::Told).then_some(Input::Link(event)),
+        ))
+    }
+
+    /// Whether a primitive is for the core now.
+    fn tell(&mut self, now: Instant, event: LinkEvent) -> Outcome {
+        if let LinkEvent::LinkUp { .. } = event {
+            self.switching = None;
+        }
+        self.damper.tell(now, event)
+    }
+
+    fn switch_failed(&mut self, access_point: MacAddr, error: String) -> Result<Input, String> {
+        let switch = Primitive::LinkSwitch;
+        match self.switching {
+            Some(ordered) if ordered == access_point => {}
+            Some(ordered) => {
+                return Err(format!(
+                    "access_point: {switch} was to {ordered}, and not to {access_point}"
+                ));
+            }
+            None => {
+                return Err(format!(
+                    "access_point: no {switch} to {access_point} waits for an answer"
+                ));
+            }
+        }
+        self.switching = None;
+        self.damper.handover_ended();
+        Ok(Input::CommandFailed {
+            command: Command::SwitchLink { access_point },
+            error: CommandError::Other(error),
+        })
+    }
+
+    /// When [`Link::handle_timeout`] is to be called next, if nothing happens before.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.damper.poll_timeout()
+    }
+
+    /// A primitive that was held back and is for the core by `now`.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<LinkEvent> {
+        self.damper.handle_timeout(now)
+    }
+
+    /// How often what was damped.
+    pub(super) fn damped(&self) -> Counters {
+        *self.damper.counters()
+    }
+
+    /// Takes note of what the core wants done: LINK_SWITCH, and that nothing is prepared.
+    pub(super) fn note(&mut self, output: &Output) {
+        let order = match output {
+            Output::Command(Command::SwitchLink { access_point }) => {
+                self.switching = Some(*access_point);
+                Order::Switch {
+                    access_point: *access_point,
+                }
+            }
+            Output::Event(proto::Event::HandoverFailed { .. }) => {
+                self.switching = None;
+                self.damper.handover_ended();
+                Order::GoAhead
+            }
+            _ => return,
+        };
+        if let Some(layer) = &self.layer {
+            layer.order(order);
         }
     }
 
@@ -135,16 +231,155 @@ impl Link {
     }
 }
 
-/// A primitive as people are told it.
+/// A primitive from the link layer as people are told it.
 pub(super) fn primitive(event: LinkEvent) -> Event {
-    let (primitive, access_point) = match event {
-        LinkEvent::NewLinkDetected { access_point } => ("NEW_LINK_DETECTED", Some(access_point)),
-        LinkEvent::HandoverImpend { access_point } => ("LINK_HANDOVER_IMPEND", Some(access_point)),
-        LinkEvent::LinkUp { access_point } => ("LINK_UP", Some(access_point)),
-        LinkEvent::LinkDown => ("LINK_DOWN", None),
-    };
-    Event::Primitive {
-        primitive,
-        access_point,
+    let (primitive, access_point) = vocabulary::named(event);
+    Event::primitive(primitive, access_point)
+}
+
+/// The primitive to the link layer that an event of the core's is.
+pub(super) fn command(event: &proto::Event) -> Option<Event> {
+    match event {
+        proto::Event::LinkSwitch { access_point } => {
+            Some(Event::primitive(Primitive::LinkSwitch, Some(*access_point)))
+        }
+        _ => None,
+    }
+}
+
+impl Event {
+    fn primitive(primitive: Primitive, access_point: Option<MacAddr>) -> Self {
+        Self::Primitive {
+            primitive: primitive.name(),
+            mih: primitive.mih_name(),
+            access_point,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Failure;
+
+    const AP1: MacAddr = MacAddr([2, 0, 0, 0, 0x0a, 1]);
+    const AP2: MacAddr = MacAddr([2, 0, 0, 0, 0x0a, 2]);
+    const NOW: Instant = Instant::from_nanos(1_000_000_000);
+
+    fn impend(access_point: MacAddr) -> LinkEvent {
+        LinkEvent::HandoverImpend { access_point }
+    }
+
+    fn said(event: LinkEvent) -> Indication {
+        Indication::Event { event, of: None }
+    }
+
+    fn failed(access_point: MacAddr) -> Indication {
+        Indication::SwitchFailed {
+            access_point,
+            error: "no answer".to_owned(),
+        }
+    }
+
+    fn switch(access_point: MacAddr) -> Output {
+        Output::Command(Command::SwitchLink { access_point })
+    }
+
+    #[test]
+    fn a_program_and_a_driver_are_damped_as_one() {
+        let mut link = Link::default();
+        let (outcome, input) = link.take(NOW, said(impend(AP2))).unwrap();
+        assert_eq!(outcome, Outcome::Told);
+        assert_eq!(input, Some(Input::Link(impend(AP2))));
+        let (input, event) = link.hear(NOW, Told::Primitive(impend(AP2)));
+        assert!(input.is_none() && event.is_none());
+        let (input, _) = link.hear(NOW, Told::Primitive(impend(AP1)));
+        assert_eq!(input, None);
+        let due = link.poll_timeout().unwrap();
+        assert!(due > NOW);
+        assert_eq!(link.handle_timeout(due), Some(impend(AP1)));
+        let damped = link.damped();
+        assert_eq!((damped.repeated_impends, damped.held_back_impends), (1, 1));
+    }
+
+    #[test]
+    fn a_handover_that_failed_may_be_told_again() {
+        let mut link = Link::default();
+        link.take(NOW, said(impend(AP2))).unwrap();
+        let reason = Failure::NoFback;
+        link.note(&Output::Event(proto::Event::HandoverFailed { reason }));
+        let later = NOW + std::time::Duration::from_secs(1);
+        let (outcome, _) = link.take(later, said(impend(AP2))).unwrap();
+        assert_eq!(outcome, Outcome::Told);
+    }
+
+    #[test]
+    fn only_the_link_switch_that_was_ordered_can_fail_and_only_once() {
+        let mut link = Link::default();
+        assert_eq!(
+            link.take(NOW, failed(AP2)).unwrap_err(),
+            "access_point: no LINK_SWITCH to 02:00:00:00:0a:02 waits for an answer"
+        );
+        link.take(NOW, said(impend(AP2))).unwrap();
+        link.note(&switch(AP2));
+        assert_eq!(
+            link.take(NOW, failed(AP1)).unwrap_err(),
+            "access_point: LINK_SWITCH was to 02:00:00:00:0a:02, and not to 02:00:00:00:0a:01"
+        );
+        let (outcome, input) = link.take(NOW, failed(AP2)).unwrap();
+        assert_eq!(outcome, Outcome::Told);
+        let Some(Input::CommandFailed { command, error }) = input else {
+            panic!("the core is told");
+        };
+        assert_eq!(command, Command::SwitchLink { access_point: AP2 });
+        assert_eq!(error.to_string(), "no answer");
+        assert!(link.take(NOW, failed(AP2)).is_err());
+
+        // It succeeded, or nothing is to be switched any more.
+        let reason = Failure::Expired;
+        for over in [
+            Err(Output::Event(proto::Event::HandoverFailed { reason })),
+            Ok(LinkEvent::LinkUp { access_point: AP2 }),
+        ] {
+            link.note(&switch(AP2));
+            match over {
+                Ok(event) => drop(link.take(NOW, said(event)).unwrap()),
+                Err(output) => link.note(&output),
+            }
+            assert!(link.take(NOW, failed(AP2)).is_err());
+        }
+    }
+
+    #[test]
+    fn the_end_of_another_link_is_old_news() {
+        let mut link = Link::default();
+        let up = LinkEvent::LinkUp { access_point: AP2 };
+        link.take(NOW, said(up)).unwrap();
+        let down = |of| Indication::Event {
+            event: LinkEvent::LinkDown,
+            of: Some(of),
+        };
+        assert_eq!(link.take(NOW, down(AP1)).unwrap(), (Outcome::Dropped, None));
+        let (_, input) = link.take(NOW, down(AP2)).unwrap();
+        assert_eq!(input, Some(Input::Link(LinkEvent::LinkDown)));
+    }
+
+    // Rows: W16-01, W16-23
+    #[test]
+    fn people_are_told_both_names_of_a_primitive_either_way() {
+        let json = |event: &Event| serde_json::to_string(event).unwrap();
+        assert_eq!(
+            json(&primitive(impend(AP2))),
+            r#"{"event":"primitive","primitive":"LINK_HANDOVER_IMPEND","mih":"LINK_HANDOVER_IMMINENT","access_point":"02:00:00:00:0a:02"}"#
+        );
+        let event = proto::Event::LinkSwitch { access_point: AP2 };
+        assert_eq!(
+            json(&command(&event).unwrap()),
+            r#"{"event":"primitive","primitive":"LINK_SWITCH","mih":"HANDOVER_COMMIT","access_point":"02:00:00:00:0a:02"}"#
+        );
+        assert_eq!(
+            json(&primitive(LinkEvent::LinkDown)),
+            r#"{"event":"primitive","primitive":"LINK_DOWN","mih":"LINK_DOWN"}"#
+        );
     }
 }

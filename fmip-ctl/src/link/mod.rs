@@ -9,6 +9,9 @@
 //! Arrows: `io` starts a link layer and carries its words to the core; a link layer knows `proto`'s
 //! primitives and nothing of the protocol behind them.
 
+pub mod damping;
+pub mod vocabulary;
+
 use std::future::Future;
 
 use serde::Serialize;

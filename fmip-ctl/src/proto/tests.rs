@@ -21,6 +21,7 @@ mod loss;
 mod naack;
 mod neighborhood;
 mod newcomer;
+mod primitives;
 mod probe;
 mod reactive;
 mod refused;

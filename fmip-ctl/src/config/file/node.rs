@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
+    damping::RawDamping,
     fault::{Fault, Unique, bad},
     value::{
         check_global_address, check_interface_name, check_key, check_link_address, check_prefix,
@@ -38,6 +39,8 @@ pub(super) struct RawMobileNode {
     mobile_ipv6: Option<RawMobileIpv6>,
     #[serde(default)]
     router: Vec<RawRouterKey>,
+    #[serde(default)]
+    damping: RawDamping,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +125,7 @@ impl RawMobileNode {
             routers,
             link_layer: LinkLayerKind::Told,
             mobile_ipv6: check_mobile_ipv6(self.mobile_ipv6)?,
+            damping: self.damping.check()?,
         })
     }
 

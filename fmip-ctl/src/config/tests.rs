@@ -126,11 +126,14 @@ fn the_mobile_node_example_says_what_it_seems_to() {
         node,
         MobileNode {
             interface: "wlan0".to_owned(),
-            access_router: "2001:db8:1::1".parse().unwrap(),
-            pcoa: "2001:db8:1::ff:fe00:1".parse().unwrap(),
+            access_router: Some(CurrentRouter {
+                address: "2001:db8:1::1".parse().unwrap(),
+                spi: 256,
+                key: Key((0..=0x13).collect()),
+            }),
+            pcoa: Some("2001:db8:1::ff:fe00:1".parse().unwrap()),
             access_point: Some("02:00:00:00:0a:01".parse().unwrap()),
-            spi: 256,
-            key: Key((0..=0x13).collect()),
+            start_timeout: Duration::from_secs(60),
             lifetime: Duration::from_secs(60),
             announcement: proto::Announcement::Una,
             routers: vec![RouterKey {
@@ -140,6 +143,10 @@ fn the_mobile_node_example_says_what_it_seems_to() {
                 key: Key((0x10..=0x23).collect()),
             }],
             link_layer: LinkLayerKind::Ieee80211(Ieee80211::of("wlan0")),
+            mobile_ipv6: MobileIpv6 {
+                on_care_of_address: Vec::new(),
+                timeout: Duration::from_secs(30),
+            },
             damping: damping::Settings::default(),
         }
     );

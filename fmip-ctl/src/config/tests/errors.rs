@@ -218,6 +218,15 @@ const NODE_ERRORS: &str = r#"
 - #lifetime-s = 60
 + lifetime-s = 65536
 ! mobile-node.lifetime-s: 65536 is out of range: 1 to 65535
+- #start-timeout-s = 60
++ start-timeout-s = -1
+! mobile-node.start-timeout-s: -1 is out of range: 0 to 86400
+- #on-care-of-address = []
++ on-care-of-address = ["x"]
+! mobile-node.mobile-ipv6.on-care-of-address: is no command: give the absolute path of a program, and then its arguments
+- #timeout-s = 30
++ timeout-s = 0
+! mobile-node.mobile-ipv6.timeout-s: 0 is out of range: 1 to 3600
 - #announcement = "una"
 + announcement = "ra"
 ! mobile-node.announcement: "ra" is no announcement: write "una" or "fna"
@@ -235,7 +244,7 @@ const NODE_ERRORS: &str = r#"
 ! mobile-node.damping.impend-interval-ms: 60001 is out of range: 0 to 60000
 - address = "2001:db8:2::1"
 + address = "2001:db8:1::1"
-! mobile-node.router.address: 2001:db8:1::1 is named on line 13 already: remove one of the two
+! mobile-node.router.address: 2001:db8:1::1 is named on line 15 already: remove one of the two
 - address = "2001:db8:2::1"
 + address = "2001:db8:3::1"
 ! mobile-node.router.address: "2001:db8:3::1" is not within the prefix 2001:db8:2::/64

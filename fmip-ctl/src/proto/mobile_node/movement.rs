@@ -255,6 +255,8 @@ impl MobileNode {
         self.forget_link();
         let pcoa: Ipv6Addr = past.pcoa;
         self.change_origin(past);
+        self.endings.forget(pcoa);
+        self.restore_address(pcoa);
         // If it was announced there, the router holds its packets until it says that it is here.
         if earlier.is_some_and(|earlier| earlier.care_of == pcoa) {
             self.begin_announcing(now, pcoa);

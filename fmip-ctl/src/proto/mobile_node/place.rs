@@ -24,6 +24,8 @@ pub(super) struct Origin {
     pub(super) pcoa: Ipv6Addr,
     /// The router's global address, as far as it is known: the PAR of a move away from here.
     pub(super) par: Ipv6Addr,
+    /// Of the link's prefix.
+    pub(super) prefix_length: u8,
     pub(super) link: Link,
     /// Until when the router may send packets for `pcoa` elsewhere, as far as an FBU asked for it.
     pub(super) redirected: Option<Instant>,

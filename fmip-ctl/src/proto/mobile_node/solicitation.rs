@@ -69,6 +69,13 @@ impl Neighborhood {
         self.known.get(&access_point).copied()
     }
 
+    /// All that is known, in the order of the access points.
+    pub(super) fn all(&self) -> impl Iterator<Item = (MacAddr, Knowledge)> + '_ {
+        self.known
+            .iter()
+            .map(|(access_point, of)| (*access_point, *of))
+    }
+
     pub(super) fn is_silent(&self) -> bool {
         self.is_silent
     }

@@ -181,10 +181,15 @@ fn a_refusal_from_the_new_link_is_a_fall_back_too() {
         simulation.inject(Node::Mn, ACCESS, fback_to(NCOA, fback, NCOA));
         let events = simulation.events(Node::Mn);
         assert_eq!(
-            events[events.len() - 2..],
+            events[events.len() - 3..],
             [
                 r#"{"event":"handover-failed","reason":"refused"}"#,
-                r#"{"event":"fell-back","care_of":"2001:db8:2::ff:fe00:1"}"#
+                r#"{"event":"fell-back","care_of":"2001:db8:2::ff:fe00:1"}"#,
+                concat!(
+                    r#"{"event":"care-of-address","care_of":"2001:db8:2::ff:fe00:1","#,
+                    r#""previous":"2001:db8:1::ff:fe00:1","router":"2001:db8:2::1","#,
+                    r#""prefix_length":64,"fast":false}"#
+                )
             ]
         );
         assert_eq!(simulation.count("mn: remove-uplink"), 1);

@@ -263,6 +263,8 @@ pub struct MobileNode {
     pub announcement: proto::Announcement,
     /// The other routers that the node may be handed over from.
     pub routers: Vec<RouterKey>,
+    /// How often its router is asked for all access points around; never, if none.
+    pub neighborhood_interval: Option<Duration>,
     /// What tells it what its radio does and is about to do.
     pub link_layer: LinkLayerKind,
     /// How what that tells is damped.
@@ -308,6 +310,8 @@ pub struct RouterKey {
     pub address: Ipv6Addr,
     /// The prefix of that link.
     pub prefix: Prefix,
+    /// The access point that the router itself is, if it is one.
+    pub access_point: Option<MacAddr>,
     /// The security parameter index that goes with the key; never 0.
     pub spi: u32,
     /// The key that the node shares with that router.

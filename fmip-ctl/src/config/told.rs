@@ -105,6 +105,8 @@ impl Config {
         let current = node.access_router.as_ref().map(|current| proto::RouterKey {
             router: current.address,
             prefix: link_prefix(interface, pcoa).filter(|prefix| prefix.contains(current.address)),
+            // It is on its link already.
+            access_point: None,
             spi: current.spi,
             key: current.key.as_bytes().to_vec(),
         });
@@ -122,6 +124,7 @@ impl Config {
         let others = node.routers.iter().map(|router| proto::RouterKey {
             router: router.address,
             prefix: Some(router.prefix),
+            access_point: router.access_point,
             spi: router.spi,
             key: router.key.as_bytes().to_vec(),
         });
@@ -135,6 +138,7 @@ impl Config {
             routers: current.into_iter().chain(others).collect(),
             lifetime: node.lifetime,
             announcement: node.announcement,
+            neighborhood_interval: node.neighborhood_interval,
         })
     }
 }

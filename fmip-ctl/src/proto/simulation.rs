@@ -157,11 +157,13 @@ pub(super) fn mobile_node_config() -> MobileNodeConfig {
         routers: vec![RouterKey {
             router: PAR,
             prefix: None,
+            access_point: None,
             spi: SPI,
             key: KEY.to_vec(),
         }],
         lifetime: Duration::from_secs(30),
         announcement: Announcement::Una,
+        neighborhood_interval: None,
     }
 }
 

@@ -38,11 +38,13 @@ fn mobile_node() -> MachineConfig {
         routers: vec![RouterKey {
             router: "2001:db8:1::1".parse().unwrap(),
             prefix: Some("2001:db8:1::/64".parse().unwrap()),
+            access_point: None,
             spi: 256,
             key: KEY.to_vec(),
         }],
         lifetime: Duration::from_secs(60),
         announcement: Announcement::Una,
+        neighborhood_interval: None,
     })
 }
 

@@ -37,6 +37,7 @@ pub(super) struct RawMobileNode {
     start_timeout_s: Option<Spanned<i64>>,
     lifetime_s: Option<Spanned<i64>>,
     announcement: Option<Spanned<String>>,
+    neighborhood_interval_s: Option<Spanned<i64>>,
     mobile_ipv6: Option<RawMobileIpv6>,
     #[serde(default)]
     router: Vec<RawRouterKey>,
@@ -57,6 +58,7 @@ struct RawMobileIpv6 {
 struct RawRouterKey {
     address: Spanned<String>,
     prefix: Spanned<String>,
+    access_point: Option<Spanned<String>>,
     spi: Spanned<i64>,
     key: Spanned<String>,
 }
@@ -76,6 +78,7 @@ impl RawMobileNode {
             keyed.insert(text, raw.span(), router.address, "named")?;
         }
         let mut routers = Vec::new();
+        let mut integrated = Unique::default();
         for raw in &self.router {
             let address = check_global_address(&raw.address)?;
             keyed.insert(text, raw.address.span(), address, "named")?;
@@ -86,9 +89,15 @@ impl RawMobileNode {
                     &format!("is not within the prefix {prefix}"),
                 ));
             }
+            let access_point = raw.access_point.as_ref();
+            let access_point = access_point.map(check_link_address).transpose()?;
+            if let (Some(raw), Some(access_point)) = (&raw.access_point, access_point) {
+                integrated.insert(text, raw.span(), access_point, "named")?;
+            }
             routers.push(RouterKey {
                 address,
                 prefix,
+                access_point,
                 spi: check_spi(&raw.spi)?,
                 key: check_key(&raw.key)?,
             });
@@ -130,6 +139,10 @@ impl RawMobileNode {
                 ],
             )?,
             routers,
+            neighborhood_interval: match integer(self.neighborhood_interval_s, 0, 0..=86_400)? {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
             link_layer,
             mobile_ipv6: check_mobile_ipv6(self.mobile_ipv6)?,
             damping: self.damping.check()?,

@@ -173,7 +173,7 @@ impl MobileNode {
         }
         // Where the next move may lead is better known before it impends.
         if self.key().is_some() {
-            self.want_all(now);
+            self.look_again(now);
         }
     }
 

@@ -76,6 +76,8 @@ pub struct MobileNode {
     /// Of the last FBU.
     sequence: u16,
     neighborhood: Neighborhood,
+    /// When its router is asked for its neighborhood next, if nothing else is under way then.
+    next_look: Option<Instant>,
     /// Whether the link is there.
     link_up: bool,
     access_point: Option<MacAddr>,
@@ -140,6 +142,7 @@ impl MobileNode {
             outbox: Outbox::default(),
             sequence: seed as u16,
             neighborhood: Neighborhood::new((seed >> 16) as u16),
+            next_look: None,
             link_up: true,
             access_point: config.current_access_point,
             origin,
@@ -189,6 +192,8 @@ impl MobileNode {
             let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
             if is_due(self.neighborhood.deadline()) {
                 self.solicit(now);
+            } else if is_due(self.look_deadline()) {
+                self.look_again(now);
             } else if is_due(self.farewell.as_ref().map(|farewell| farewell.due)) {
                 self.repeat_farewell(now);
             } else if is_due(self.endings.deadline()) {
@@ -209,6 +214,7 @@ impl MobileNode {
         let handover = self.handover.as_ref();
         [
             self.neighborhood.deadline(),
+            self.look_deadline(),
             self.farewell.as_ref().map(|farewell| farewell.due),
             self.endings.deadline(),
             self.uplink_deadline(),
@@ -341,6 +347,7 @@ impl MobileNode {
         if self.closed {
             return;
         }
+        self.next_look = self.next_look.or(Some(now));
         let phase = self.handover.as_ref().map(|handover| &handover.phase);
         let in_transit = matches!(phase, Some(Phase::Switching(_) | Phase::Adrift(_)));
         if !in_transit {

@@ -184,7 +184,9 @@ impl MobileNode {
             None if self.access_point.is_none() => Place::Same,
             Some(Knowledge::SameInterface | Knowledge::Unknown) | None => {
                 let past = self.past.iter().rfind(|past| is_there(past));
-                let destination = past.and_then(|past| self.destination_again(past));
+                let destination = past
+                    .and_then(|past| self.destination_again(past))
+                    .or_else(|| self.integrated_router(access_point)); // W11-09
                 destination.map_or(Place::Unknown, Place::Known)
             }
         }

@@ -154,6 +154,22 @@ impl MobileNode {
         })
     }
 
+    /// The router that is itself this access point, if it is known as such.
+    pub(super) fn integrated_router(&self, access_point: MacAddr) -> Option<Destination> {
+        let mut keys = self.config.routers.iter();
+        let key = keys.find(|key| key.access_point == Some(access_point))?;
+        let router = RouterInfo {
+            lla: access_point,
+            address: key.router,
+            prefix: key.prefix?,
+        };
+        Some(Destination {
+            router,
+            ncoa: self.form_address(router.prefix),
+            dhcp: false,
+        })
+    }
+
     /// The global address of the router at `destination`, as it is known to the key that is shared
     /// with it; without a key, as it is known at all.
     pub(super) fn global_address(&self, destination: &Destination) -> Ipv6Addr {

@@ -3,7 +3,9 @@
 mod check;
 mod events;
 mod mobile;
+mod mobile_state;
 mod primitive;
+mod registered;
 mod replay;
 mod run;
 mod show;
@@ -53,13 +55,17 @@ enum Command {
     Check(ConfigFile),
     /// Shows what a running controller did so far and does now.
     Status(status::Options),
-    /// Shows the data path of a running controller: its counters and memory, what is bound, what waits.
+    /// Shows the data path of a running controller: its counters and memory, what is bound, what
+    /// waits; or a mobile node.
     Show(show::Options),
     /// Tells a controller what its link layer does, or a router what to do with a mobile node.
     Trigger(trigger::Options),
     /// Tells a mobile node's controller a primitive of its link layer, by its name in RFC 5270 or in
     /// IEEE 802.21; or that the link layer could not do what the controller told it.
     Primitive(primitive::Options),
+    /// Tells a mobile node that Mobile IPv6 has registered its care-of address: the tunnels from
+    /// earlier addresses end.
+    Registered(registered::Options),
     /// Has an access router read its configuration file again. If the file is wrong, or changes
     /// what only a restart can change, everything stays as it was.
     Reload,
@@ -101,6 +107,7 @@ impl Cli {
             Command::Show(options) => show::show(&self.socket, &options),
             Command::Trigger(options) => trigger::trigger(&self.socket, options),
             Command::Primitive(options) => primitive::primitive(&self.socket, options),
+            Command::Registered(options) => registered::registered(&self.socket, &options),
             Command::Reload => Ok(Client::connect(&self.socket)?.reload()?),
             Command::Replay(options) => replay::replay(&options),
             Command::Events => events::events(&self.socket),

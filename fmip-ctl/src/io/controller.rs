@@ -17,12 +17,15 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
+    addresses::{AddressWatch, Change},
     attach::Mode,
     drain::Report,
     events::Events,
     execute::Executor,
+    hook::{CareOf, Hook},
     link::{self, Link},
     machine::{Machine, now},
+    mobile,
     monitor::{Monitor, Watched},
     monotonic_ns,
     requests::{Request, Requests},
@@ -37,9 +40,10 @@ use crate::{
     observe::{
         BufferStatus, Count, DataPathCounts, Status,
         control::{ControlSocket, EventBus, Order, orders},
+        show::MobileState,
     },
     proto::{
-        Admin, Command, CommandError, HandoverStatus, Input, Instant, InterfaceIndex, Output,
+        self, Admin, Command, CommandError, HandoverStatus, Input, Instant, InterfaceIndex, Output,
         StationEvent,
     },
 };
@@ -63,6 +67,8 @@ pub(super) struct Controller {
     transmitter: Transmitter,
     /// Of a mobile node.
     link: Link,
+    /// Of a mobile node.
+    hook: Option<Hook>,
     events: EventBus,
     /// The access links, to find out which one a node is on.
     links: Vec<triggers::Link>,
@@ -98,6 +104,7 @@ impl Controller {
             file: file.to_owned(),
             links: links(&config, executor.interfaces()),
             link: Link::default(),
+            hook: hook(&config),
             config,
             started: std::time::Instant::now(),
             machine,
@@ -151,6 +158,11 @@ impl Controller {
             Role::MobileNode(_) => None,
         };
         let mut monitor = watched.map(Monitor::start).transpose()?;
+        // Of a mobile node: before its first address is configured.
+        let mut addresses = match &self.config.role {
+            Role::AccessRouter(_) => None,
+            Role::MobileNode(_) => Some(AddressWatch::start()?),
+        };
         self.link = Link::start(&self.config, self.executor.interfaces());
         loop {
             self.carry_out().await;
@@ -177,6 +189,8 @@ impl Controller {
                         self.handle_input(input);
                     }
                 }
+                change = address_change(&mut addresses) => self.handle_change(change).await,
+                () = hook_ended(&mut self.hook) => {}
                 event = sources.events.next() => {
                     let (time_ns, event) = event?;
                     debug!(?event, "in the data path");
@@ -261,6 +275,7 @@ impl Controller {
         for event in events {
             info!(?event);
             self.events.publish(decided_ns, &event);
+            self.tell_hook(&event);
             if let Some(primitive) = link::command(&event) {
                 self.events.publish(decided_ns, &primitive);
             }
@@ -271,6 +286,42 @@ impl Controller {
         debug!(?command, "carried out");
         if let Err(error) = self.executor.execute(&command).await {
             self.handle_failure(command, error);
+        }
+    }
+
+    /// Has the program of Mobile IPv6 told of a new care-of address.
+    fn tell_hook(&mut self, event: &proto::Event) {
+        if let proto::Event::CareOfAddress {
+            care_of,
+            previous,
+            router,
+            prefix_length,
+            fast,
+        } = *event
+            && let Some(hook) = &mut self.hook
+        {
+            hook.tell(CareOf {
+                care_of,
+                previous,
+                router,
+                prefix_length,
+                fast,
+            });
+        }
+    }
+
+    /// Something happened to an address of the mobile node's interface.
+    async fn handle_change(&mut self, change: Change) {
+        match self.executor.note_address(change).await {
+            Ok(inputs) => {
+                for input in inputs {
+                    if let Input::CommandFailed { command, error } = &input {
+                        warn!(command = command.name(), "{error}");
+                    }
+                    self.machine.handle_input(input);
+                }
+            }
+            Err(error) => warn!("{error:#}"),
         }
     }
 
@@ -372,6 +423,17 @@ impl Controller {
             Order::Primitive { indication, reply } => {
                 let _ = reply.send(self.hear(indication));
             }
+            Order::Mobile { reply } => {
+                let _ = reply.send(self.mobile().await);
+            }
+            Order::Registered { care_of, reply } => {
+                let done = self.machine.may_register(care_of);
+                let _ = reply.send(done.map(|()| {
+                    info!(%care_of, "registered");
+                    self.machine
+                        .handle_input(Input::Admin(Admin::Registered { care_of }));
+                }));
+            }
             Order::Reload { reply } => {
                 let _ = reply.send(
                     self.reload(monitor)
@@ -418,6 +480,17 @@ impl Controller {
         self.config = config;
         info!(file = %self.file.display(), "reloaded");
         Ok(())
+    }
+
+    async fn mobile(&self) -> Result<MobileState, String> {
+        let Some(status) = self.machine.mobile_node() else {
+            return Err("`show mobile` is for a mobile node; this is an access router".to_owned());
+        };
+        let counters = self.machine.counters();
+        let hook = self.hook.as_ref().map(Hook::counts);
+        mobile::state(&self.executor, &self.link, status, counters, hook)
+            .await
+            .map_err(|error| format!("{error:#}"))
     }
 
     fn receiver(&self) -> Receiver<'_> {
@@ -525,6 +598,32 @@ async fn station_event(monitor: &mut Option<Monitor>) -> StationEvent {
         Some(monitor) => monitor.next().await,
         None => std::future::pending().await,
     }
+}
+
+/// The next change of an address; none ever at a router.
+async fn address_change(watch: &mut Option<AddressWatch>) -> Change {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Until the program of Mobile IPv6 has ended, if it runs.
+async fn hook_ended(hook: &mut Option<Hook>) {
+    match hook {
+        Some(hook) => hook.follow().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Of a mobile node.
+fn hook(config: &Config) -> Option<Hook> {
+    let Role::MobileNode(node) = &config.role else {
+        return None;
+    };
+    let socket = config.control_socket.clone();
+    let settings = node.mobile_ipv6.clone();
+    Some(Hook::new(settings, node.interface.clone(), socket))
 }
 
 /// The nodes that this router could hand over.

@@ -386,6 +386,8 @@ fn every_input_is_read_as_it_was_written() {
             ncoa: Some(address),
         }),
         Input::Admin(Admin::Advertise { pcoa: address }),
+        Input::Admin(Admin::Registered { care_of: address }),
+        Input::AddressConfirmed { address },
         Input::Drained { address },
         Input::DrainFailed {
             address,

@@ -497,11 +497,7 @@ impl Netlink {
     }
 
     fn label(&mut self, interface: u32, address: Ipv6Addr) -> Result<()> {
-        let mut label = label_of(interface, address);
-        label
-            .attributes
-            .push(AddrLabelAttribute::Label(UNUSED_LABEL));
-        let message = RouteNetlinkMessage::NewAddrLabel(label);
+        let message = RouteNetlinkMessage::NewAddrLabel(label_of(interface, address));
         self.direct
             .change(message, NLM_F_CREATE | NLM_F_REPLACE)
             .with_context(|| format!("cannot label the address {address}"))?;
@@ -599,8 +595,9 @@ fn label_of(interface: u32, address: Ipv6Addr) -> AddrLabelMessage {
     message.header.family = AddressFamily::Inet6;
     message.header.prefix_len = 128;
     message.header.index = interface;
-    message
-        .attributes
-        .push(AddrLabelAttribute::Address(address.into()));
+    message.attributes = vec![
+        AddrLabelAttribute::Address(address.into()),
+        AddrLabelAttribute::Label(UNUSED_LABEL),
+    ];
     message
 }

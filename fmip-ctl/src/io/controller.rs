@@ -17,12 +17,16 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
+    addresses::{AddressWatch, Change},
     attach::Mode,
     drain::Report,
     events::Events,
     execute::Executor,
+    hook::{CareOf, Hook},
+    hostapd::{self, Hostapds, Told},
     link::{self, Link},
     machine::{Machine, now},
+    mobile,
     monitor::{Monitor, Watched},
     monotonic_ns,
     requests::{Request, Requests},
@@ -33,15 +37,17 @@ use super::{
 };
 use crate::{
     config::{AccessRouter, Config, Interface, Role},
-    link::{damping::Outcome, vocabulary::Indication},
+    link::{damping::Outcome, ieee80211::hostapd::Change as StationChange, vocabulary::Indication},
     observe::{
         BufferStatus, Count, DataPathCounts, Status,
         control::{ControlSocket, EventBus, Order, orders},
+        show::MobileState,
     },
     proto::{
-        Admin, Command, CommandError, HandoverStatus, Input, Instant, InterfaceIndex, Output,
+        self, Admin, Command, CommandError, HandoverStatus, Input, Instant, InterfaceIndex, Output,
         StationEvent,
     },
+    wire::MacAddr,
 };
 
 /// Where inputs come from, besides the control socket.
@@ -63,7 +69,13 @@ pub(super) struct Controller {
     transmitter: Transmitter,
     /// Of a mobile node.
     link: Link,
+    /// Of a mobile node.
+    hook: Option<Hook>,
     events: EventBus,
+    /// Of a router's access points.
+    hostapds: Hostapds,
+    /// Who had which of the addresses with a key, by what was told of stations.
+    owners: BTreeMap<(InterfaceIndex, Ipv6Addr), MacAddr>,
     /// The access links, to find out which one a node is on.
     links: Vec<triggers::Link>,
     /// How the packets of each interface are met, by its index.
@@ -98,6 +110,9 @@ impl Controller {
             file: file.to_owned(),
             links: links(&config, executor.interfaces()),
             link: Link::default(),
+            hostapds: Hostapds::new(&config.control_socket),
+            owners: BTreeMap::new(),
+            hook: hook(&config),
             config,
             started: std::time::Instant::now(),
             machine,
@@ -151,7 +166,13 @@ impl Controller {
             Role::MobileNode(_) => None,
         };
         let mut monitor = watched.map(Monitor::start).transpose()?;
+        // Of a mobile node: before its first address is configured.
+        let mut addresses = match &self.config.role {
+            Role::AccessRouter(_) => None,
+            Role::MobileNode(_) => Some(AddressWatch::start()?),
+        };
         self.link = Link::start(&self.config, self.executor.interfaces());
+        self.hostapds.follow(hostapds(&self.config, &self.links));
         loop {
             self.carry_out().await;
             let held_back = self.link.poll_timeout();
@@ -177,6 +198,9 @@ impl Controller {
                         self.handle_input(input);
                     }
                 }
+                told = self.hostapds.next() => self.hear_hostapd(told, monitor.as_ref()),
+                change = address_change(&mut addresses) => self.handle_change(change).await,
+                () = hook_ended(&mut self.hook) => {}
                 event = sources.events.next() => {
                     let (time_ns, event) = event?;
                     debug!(?event, "in the data path");
@@ -261,6 +285,7 @@ impl Controller {
         for event in events {
             info!(?event);
             self.events.publish(decided_ns, &event);
+            self.tell_hook(&event);
             if let Some(primitive) = link::command(&event) {
                 self.events.publish(decided_ns, &primitive);
             }
@@ -271,6 +296,42 @@ impl Controller {
         debug!(?command, "carried out");
         if let Err(error) = self.executor.execute(&command).await {
             self.handle_failure(command, error);
+        }
+    }
+
+    /// Has the program of Mobile IPv6 told of a new care-of address.
+    fn tell_hook(&mut self, event: &proto::Event) {
+        if let proto::Event::CareOfAddress {
+            care_of,
+            previous,
+            router,
+            prefix_length,
+            fast,
+        } = *event
+            && let Some(hook) = &mut self.hook
+        {
+            hook.tell(CareOf {
+                care_of,
+                previous,
+                router,
+                prefix_length,
+                fast,
+            });
+        }
+    }
+
+    /// Something happened to an address of the mobile node's interface.
+    async fn handle_change(&mut self, change: Change) {
+        match self.executor.note_address(change).await {
+            Ok(inputs) => {
+                for input in inputs {
+                    if let Input::CommandFailed { command, error } = &input {
+                        warn!(command = command.name(), "{error}");
+                    }
+                    self.machine.handle_input(input);
+                }
+            }
+            Err(error) => warn!("{error:#}"),
         }
     }
 
@@ -293,8 +354,78 @@ impl Controller {
     fn handle_input(&mut self, input: Input) {
         if let Input::Station(event) = &input {
             self.executor.note_station(event);
+            self.note_owner(event);
         }
         self.machine.handle_input(input);
+    }
+
+    /// Who has which address; only those with a key are of any use.
+    fn note_owner(&mut self, event: &StationEvent) {
+        if let StationEvent::Attached {
+            interface,
+            address,
+            link_address,
+        } = *event
+            && let Role::AccessRouter(router) = &self.config.role
+            && router.mobile_nodes.iter().any(|node| node.pcoa == address)
+        {
+            self.owners.insert((interface, address), link_address);
+        }
+    }
+
+    /// What an access point says of its stations.
+    fn hear_hostapd(&mut self, told: Told, monitor: Option<&Monitor>) {
+        let heard = self.hostapds.hear(now(), told);
+        if let Some(notice) = heard.notice {
+            self.events.publish(monotonic_ns(), &notice);
+        }
+        for change in heard.changes {
+            let Role::AccessRouter(router) = &self.config.role else {
+                return;
+            };
+            let (StationChange::Came { interface, station }
+            | StationChange::Left { interface, station }) = change;
+            let Some(link) = self.links.iter().find(|link| link.index == interface) else {
+                continue;
+            };
+            let told = self.owners.iter();
+            let told = told.filter(|((link, _), _)| *link == interface);
+            let known = monitor.map(|monitor| monitor.owners(interface));
+            let known = (told.map(|((_, address), owner)| (*address, *owner)))
+                .chain(known.unwrap_or_default());
+            let keyed = |address| router.mobile_nodes.iter().any(|node| node.pcoa == address);
+            let addresses = hostapd::addresses_of(station, link.prefix, keyed, known);
+            let name = link.name.clone();
+            if addresses.is_empty() {
+                self.hostapds.count_unknown(&name, station);
+            }
+            let inputs = addresses.clone();
+            let notice = match change {
+                StationChange::Came { .. } => hostapd::Notice::StationAttached {
+                    interface: name,
+                    station,
+                    addresses,
+                },
+                StationChange::Left { .. } => hostapd::Notice::StationDeparted {
+                    interface: name,
+                    station,
+                    addresses,
+                },
+            };
+            let time_ns = monotonic_ns();
+            for address in inputs {
+                self.handle_input(Input::Station(match change {
+                    StationChange::Came { .. } => StationEvent::Attached {
+                        interface,
+                        address,
+                        link_address: station,
+                    },
+                    StationChange::Left { .. } => StationEvent::Departed { interface, address },
+                }));
+            }
+            debug!(?notice);
+            self.events.publish(time_ns, &notice);
+        }
     }
 
     fn handle_report(&mut self, report: Report) {
@@ -372,6 +503,17 @@ impl Controller {
             Order::Primitive { indication, reply } => {
                 let _ = reply.send(self.hear(indication));
             }
+            Order::Mobile { reply } => {
+                let _ = reply.send(self.mobile().await);
+            }
+            Order::Registered { care_of, reply } => {
+                let done = self.machine.may_register(care_of);
+                let _ = reply.send(done.map(|()| {
+                    info!(%care_of, "registered");
+                    self.machine
+                        .handle_input(Input::Admin(Admin::Registered { care_of }));
+                }));
+            }
             Order::Reload { reply } => {
                 let _ = reply.send(
                     self.reload(monitor)
@@ -415,9 +557,24 @@ impl Controller {
         if let Some(monitor) = monitor {
             monitor.watch(watched(router, &self.links));
         }
+        let keyed = router.keyed();
+        self.owners
+            .retain(|(_, address), _| keyed.contains(address));
+        self.hostapds.follow(hostapds(&config, &self.links));
         self.config = config;
         info!(file = %self.file.display(), "reloaded");
         Ok(())
+    }
+
+    async fn mobile(&self) -> Result<MobileState, String> {
+        let Some(status) = self.machine.mobile_node() else {
+            return Err("`show mobile` is for a mobile node; this is an access router".to_owned());
+        };
+        let counters = self.machine.counters();
+        let hook = self.hook.as_ref().map(Hook::counts);
+        mobile::state(&self.executor, &self.link, status, counters, hook)
+            .await
+            .map_err(|error| format!("{error:#}"))
     }
 
     fn receiver(&self) -> Receiver<'_> {
@@ -476,6 +633,8 @@ impl Controller {
                 signals_cut: signals.cut,
                 events_lost: sources.events.all_lost()?,
             },
+            hostapd: self.hostapds.status(),
+            unknown_stations: self.hostapds.unknown_stations(),
             ..Status::default()
         })
     }
@@ -527,12 +686,55 @@ async fn station_event(monitor: &mut Option<Monitor>) -> StationEvent {
     }
 }
 
+/// The next change of an address; none ever at a router.
+async fn address_change(watch: &mut Option<AddressWatch>) -> Change {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Until the program of Mobile IPv6 has ended, if it runs.
+async fn hook_ended(hook: &mut Option<Hook>) {
+    match hook {
+        Some(hook) => hook.follow().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Of a mobile node.
+fn hook(config: &Config) -> Option<Hook> {
+    let Role::MobileNode(node) = &config.role else {
+        return None;
+    };
+    let socket = config.control_socket.clone();
+    let settings = node.mobile_ipv6.clone();
+    Some(Hook::new(settings, node.interface.clone(), socket))
+}
+
 /// The nodes that this router could hand over.
 fn watched(router: &AccessRouter, links: &[triggers::Link]) -> Watched {
     Watched {
         interfaces: links.iter().map(|link| link.index).collect(),
         addresses: router.keyed(),
     }
+}
+
+/// The hostapds of a router's access points; none of a mobile node.
+fn hostapds(config: &Config, links: &[triggers::Link]) -> Vec<hostapd::Wanted> {
+    let Role::AccessRouter(router) = &config.role else {
+        return Vec::new();
+    };
+    let wanted = router.access.iter().filter_map(|access| {
+        let link = links.iter().find(|link| link.name == access.interface)?;
+        let of_link = access.hostapd.iter().map(|path| hostapd::Wanted {
+            path: path.clone(),
+            interface: link.index,
+            name: link.name.clone(),
+        });
+        Some(of_link)
+    });
+    wanted.flatten().collect()
 }
 
 /// The access links of a router; none of a mobile node.

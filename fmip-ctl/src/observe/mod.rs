@@ -10,7 +10,7 @@ pub mod control;
 mod request;
 pub mod show;
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -40,6 +40,13 @@ pub enum Request {
     /// Tells a mobile node a primitive of its link layer, in the words of RFC 5270 or of IEEE 802.21;
     /// or that a LINK_SWITCH failed.
     Primitive(Indication),
+    /// Asks a mobile node for a [`show::MobileState`].
+    ShowMobile,
+    /// Tells a mobile node that Mobile IPv6 has registered its care-of address.
+    Registered {
+        /// The care-of address.
+        care_of: Ipv6Addr,
+    },
     /// Asks an access router to read its configuration file again.
     Reload,
     /// Asks for all events from now on; the connection takes no further request.
@@ -146,6 +153,12 @@ pub struct Status {
     /// What came by the rings of the data path.
     #[serde(default)]
     pub data_path: DataPathCounts,
+    /// The hostapds of an access router's access points.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hostapd: Vec<HostapdStatus>,
+    /// Stations that hostapd told of and that have none of the addresses with a key.
+    #[serde(default)]
+    pub unknown_stations: u64,
     /// What the control socket itself counts; filled in by it.
     #[serde(default)]
     pub control: ControlCounts,
@@ -187,12 +200,30 @@ pub struct DataPathCounts {
     pub events_lost: BTreeMap<String, u64>,
 }
 
+/// A hostapd that is listened to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostapdStatus {
+    /// Its control socket.
+    pub hostapd: PathBuf,
+    /// The access link that it bridges to.
+    pub interface: String,
+    /// `connecting`, `connected` or `lost`.
+    pub state: String,
+    /// Why it was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Stations at it.
+    pub stations: usize,
+    /// What it said that was not understood.
+    pub garbage: u64,
+}
+
 /// What the control socket counts about its clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlCounts {
     /// Lines that were no request, or too long.
     pub bad_requests: u64,
-    /// Primitives that there are not, or not so, or not here.
+    /// Primitives and triggers that there are not, or not so, or not here.
     #[serde(default)]
     pub refused_primitives: u64,
     /// Subscribers that were disconnected because they did not read fast enough.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub record: bool,
     /// What the files of single routers say beyond that.
     pub routers: BTreeMap<Router, RouterSettings>,
+    /// Whether the mobile node is left to find out where it is.
+    pub finds_its_place: bool,
     /// More keys of the mobile node's `[mobile-node]` table.
     pub mobile_node: toml::Table,
 }
@@ -74,6 +76,7 @@ impl Settings {
             mobile_node_key: KEY.to_owned(),
             record: false,
             routers: BTreeMap::new(),
+            finds_its_place: false,
             mobile_node: toml::Table::new(),
         }
     }
@@ -201,9 +204,9 @@ fn access_router(
 }
 
 fn mobile_node(settings: &Settings, routers: &[Router]) -> toml::Table {
-    // Those that it may be handed over from later.
+    // Those that it may be handed over from later; or now, if it does not know which it is.
     let others: Vec<toml::Table> = (routers.iter())
-        .filter(|router| **router != Router::Previous)
+        .filter(|router| settings.finds_its_place || **router != Router::Previous)
         .map(|router| {
             table(&json!({
                 "address": router.address(),
@@ -213,15 +216,21 @@ fn mobile_node(settings: &Settings, routers: &[Router]) -> toml::Table {
             }))
         })
         .collect();
-    let mut table = table(&json!({
-        "interface": WLAN,
-        "access-router": Router::Previous.address(),
-        "pcoa": PCOA,
-        "access-point": AccessPoint::Previous.id(),
-        "spi": SPI,
-        "key": settings.mobile_node_key,
-        "lifetime-s": settings.lifetime_s,
-    }));
+    let mut table = match settings.finds_its_place {
+        true => table(&json!({
+            "interface": WLAN,
+            "lifetime-s": settings.lifetime_s,
+        })),
+        false => table(&json!({
+            "interface": WLAN,
+            "access-router": Router::Previous.address(),
+            "pcoa": PCOA,
+            "access-point": AccessPoint::Previous.id(),
+            "spi": SPI,
+            "key": settings.mobile_node_key,
+            "lifetime-s": settings.lifetime_s,
+        })),
+    };
     table.insert("router".to_owned(), others.into());
     table.extend(settings.mobile_node.clone());
     table

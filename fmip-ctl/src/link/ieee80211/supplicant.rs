@@ -1,28 +1,28 @@
-//! The control interface of wpa_supplicant: its words, and the socket that they come through.
+//! wpa_supplicant: its words on its control interface, and a client that outlives it.
 //!
 //! What it writes is read by pure functions, which never fail in another way than by an error that
 //! says what was not understood. The formats are those of wpa_supplicant 2.10.
-//!
-//! One socket carries both events and answers, so that both come in the order in which they were
-//! written: what STATUS says after an event is true after that event.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
+    pin::Pin,
     str::FromStr,
     time::Duration,
 };
 
-use tokio::{net::UnixDatagram, time::timeout};
+use tokio::time::{Sleep, sleep};
 
+use super::control::{Connection, PATIENCE, event_text, is_event};
 use crate::wire::MacAddr;
 
-/// How long an answer may take. The supplicant does one thing at a time, but none of them takes long.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// The pause before the supplicant is tried again: at first, and at last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest answer: `CTRL_IFACE_MAX_LEN`, and more.
-const MAX_DATAGRAM: usize = 16 << 10;
+/// How many questions may wait.
+const MAX_QUESTIONS: usize = 32;
 
 /// What of a BSS is asked for: id, BSSID, frequency, level, age, flags, SSID and a line between two of
 /// them (`WPA_BSS_MASK_*`).
@@ -87,7 +87,7 @@ pub(super) enum Event {
     },
     /// Beacons of the access point did not come.
     BeaconLoss,
-    /// The supplicant ends.
+    /// The supplicant ends: for [`Client`].
     Terminating,
     /// One that nothing depends on.
     Other,
@@ -234,27 +234,10 @@ fn text(datagram: &[u8]) -> Result<&str, Garbage> {
         .map_err(|_| Garbage::NoText(datagram[..datagram.len().min(100)].to_vec()))
 }
 
-/// Whether a datagram is an event and no answer.
-pub(super) fn is_event(datagram: &[u8]) -> bool {
-    // The second form is that of the global control interface.
-    datagram.starts_with(b"<") || datagram.starts_with(b"IFNAME=")
-}
-
 /// Reads an event.
 pub(super) fn event(datagram: &[u8]) -> Result<Event, Garbage> {
     let whole = text(datagram)?.trim_end();
-    let no_level = || Garbage::NoLevel(clipped(whole));
-    let rest = match whole.strip_prefix("IFNAME=") {
-        Some(named) => named.split_once(' ').ok_or_else(no_level)?.1,
-        None => whole,
-    };
-    let (level, told) = rest
-        .strip_prefix('<')
-        .and_then(|rest| rest.split_once('>'))
-        .ok_or_else(no_level)?;
-    if level.is_empty() || !level.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(no_level());
-    }
+    let told = event_text(whole).ok_or_else(|| Garbage::NoLevel(clipped(whole)))?;
     let missing = |what| Garbage::Field {
         event: clipped(told),
         what,
@@ -466,74 +449,171 @@ fn scan_results(answer: &str) -> Option<Vec<Bss>> {
     .collect()
 }
 
-/// A connection to the supplicant that gets its events. It is good until the first error: what then
-/// comes late would be taken for the answer to another question.
-#[derive(Debug)]
-pub(super) struct Connection {
-    socket: UnixDatagram,
-    own: PathBuf,
-    buffer: Vec<u8>,
+/// What a [`Client`] tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// The supplicant is there, or there again.
+    Opened,
+    /// It is gone, and tried again.
+    Lost { error: String },
+    /// It told something.
+    Event(Event),
+    /// It answered.
+    Replied { request: Request, reply: Reply },
+    /// It wrote what is not understood.
+    Garbage(Garbage),
 }
 
-impl Connection {
-    /// Connects to the socket at `path` and asks for events. `own` is where the supplicant answers
-    /// to: a socket in the file system, which is reached from any network namespace.
-    ///
-    /// # Errors
-    /// There is no such socket, nobody listens, or it does not want to tell.
-    pub(super) async fn open(path: &Path, own: PathBuf) -> io::Result<Self> {
-        if let Some(directory) = own.parent() {
-            std::fs::create_dir_all(directory)?;
+/// A client of the supplicant that outlives it.
+pub(super) struct Client {
+    path: PathBuf,
+    own: PathBuf,
+    state: State,
+    /// The pause before it is tried again.
+    pause: Duration,
+    /// Whether it was told that the supplicant is gone.
+    told_lost: bool,
+}
+
+enum State {
+    Pausing(Pin<Box<Sleep>>),
+    Opening(Pin<Box<dyn Future<Output = io::Result<Connection>> + Send>>),
+    Open(Open),
+}
+
+struct Open {
+    connection: Connection,
+    /// What is to be asked, the question whose answer is waited for in front.
+    questions: VecDeque<Request>,
+    /// Whether that was sent.
+    sent: bool,
+    /// Until when the one in front must be answered.
+    patience: Pin<Box<Sleep>>,
+}
+
+impl Client {
+    /// A client of the supplicant whose socket is at `path`, answered to at `own`.
+    pub(super) fn new(path: PathBuf, own: PathBuf) -> Self {
+        Self {
+            state: opening(path.clone(), own.clone()),
+            path,
+            own,
+            pause: FIRST_PAUSE,
+            told_lost: false,
         }
-        // Left behind by a process with the same number that was killed.
-        match std::fs::remove_file(&own) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+    }
+
+    /// Asks something, if there is somebody to ask. What waits to be asked already is not asked
+    /// twice.
+    pub(super) fn ask(&mut self, request: Request) {
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
+        let under_way = usize::from(open.sent);
+        if open
+            .questions
+            .iter()
+            .skip(under_way)
+            .any(|of| *of == request)
+        {
+            return;
+        }
+        if open.questions.is_empty() {
+            open.patience = Box::pin(sleep(PATIENCE));
+        }
+        match request {
+            // Nothing may make a move wait.
+            Request::Roam { .. } => open.questions.insert(under_way, request),
+            _ if open.questions.len() < MAX_QUESTIONS => open.questions.push_back(request),
             _ => {}
         }
-        let mut connection = Self {
-            socket: UnixDatagram::bind(&own)?,
-            own,
-            buffer: vec![0; MAX_DATAGRAM],
-        };
-        connection.socket.connect(path)?;
-        connection.socket.send(b"ATTACH").await?;
-        let answer = timeout(PATIENCE, async {
-            loop {
-                let datagram = connection.receive().await?;
-                if !is_event(datagram) {
-                    return io::Result::Ok(String::from_utf8_lossy(datagram).trim().to_owned());
+    }
+
+    /// The next that it tells. Nothing is lost if this is cancelled.
+    pub(super) async fn next(&mut self) -> Heard {
+        loop {
+            let error = match &mut self.state {
+                State::Pausing(pause) => {
+                    pause.as_mut().await;
+                    let (path, own) = (self.path.clone(), self.own.clone());
+                    self.state = opening(path, own);
+                    continue;
                 }
+                State::Opening(opening) => match opening.as_mut().await {
+                    Ok(connection) => {
+                        self.pause = FIRST_PAUSE;
+                        self.told_lost = false;
+                        self.state = State::Open(Open {
+                            connection,
+                            questions: VecDeque::new(),
+                            sent: false,
+                            patience: Box::pin(sleep(PATIENCE)),
+                        });
+                        return Heard::Opened;
+                    }
+                    Err(error) => error,
+                },
+                State::Open(open) => match open.next().await {
+                    Ok(heard) => return heard,
+                    Err(error) => error,
+                },
+            };
+            self.state = State::Pausing(Box::pin(sleep(self.pause)));
+            self.pause = (self.pause * 2).min(LAST_PAUSE);
+            // It is told once, not at every attempt.
+            if !std::mem::replace(&mut self.told_lost, true) {
+                let error = error.to_string();
+                return Heard::Lost { error };
             }
-        });
-        match answer.await {
-            Ok(answer) => match answer?.as_str() {
-                "OK" => Ok(connection),
-                other => Err(io::Error::other(format!(
-                    "ATTACH was answered by {other:?}"
-                ))),
-            },
-            Err(_) => Err(io::Error::other("ATTACH was not answered")),
         }
-    }
-
-    /// The next datagram. Nothing is lost if this is cancelled.
-    pub(super) async fn receive(&mut self) -> io::Result<&[u8]> {
-        let length = self.socket.recv(&mut self.buffer).await?;
-        Ok(&self.buffer[..length])
-    }
-
-    /// Asks something.
-    pub(super) async fn send(&self, request: &Request) -> io::Result<()> {
-        self.socket
-            .send(request.to_string().as_bytes())
-            .await
-            .map(drop)
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // It is removed at the next start otherwise.
-        let _ = std::fs::remove_file(&self.own);
+fn opening(path: PathBuf, own: PathBuf) -> State {
+    State::Opening(Box::pin(async move { Connection::open(&path, own).await }))
+}
+
+impl Open {
+    async fn next(&mut self) -> io::Result<Heard> {
+        let is_waiting = !self.questions.is_empty();
+        if let (Some(question), false) = (self.questions.front(), self.sent) {
+            let question = question.to_string();
+            tokio::select! {
+                sent = self.connection.send(&question) => sent?,
+                () = self.patience.as_mut() => {
+                    return Err(io::Error::other("it reads nothing"));
+                }
+            }
+            self.sent = true;
+        }
+        let datagram = tokio::select! {
+            biased;
+            datagram = self.connection.receive() => datagram?,
+            () = self.patience.as_mut(), if is_waiting => {
+                return Err(io::Error::other("it does not answer"));
+            }
+        };
+        if is_event(datagram) {
+            return Ok(match event(datagram) {
+                // It says so itself, and its socket says nothing more.
+                Ok(Event::Terminating) => return Err(io::Error::other("it ended")),
+                Ok(event) => Heard::Event(event),
+                Err(garbage) => Heard::Garbage(garbage),
+            });
+        }
+        if !std::mem::take(&mut self.sent) {
+            let answer = String::from_utf8_lossy(datagram);
+            return Ok(Heard::Garbage(Garbage::Answer {
+                request: "nothing".to_owned(),
+                what: "question",
+                answer: clipped(&answer),
+            }));
+        }
+        self.patience = Box::pin(sleep(PATIENCE));
+        let request = self.questions.pop_front().expect("one was sent");
+        Ok(match reply(&request, datagram) {
+            Ok(reply) => Heard::Replied { request, reply },
+            Err(garbage) => Heard::Garbage(garbage),
+        })
     }
 }

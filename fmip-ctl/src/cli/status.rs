@@ -328,7 +328,7 @@ From the data path
   events lost: spoofed-packet  9
 
 Damped primitives
-  repeated_impends  4
+  repeated-impends  4
 
 Control socket
   bad requests        3

@@ -301,3 +301,130 @@ impl Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Failure;
+
+    const AP1: MacAddr = MacAddr([2, 0, 0, 0, 0x0a, 1]);
+    const AP2: MacAddr = MacAddr([2, 0, 0, 0, 0x0a, 2]);
+    const NOW: Instant = Instant::from_nanos(1_000_000_000);
+
+    fn impend(access_point: MacAddr) -> LinkEvent {
+        LinkEvent::HandoverImpend { access_point }
+    }
+
+    fn said(event: LinkEvent) -> Indication {
+        Indication::Event { event, of: None }
+    }
+
+    fn failed(access_point: MacAddr) -> Indication {
+        Indication::SwitchFailed {
+            access_point,
+            error: "no answer".to_owned(),
+        }
+    }
+
+    fn switch(access_point: MacAddr) -> Output {
+        Output::Command(Command::SwitchLink { access_point })
+    }
+
+    #[test]
+    fn a_program_and_a_driver_are_damped_as_one() {
+        let mut link = Link::default();
+        let (outcome, input) = link.take(NOW, said(impend(AP2))).unwrap();
+        assert_eq!(outcome, Outcome::Told);
+        assert_eq!(input, Some(Input::Link(impend(AP2))));
+        let (input, event) = link.hear(NOW, Told::Primitive(impend(AP2)));
+        assert!(input.is_none() && event.is_none());
+        let (input, _) = link.hear(NOW, Told::Primitive(impend(AP1)));
+        assert_eq!(input, None);
+        let due = link.poll_timeout().unwrap();
+        assert!(due > NOW);
+        assert_eq!(link.handle_timeout(due), Some(impend(AP1)));
+        let damped = link.damped();
+        assert_eq!((damped.repeated_impends, damped.held_back_impends), (1, 1));
+    }
+
+    #[test]
+    fn a_handover_that_failed_may_be_told_again() {
+        let mut link = Link::default();
+        link.take(NOW, said(impend(AP2))).unwrap();
+        let reason = Failure::NoFback;
+        link.note(&Output::Event(proto::Event::HandoverFailed { reason }));
+        let later = NOW + std::time::Duration::from_secs(1);
+        let (outcome, _) = link.take(later, said(impend(AP2))).unwrap();
+        assert_eq!(outcome, Outcome::Told);
+    }
+
+    #[test]
+    fn only_the_link_switch_that_was_ordered_can_fail_and_only_once() {
+        let mut link = Link::default();
+        assert_eq!(
+            link.take(NOW, failed(AP2)).unwrap_err(),
+            "access_point: no LINK_SWITCH to 02:00:00:00:0a:02 waits for an answer"
+        );
+        link.take(NOW, said(impend(AP2))).unwrap();
+        link.note(&switch(AP2));
+        assert_eq!(
+            link.take(NOW, failed(AP1)).unwrap_err(),
+            "access_point: LINK_SWITCH was to 02:00:00:00:0a:02, and not to 02:00:00:00:0a:01"
+        );
+        let (outcome, input) = link.take(NOW, failed(AP2)).unwrap();
+        assert_eq!(outcome, Outcome::Told);
+        let Some(Input::CommandFailed { command, error }) = input else {
+            panic!("the core is told");
+        };
+        assert_eq!(command, Command::SwitchLink { access_point: AP2 });
+        assert_eq!(error.to_string(), "no answer");
+        assert!(link.take(NOW, failed(AP2)).is_err());
+
+        // It succeeded, or nothing is to be switched any more.
+        let reason = Failure::Expired;
+        for over in [
+            Err(Output::Event(proto::Event::HandoverFailed { reason })),
+            Ok(LinkEvent::LinkUp { access_point: AP2 }),
+        ] {
+            link.note(&switch(AP2));
+            match over {
+                Ok(event) => drop(link.take(NOW, said(event)).unwrap()),
+                Err(output) => link.note(&output),
+            }
+            assert!(link.take(NOW, failed(AP2)).is_err());
+        }
+    }
+
+    #[test]
+    fn the_end_of_another_link_is_old_news() {
+        let mut link = Link::default();
+        let up = LinkEvent::LinkUp { access_point: AP2 };
+        link.take(NOW, said(up)).unwrap();
+        let down = |of| Indication::Event {
+            event: LinkEvent::LinkDown,
+            of: Some(of),
+        };
+        assert_eq!(link.take(NOW, down(AP1)).unwrap(), (Outcome::Dropped, None));
+        let (_, input) = link.take(NOW, down(AP2)).unwrap();
+        assert_eq!(input, Some(Input::Link(LinkEvent::LinkDown)));
+    }
+
+    // Rows: W16-01, W16-23
+    #[test]
+    fn people_are_told_both_names_of_a_primitive_either_way() {
+        let json = |event: &Event| serde_json::to_string(event).unwrap();
+        assert_eq!(
+            json(&primitive(impend(AP2))),
+            r#"{"event":"primitive","primitive":"LINK_HANDOVER_IMPEND","mih":"LINK_HANDOVER_IMMINENT","access_point":"02:00:00:00:0a:02"}"#
+        );
+        let event = proto::Event::LinkSwitch { access_point: AP2 };
+        assert_eq!(
+            json(&command(&event).unwrap()),
+            r#"{"event":"primitive","primitive":"LINK_SWITCH","mih":"HANDOVER_COMMIT","access_point":"02:00:00:00:0a:02"}"#
+        );
+        assert_eq!(
+            json(&primitive(LinkEvent::LinkDown)),
+            r#"{"event":"primitive","primitive":"LINK_DOWN","mih":"LINK_DOWN"}"#
+        );
+    }
+}

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use crate::{
+    link::vocabulary,
     observe::Trigger,
     proto::{Admin, Input, InterfaceIndex, LinkEvent, StationEvent},
     wire::Prefix,
@@ -49,7 +50,12 @@ pub fn input(trigger: Trigger, receiver: Receiver<'_>) -> Result<Input, String> 
         }
     };
     match receiver {
-        Receiver::MobileNode => Ok(Input::Link(link_event)),
+        Receiver::MobileNode => match vocabulary::named(link_event).1 {
+            Some(access_point) if !access_point.is_unicast() => Err(format!(
+                "access_point: {access_point} is no unicast link-layer address: no access point has it"
+            )),
+            _ => Ok(Input::Link(link_event)),
+        },
         Receiver::AccessRouter(_) => Err(format!(
             "`{name}` is for a mobile node; this is an access router"
         )),
@@ -63,7 +69,7 @@ fn router_input(trigger: Trigger, links: &[Link]) -> Result<Input, String> {
             link_address,
             interface,
         } => {
-            if link_address.0[0] & 1 != 0 || link_address.0 == [0; 6] {
+            if !link_address.is_unicast() {
                 return Err(format!("{link_address} is no unicast link-layer address"));
             }
             Input::Station(StationEvent::Attached {
@@ -274,6 +280,14 @@ mod tests {
                 },
                 router,
                 "ff:ff:ff:ff:ff:ff is no unicast link-layer address",
+            ),
+            (
+                Trigger::Impend {
+                    access_point: MacAddr([0; 6]),
+                },
+                Receiver::MobileNode,
+                "access_point: 00:00:00:00:00:00 is no unicast link-layer address: no access point \
+                 has it",
             ),
         ] {
             assert_eq!(input(trigger, receiver), Err(expected.to_owned()));

@@ -211,7 +211,7 @@ impl Indication {
 
 fn unicast(text: &str) -> Result<MacAddr, SayError> {
     let address: MacAddr = text.parse().map_err(|_| SayError::NoAddress(cut(text)))?;
-    if address.0[0] & 1 != 0 || address.0 == [0; 6] {
+    if !address.is_unicast() {
         return Err(SayError::NotUnicast(address));
     }
     Ok(address)
@@ -256,6 +256,238 @@ impl From<Indication> for Line {
             primitive: primitive.name().to_owned(),
             access_point: access_point.map(|address| address.to_string()),
             error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::observe::{Request, RequestError};
+
+    const AP: MacAddr = MacAddr([2, 0, 0, 0, 0x0a, 2]);
+
+    // Rows: W16-01, W16-23
+    #[test]
+    fn the_names_are_those_of_rfc_5270_table_1() {
+        let table = [
+            ("NEW_LINK_DETECTED", "LINK_DETECTED"),
+            ("LINK_HANDOVER_IMPEND", "LINK_HANDOVER_IMMINENT"),
+            ("LINK_SWITCH", "HANDOVER_COMMIT"),
+            ("LINK_UP", "LINK_UP"),
+        ];
+        for (name, mih) in table {
+            let primitive: Primitive = name.parse().unwrap();
+            assert_eq!((primitive.name(), primitive.mih_name()), (name, mih));
+            assert_eq!(mih.parse(), Ok(primitive));
+            assert_eq!(mih.to_lowercase().parse(), Ok(primitive));
+        }
+        // And one name is of one primitive.
+        for primitive in Primitive::ALL {
+            assert_eq!(primitive.name().parse(), Ok(primitive));
+            assert_eq!(primitive.mih_name().parse(), Ok(primitive));
+        }
+    }
+
+    // Rows: W16-01, W16-23
+    #[test]
+    fn the_same_is_said_in_both_vocabularies() {
+        let at = Some("02:00:00:00:0a:02");
+        for (primitive, access_point, event) in [
+            (
+                Primitive::NewLinkDetected,
+                at,
+                LinkEvent::NewLinkDetected { access_point: AP },
+            ),
+            (
+                Primitive::LinkHandoverImpend,
+                at,
+                LinkEvent::HandoverImpend { access_point: AP },
+            ),
+            (
+                Primitive::LinkUp,
+                at,
+                LinkEvent::LinkUp { access_point: AP },
+            ),
+            (Primitive::LinkDown, None, LinkEvent::LinkDown),
+            (Primitive::LinkGoingDown, None, LinkEvent::LinkGoingDown),
+        ] {
+            for name in [primitive.name(), primitive.mih_name()] {
+                assert_eq!(
+                    Indication::new(name, access_point, None),
+                    Ok(Indication::Event { event, of: None })
+                );
+            }
+            assert_eq!(named(event), (primitive, access_point.map(|_| AP)));
+        }
+        for name in ["LINK_SWITCH", "HANDOVER_COMMIT"] {
+            assert_eq!(
+                Indication::new(name, at, Some("no answer".to_owned())),
+                Ok(Indication::SwitchFailed {
+                    access_point: AP,
+                    error: "no answer".to_owned(),
+                })
+            );
+        }
+        // 802.21 says which link it is that goes.
+        assert_eq!(
+            Indication::new("LINK_DOWN", at, None),
+            Ok(Indication::Event {
+                event: LinkEvent::LinkDown,
+                of: Some(AP),
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_none_is_refused_with_what_there_is() {
+        let ap = Some("02:00:00:00:0a:02");
+        for (primitive, access_point, error, expected) in [
+            (
+                "LINK_SIDEWAYS",
+                ap,
+                None,
+                "primitive: \"LINK_SIDEWAYS\" is none: there are NEW_LINK_DETECTED (LINK_DETECTED), \
+                 LINK_HANDOVER_IMPEND (LINK_HANDOVER_IMMINENT), LINK_SWITCH (HANDOVER_COMMIT), \
+                 LINK_UP, LINK_DOWN, LINK_GOING_DOWN",
+            ),
+            (
+                "LINK_HANDOVER_IMMINENT",
+                None,
+                None,
+                "access_point: LINK_HANDOVER_IMPEND needs the link-layer address of an access point",
+            ),
+            (
+                "LINK_UP",
+                Some("02:00:00:00:0a"),
+                None,
+                "access_point: \"02:00:00:00:0a\" is no link-layer address: write it as \
+                 02:00:00:00:0a:01",
+            ),
+            (
+                "LINK_UP",
+                Some("00:00:00:00:00:00"),
+                None,
+                "access_point: 00:00:00:00:00:00 is no unicast link-layer address: no access point \
+                 has it",
+            ),
+            (
+                "LINK_DOWN",
+                Some("33:33:00:00:00:01"),
+                None,
+                "access_point: 33:33:00:00:00:01 is no unicast link-layer address: no access point \
+                 has it",
+            ),
+            (
+                "HANDOVER_COMMIT",
+                ap,
+                None,
+                "primitive: LINK_SWITCH is what the mobile node says: a program that cannot do it \
+                 answers with the same name, the access point, and why in `error`",
+            ),
+            (
+                "LINK_SWITCH",
+                None,
+                Some("no answer"),
+                "access_point: LINK_SWITCH needs the link-layer address of an access point",
+            ),
+            (
+                "LINK_UP",
+                ap,
+                Some("no answer"),
+                "error: LINK_UP has none: only LINK_SWITCH does",
+            ),
+        ] {
+            let refused = Indication::new(primitive, access_point, error.map(str::to_owned));
+            assert_eq!(refused.unwrap_err().to_string(), expected);
+        }
+        let long = "\u{e9}".repeat(5_000);
+        let refused = Indication::new(&long, None, None).unwrap_err().to_string();
+        assert!(refused.len() < 400, "{refused}");
+    }
+
+    /// A value that is right, or nearly, or not at all.
+    fn any_value() -> impl Strategy<Value = serde_json::Value> {
+        let word = prop::sample::select(
+            Primitive::ALL
+                .into_iter()
+                .flat_map(|primitive| [primitive.name(), primitive.mih_name()])
+                .chain([
+                    "02:00:00:00:0a:02",
+                    "ff:ff:ff:ff:ff:ff",
+                    "00:00:00:00:00:00",
+                    "",
+                ])
+                .collect::<Vec<_>>(),
+        );
+        prop_oneof![
+            word.prop_map(Into::into),
+            "\\PC{0,60}".prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            Just(serde_json::Value::Null),
+            Just(serde_json::json!({"primitive": ["LINK_UP"]})),
+        ]
+    }
+
+    proptest! {
+        /// Every primitive is refused in words that name a field, or is the same when it is written and
+        /// read again, and concerns an access point that there can be.
+        #[test]
+        fn any_primitive_is_taken_as_it_is_or_refused_by_field(
+            primitive in prop::option::of(any_value()),
+            access_point in prop::option::of(any_value()),
+            error in prop::option::of(any_value()),
+        ) {
+            let mut object = serde_json::Map::new();
+            object.insert("command".to_owned(), "primitive".into());
+            let fields = [("primitive", primitive), ("access_point", access_point), ("error", error)];
+            for (name, value) in fields {
+                object.extend(value.map(|value| (name.to_owned(), value)));
+            }
+            let line = serde_json::Value::Object(object).to_string();
+            match Request::parse(line.as_bytes()) {
+                Ok(request) => {
+                    let again = serde_json::to_string(&request).unwrap();
+                    prop_assert_eq!(Request::parse(again.as_bytes()).unwrap(), request.clone());
+                    let Request::Primitive(indication) = request else {
+                        panic!("{line} is a primitive");
+                    };
+                    let access_point = match indication {
+                        Indication::Event { event, of } => named(event).1.or(of),
+                        Indication::SwitchFailed { access_point, .. } => Some(access_point),
+                    };
+                    prop_assert!(access_point.is_none_or(MacAddr::is_unicast));
+                }
+                Err(RequestError::Primitive(said)) => {
+                    let names = |field: &str| said.starts_with(&format!("{field}: "));
+                    prop_assert!(
+                        said == "missing field `primitive`"
+                            || ["primitive", "access_point", "error"].into_iter().any(names),
+                        "{} of {}", said, line
+                    );
+                    prop_assert!(!said.contains('\n') && said.len() < 600, "{}", said);
+                }
+                Err(other) => panic!("{other} of {line}"),
+            }
+        }
+
+        /// A line that somebody cut, or changed an octet of, is read or refused, and nothing else.
+        #[test]
+        fn a_damaged_line_is_read_or_refused(
+            cut in 0..200usize,
+            at in 0..200usize,
+            octet in any::<u8>(),
+        ) {
+            let mut line = br#"{"command":"primitive","primitive":"LINK_HANDOVER_IMPEND","access_point":"02:00:00:00:0a:02"}"#.to_vec();
+            if let Some(changed) = line.get_mut(at) {
+                *changed = octet;
+            }
+            line.truncate(cut);
+            if let Err(error) = Request::parse(&line) {
+                prop_assert!(!error.to_string().is_empty());
+            }
         }
     }
 }

@@ -9,6 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {
+    /// Whether one station can have it: neither a group's, nor the one that stands for none.
+    pub fn is_unicast(self) -> bool {
+        self.0[0] & 1 == 0 && self.0 != [0; 6]
+    }
+
     /// Returns the interface identifier made of this address: `ff:fe` in the middle, the
     /// universal/local bit inverted (RFC 4291 appendix A).
     pub fn modified_eui64(self) -> [u8; 8] {
@@ -104,6 +109,20 @@ mod tests {
         ] {
             let error = text.parse::<MacAddr>().unwrap_err();
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_station_can_have_what_is_no_group_and_not_zero() {
+        assert!(MacAddr([2, 0, 0, 0, 0, 0]).is_unicast());
+        assert!(MacAddr([0, 0, 0, 0, 0, 1]).is_unicast());
+        for octets in [
+            [0; 6],
+            [0xff; 6],
+            [0x33, 0x33, 0, 0, 0, 1],
+            [1, 0, 0, 0, 0, 0],
+        ] {
+            assert!(!MacAddr(octets).is_unicast(), "{octets:?}");
         }
     }
 

@@ -187,7 +187,7 @@ pub(super) fn check_link_address(address: &Spanned<String>) -> Result<MacAddr, F
             "is no link-layer address: write six octets like \"02:00:00:00:0a:01\"",
         )
     })?;
-    if checked.0[0] & 1 != 0 || checked.0 == [0; 6] {
+    if !checked.is_unicast() {
         return Err(bad(address, "is no unicast link-layer address"));
     }
     Ok(checked)

@@ -124,7 +124,7 @@ pub(super) fn jobs(programs: &[Program], choices: &[Choice], limit: u32) -> Resu
         if wanted.is_empty() {
             continue;
         }
-        let mut arguments = Vec::new();
+        let mut arguments = vec!["--color=never".to_owned()];
         if program.folder.ends_with(KERNEL_TESTS) {
             arguments.push("--test-threads=1".to_owned());
         }
@@ -179,9 +179,9 @@ mod tests {
         let jobs = jobs(&some(), &[], 9).unwrap();
         assert_eq!(jobs.len(), 3);
         assert_eq!(jobs[0].folder, "/w/fmip-ctl");
-        assert!(jobs[0].arguments.is_empty());
+        assert_eq!(jobs[0].arguments, ["--color=never"]);
         assert_eq!(jobs[2].program, "/t/modes-1");
-        assert_eq!(jobs[2].arguments, ["--test-threads=1"]);
+        assert_eq!(jobs[2].arguments, ["--color=never", "--test-threads=1"]);
         assert_eq!(jobs[2].limit, 9);
     }
 
@@ -193,12 +193,15 @@ mod tests {
             assert_eq!(jobs.len(), 1);
             jobs[0].arguments.join(" ")
         };
-        assert_eq!(arguments(&["modes"]), "--test-threads=1");
+        assert_eq!(arguments(&["modes"]), "--color=never --test-threads=1");
         assert_eq!(
             arguments(&["modes::a::b", "modes::c"]),
-            "--test-threads=1 a::b c"
+            "--color=never --test-threads=1 a::b c"
         );
-        assert_eq!(arguments(&["modes::a", "modes"]), "--test-threads=1");
+        assert_eq!(
+            arguments(&["modes::a", "modes"]),
+            "--color=never --test-threads=1"
+        );
         let error = jobs(&some(), &[Choice::read("nodes")], 9).unwrap_err();
         assert!(error.to_string().contains("modes"), "{error}");
     }

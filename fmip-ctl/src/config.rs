@@ -10,6 +10,7 @@
 
 mod exchange;
 mod file;
+mod ieee80211;
 mod told;
 
 use std::{
@@ -23,9 +24,12 @@ use std::{
 use fmip_common::limits::DEFAULT_NODES;
 
 use crate::{
+    link::damping,
     proto,
     wire::{MacAddr, Prefix},
 };
+
+pub use ieee80211::{CONTROL_INTERFACES, Ieee80211};
 
 /// Where the control socket is if the file does not say.
 pub const DEFAULT_CONTROL_SOCKET: &str = "/run/fmip/control.sock";
@@ -202,6 +206,8 @@ pub struct Access {
     pub on_invalid_ncoa: proto::OnInvalidNcoa,
     /// The only mobile nodes that are taken; all, if there are none.
     pub known_link_addresses: Vec<MacAddr>,
+    /// The control sockets of the access points' hostapds, which tell who comes and goes.
+    pub hostapd: Vec<PathBuf>,
     /// How packets leave that are held for its mobile nodes.
     pub buffer: BufferPolicy,
 }
@@ -260,6 +266,8 @@ pub struct MobileNode {
     pub routers: Vec<RouterKey>,
     /// What tells it what its radio does and is about to do.
     pub link_layer: LinkLayerKind,
+    /// How what that tells is damped.
+    pub damping: damping::Settings,
 }
 
 /// What tells a mobile node what its radio does and is about to do, and moves it.
@@ -268,6 +276,8 @@ pub enum LinkLayerKind {
     /// Somebody else, by the control socket.
     #[default]
     Told,
+    /// 802.11: wpa_supplicant and the kernel.
+    Ieee80211(Ieee80211),
 }
 
 /// A `[[mobile-node.router]]`: what authenticates the node's FBUs to another router than the first.

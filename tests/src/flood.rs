@@ -58,7 +58,7 @@ impl Flood {
         let socket = node
             .run(|| {
                 let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-                socket.bind(&link(i32::try_from(index)?)?)?;
+                socket.bind(&link_address(i32::try_from(index)?)?)?;
                 Ok(socket)
             })
             .with_context(|| format!("cannot send frames on {interface}"))?;
@@ -125,7 +125,7 @@ fn frame(number: u32, router: Router) -> Vec<u8> {
 }
 
 /// An interface, as the kernel wants it.
-fn link(interface: i32) -> Result<SockAddr> {
+pub(crate) fn link_address(interface: i32) -> Result<SockAddr> {
     let address = LinkAddress {
         family: AF_PACKET,
         protocol: 0,

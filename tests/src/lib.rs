@@ -34,6 +34,7 @@
 pub mod bench;
 pub mod capture;
 pub mod controller;
+pub mod emulated;
 pub mod flood;
 pub mod fuzzing;
 pub mod handover;

@@ -50,6 +50,19 @@ impl NetNs {
         Ok(namespace)
     }
 
+    /// A namespace that is there and stays when this value is dropped.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn open(name: &str) -> Result<Self> {
+        let path = format!("/run/netns/{name}");
+        Ok(Self {
+            name: name.to_owned(),
+            handle: File::open(&path).with_context(|| format!("cannot open {path}"))?,
+            keep: true,
+        })
+    }
+
     /// The name under /run/netns.
     pub fn name(&self) -> &str {
         &self.name

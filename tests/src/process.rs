@@ -1,6 +1,7 @@
 //! A process inside a namespace, with its output in a file, ended and reaped with its owner.
 
 use std::{
+    env,
     fs::{self, File},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -126,6 +127,20 @@ impl Drop for Process {
         }
         eprintln!("{} (process {}) does not end", self.name, self.child.id());
     }
+}
+
+/// A program of this package: beside this program, or where cargo built it in this workspace.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let own = env::current_exe().ok();
+    let beside = own.as_deref().and_then(Path::parent);
+    // Tests run in a directory below that of the programs.
+    let above = beside.and_then(Path::parent);
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let built = ["release", "debug"].map(|profile| target.join(profile));
+    (beside.into_iter().chain(above))
+        .chain(built.iter().map(PathBuf::as_path))
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
 }
 
 /// The last lines of a log, as many as a person reads.

@@ -2,6 +2,7 @@
 
 mod check;
 mod events;
+mod primitive;
 mod replay;
 mod run;
 mod show;
@@ -53,6 +54,9 @@ enum Command {
     Show(show::Options),
     /// Tells a controller what its link layer does, or a router what to do with a mobile node.
     Trigger(trigger::Options),
+    /// Tells a mobile node's controller a primitive of its link layer, by its name in RFC 5270 or in
+    /// IEEE 802.21; or that the link layer could not do what the controller told it.
+    Primitive(primitive::Options),
     /// Has an access router read its configuration file again. If the file is wrong, or changes
     /// what only a restart can change, everything stays as it was.
     Reload,
@@ -92,6 +96,7 @@ impl Cli {
             Command::Status(options) => status::status(&self.socket, &options),
             Command::Show(options) => show::show(&self.socket, &options),
             Command::Trigger(options) => trigger::trigger(&self.socket, options),
+            Command::Primitive(options) => primitive::primitive(&self.socket, options),
             Command::Reload => Ok(Client::connect(&self.socket)?.reload()?),
             Command::Replay(options) => replay::replay(&options),
             Command::Events => events::events(&self.socket),

@@ -87,6 +87,38 @@ fn report(status: &Status) -> String {
                 ]
             }),
     );
+    section(
+        &mut text,
+        "Access points",
+        status.hostapd.iter().map(|hostapd| {
+            let state = match &hostapd.error {
+                Some(error) => format!("{}: {error}", hostapd.state),
+                None => hostapd.state.clone(),
+            };
+            let mut row = vec![
+                hostapd.hostapd.display().to_string(),
+                hostapd.interface.clone(),
+                counted(hostapd.stations as u64, "station"),
+                state,
+            ];
+            if hostapd.garbage != 0 {
+                row.push(format!("not understood {}", hostapd.garbage));
+            }
+            row
+        }),
+    );
+    section(
+        &mut text,
+        "Stations",
+        (status.unknown_stations != 0)
+            .then(|| {
+                vec![
+                    "without an address that has a key".to_owned(),
+                    status.unknown_stations.to_string(),
+                ]
+            })
+            .into_iter(),
+    );
     let mut counters = Vec::new();
     flatten("", &status.signalling, &mut counters);
     section(&mut text, "Signalling", counters.into_iter());
@@ -105,12 +137,19 @@ fn report(status: &Status) -> String {
         .filter(|(_, number)| *number != 0)
         .map(|(name, number)| vec![name, number.to_string()]),
     );
+    let damping = status.damping.map(serde_json::to_value);
+    let mut damped = Vec::new();
+    if let Some(Ok(damping)) = damping {
+        flatten("", &damping, &mut damped);
+    }
+    section(&mut text, "Damped primitives", damped.into_iter());
     let control = &status.control;
     section(
         &mut text,
         "Control socket",
         [
             ("bad requests", control.bad_requests),
+            ("refused primitives", control.refused_primitives),
             ("slow subscribers", control.slow_subscribers),
             ("refused connections", control.refused_connections),
         ]
@@ -187,7 +226,8 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fmip_ctl::observe::{BufferStatus, ControlCounts, Count, DataPathCounts};
+    use fmip_ctl::link::damping;
+    use fmip_ctl::observe::{BufferStatus, ControlCounts, Count, DataPathCounts, HostapdStatus};
     use serde_json::json;
 
     use super::*;
@@ -228,8 +268,31 @@ mod tests {
                 ]
                 .into(),
             },
+            hostapd: vec![
+                HostapdStatus {
+                    hostapd: "/run/hostapd/wlan0".into(),
+                    interface: "acc0".to_owned(),
+                    state: "connected".to_owned(),
+                    stations: 1,
+                    ..Default::default()
+                },
+                HostapdStatus {
+                    hostapd: "/run/hostapd/wlan1".into(),
+                    interface: "acc0".to_owned(),
+                    state: "lost".to_owned(),
+                    error: Some("it ended".to_owned()),
+                    garbage: 2,
+                    ..Default::default()
+                },
+            ],
+            unknown_stations: 4,
+            damping: Some(damping::Counters {
+                repeated_impends: 4,
+                ..Default::default()
+            }),
             control: ControlCounts {
                 bad_requests: 3,
+                refused_primitives: 2,
                 ..Default::default()
             },
         };
@@ -249,6 +312,13 @@ Packets by reason
   held       7 packets     1400 bytes
   pass       1 packet      1 byte
 
+Access points
+  /run/hostapd/wlan0  acc0  1 station   connected
+  /run/hostapd/wlan1  acc0  0 stations  lost: it ended  not understood 2
+
+Stations
+  without an address that has a key  4
+
 Signalling
   malformed    2
   received.hi  1
@@ -257,8 +327,12 @@ From the data path
   signals received             5
   events lost: spoofed-packet  9
 
+Damped primitives
+  repeated_impends  4
+
 Control socket
-  bad requests  3
+  bad requests        3
+  refused primitives  2
 "
         );
     }

@@ -4,7 +4,9 @@
 //! Values that have a syntax of their own stay text in the `Raw` types and are parsed in `check`,
 //! so that all of them are refused in the same words.
 
+mod damping;
 mod fault;
+mod ieee80211;
 mod node;
 mod router;
 mod value;

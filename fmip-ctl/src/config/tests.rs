@@ -97,6 +97,7 @@ fn the_access_router_example_says_what_it_seems_to() {
                 duplicate_probe: None,
                 on_invalid_ncoa: proto::OnInvalidNcoa::Silent,
                 known_link_addresses: Vec::new(),
+                hostapd: Vec::new(),
                 buffer: BufferPolicy::default(),
             }],
             neighbors: vec![Neighbor {
@@ -138,7 +139,8 @@ fn the_mobile_node_example_says_what_it_seems_to() {
                 spi: 256,
                 key: Key((0x10..=0x23).collect()),
             }],
-            link_layer: LinkLayerKind::Told,
+            link_layer: LinkLayerKind::Ieee80211(Ieee80211::of("wlan0")),
+            damping: damping::Settings::default(),
         }
     );
 }
@@ -210,6 +212,27 @@ fn every_key_of_buffer_and_timers_is_read() {
         panic!("it is a mobile node's")
     };
     assert_eq!(node.lifetime, Duration::from_secs(19));
+}
+
+#[test]
+fn every_key_of_damping_is_read() {
+    let text = NODE
+        .replace("#new-link-repeat-ms = 10000", "new-link-repeat-ms = 21")
+        .replace("#new-link-burst = 32", "new-link-burst = 22")
+        .replace("#new-links-per-second = 2", "new-links-per-second = 23")
+        .replace("#impend-interval-ms = 200", "impend-interval-ms = 0");
+    let Role::MobileNode(node) = parse(&text).unwrap().role else {
+        panic!("it is a mobile node's")
+    };
+    assert_eq!(
+        node.damping,
+        damping::Settings {
+            new_link_repeat: Duration::from_millis(21),
+            new_link_burst: 22,
+            new_links_per_second: 23,
+            impend_interval: Duration::ZERO,
+        }
+    );
 }
 
 #[test]

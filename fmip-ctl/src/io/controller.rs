@@ -21,6 +21,7 @@ use super::{
     drain::Report,
     events::Events,
     execute::Executor,
+    hostapd::{self, Hostapds, Told},
     link::{self, Link},
     machine::{Machine, now},
     monitor::{Monitor, Watched},
@@ -33,6 +34,7 @@ use super::{
 };
 use crate::{
     config::{AccessRouter, Config, Interface, Role},
+    link::{damping::Outcome, ieee80211::hostapd::Change, vocabulary::Indication},
     observe::{
         BufferStatus, Count, DataPathCounts, Status,
         control::{ControlSocket, EventBus, Order, orders},
@@ -41,6 +43,7 @@ use crate::{
         Admin, Command, CommandError, HandoverStatus, Input, Instant, InterfaceIndex, Output,
         StationEvent,
     },
+    wire::MacAddr,
 };
 
 /// Where inputs come from, besides the control socket.
@@ -63,6 +66,10 @@ pub(super) struct Controller {
     /// Of a mobile node.
     link: Link,
     events: EventBus,
+    /// Of a router's access points.
+    hostapds: Hostapds,
+    /// Who had which of the addresses with a key, by what was told of stations.
+    owners: BTreeMap<(InterfaceIndex, Ipv6Addr), MacAddr>,
     /// The access links, to find out which one a node is on.
     links: Vec<triggers::Link>,
     /// How the packets of each interface are met, by its index.
@@ -97,6 +104,8 @@ impl Controller {
             file: file.to_owned(),
             links: links(&config, executor.interfaces()),
             link: Link::default(),
+            hostapds: Hostapds::new(&config.control_socket),
+            owners: BTreeMap::new(),
             config,
             started: std::time::Instant::now(),
             machine,
@@ -151,8 +160,10 @@ impl Controller {
         };
         let mut monitor = watched.map(Monitor::start).transpose()?;
         self.link = Link::start(&self.config, self.executor.interfaces());
+        self.hostapds.follow(hostapds(&self.config, &self.links));
         loop {
             self.carry_out().await;
+            let held_back = self.link.poll_timeout();
             tokio::select! {
                 received = sources.signals.receive() => {
                     let received = received?;
@@ -167,7 +178,7 @@ impl Controller {
                     self.handle_input(Input::Station(event));
                 }
                 told = self.link.next() => {
-                    let (input, event) = self.link.hear(told);
+                    let (input, event) = self.link.hear(now(), told);
                     if let Some(event) = event {
                         self.events.publish(monotonic_ns(), &event);
                     }
@@ -175,6 +186,7 @@ impl Controller {
                         self.handle_input(input);
                     }
                 }
+                told = self.hostapds.next() => self.hear_hostapd(told, monitor.as_ref()),
                 event = sources.events.next() => {
                     let (time_ns, event) = event?;
                     debug!(?event, "in the data path");
@@ -193,6 +205,11 @@ impl Controller {
                     self.handle_order(order, monitor.as_ref(), &sources).await;
                 }
                 () = until(self.machine.poll_timeout()) => self.machine.handle_timeout(),
+                () = until(held_back) => {
+                    if let Some(event) = self.link.handle_timeout(now()) {
+                        self.tell(Input::Link(event));
+                    }
+                }
                 request = sources.requests.next() => match request {
                     Request::End => return Ok(()),
                     Request::Reload => if let Err(error) = self.reload(monitor.as_ref()).await {
@@ -254,6 +271,9 @@ impl Controller {
         for event in events {
             info!(?event);
             self.events.publish(decided_ns, &event);
+            if let Some(primitive) = link::command(&event) {
+                self.events.publish(decided_ns, &primitive);
+            }
         }
     }
 
@@ -270,12 +290,91 @@ impl Controller {
         self.machine.handle_input(failed);
     }
 
+    /// Tells the core what somebody told, and people of the primitive in it.
+    fn tell(&mut self, input: Input) {
+        if let Input::Link(event) = &input {
+            self.events
+                .publish(monotonic_ns(), &link::primitive(*event));
+        }
+        self.handle_input(input);
+    }
+
     /// Something that the data path must know of, too.
     fn handle_input(&mut self, input: Input) {
         if let Input::Station(event) = &input {
             self.executor.note_station(event);
+            self.note_owner(event);
         }
         self.machine.handle_input(input);
+    }
+
+    /// Who has which address; only those with a key are of any use.
+    fn note_owner(&mut self, event: &StationEvent) {
+        if let StationEvent::Attached {
+            interface,
+            address,
+            link_address,
+        } = *event
+            && let Role::AccessRouter(router) = &self.config.role
+            && router.mobile_nodes.iter().any(|node| node.pcoa == address)
+        {
+            self.owners.insert((interface, address), link_address);
+        }
+    }
+
+    /// What an access point says of its stations.
+    fn hear_hostapd(&mut self, told: Told, monitor: Option<&Monitor>) {
+        let heard = self.hostapds.hear(now(), told);
+        if let Some(notice) = heard.notice {
+            self.events.publish(monotonic_ns(), &notice);
+        }
+        for change in heard.changes {
+            let Role::AccessRouter(router) = &self.config.role else {
+                return;
+            };
+            let (Change::Came { interface, station } | Change::Left { interface, station }) =
+                change;
+            let Some(link) = self.links.iter().find(|link| link.index == interface) else {
+                continue;
+            };
+            let told = self.owners.iter();
+            let told = told.filter(|((link, _), _)| *link == interface);
+            let known = monitor.map(|monitor| monitor.owners(interface));
+            let known = (told.map(|((_, address), owner)| (*address, *owner)))
+                .chain(known.unwrap_or_default());
+            let keyed = |address| router.mobile_nodes.iter().any(|node| node.pcoa == address);
+            let addresses = hostapd::addresses_of(station, link.prefix, keyed, known);
+            let name = link.name.clone();
+            if addresses.is_empty() {
+                self.hostapds.count_unknown(&name, station);
+            }
+            let inputs = addresses.clone();
+            let notice = match change {
+                Change::Came { .. } => hostapd::Notice::StationAttached {
+                    interface: name,
+                    station,
+                    addresses,
+                },
+                Change::Left { .. } => hostapd::Notice::StationDeparted {
+                    interface: name,
+                    station,
+                    addresses,
+                },
+            };
+            let time_ns = monotonic_ns();
+            for address in inputs {
+                self.handle_input(Input::Station(match change {
+                    Change::Came { .. } => StationEvent::Attached {
+                        interface,
+                        address,
+                        link_address: station,
+                    },
+                    Change::Left { .. } => StationEvent::Departed { interface, address },
+                }));
+            }
+            debug!(?notice);
+            self.events.publish(time_ns, &notice);
+        }
     }
 
     fn handle_report(&mut self, report: Report) {
@@ -341,12 +440,17 @@ impl Controller {
             }
             Order::Trigger { trigger, reply } => {
                 let input = triggers::input(trigger, self.receiver());
-                let _ = reply.send(input.map(|input| {
-                    if let Input::Link(event) = &input {
-                        self.events.publish(monotonic_ns(), &link::primitive(*event));
+                let done = match input {
+                    // As a program would tell it that speaks of primitives.
+                    Ok(Input::Link(event)) => {
+                        self.hear(Indication::Event { event, of: None }).map(drop)
                     }
-                    self.handle_input(input);
-                }));
+                    other => other.map(|input| self.tell(input)),
+                };
+                let _ = reply.send(done);
+            }
+            Order::Primitive { indication, reply } => {
+                let _ = reply.send(self.hear(indication));
             }
             Order::Reload { reply } => {
                 let _ = reply.send(
@@ -357,6 +461,22 @@ impl Controller {
             }
             Order::Shutdown { .. } => {}
         }
+    }
+
+    /// What a program says of the link layer of a mobile node.
+    fn hear(&mut self, indication: Indication) -> Result<Outcome, String> {
+        if self.receiver() != Receiver::MobileNode {
+            return Err(
+                "primitive: is for a mobile node; this is an access router (whose link layer \
+                 is told by `trigger`)"
+                    .to_owned(),
+            );
+        }
+        let (outcome, input) = self.link.take(now(), indication)?;
+        if let Some(input) = input {
+            self.tell(input);
+        }
+        Ok(outcome)
     }
 
     /// Reads the configuration file again and goes on with what it says; with what it said before
@@ -375,6 +495,10 @@ impl Controller {
         if let Some(monitor) = monitor {
             monitor.watch(watched(router, &self.links));
         }
+        let keyed = router.keyed();
+        self.owners
+            .retain(|(_, address), _| keyed.contains(address));
+        self.hostapds.follow(hostapds(&config, &self.links));
         self.config = config;
         info!(file = %self.file.display(), "reloaded");
         Ok(())
@@ -428,6 +552,7 @@ impl Controller {
                     waiting: buffer.waiting,
                 })
                 .collect(),
+            damping: matches!(self.config.role, Role::MobileNode(_)).then(|| self.link.damped()),
             held: packets_of(fmip_common::reason::Reason::Held),
             released: packets_of(fmip_common::reason::Reason::Released),
             data_path: DataPathCounts {
@@ -435,6 +560,8 @@ impl Controller {
                 signals_cut: signals.cut,
                 events_lost: sources.events.all_lost()?,
             },
+            hostapd: self.hostapds.status(),
+            unknown_stations: self.hostapds.unknown_stations(),
             ..Status::default()
         })
     }
@@ -492,6 +619,23 @@ fn watched(router: &AccessRouter, links: &[triggers::Link]) -> Watched {
         interfaces: links.iter().map(|link| link.index).collect(),
         addresses: router.keyed(),
     }
+}
+
+/// The hostapds of a router's access points; none of a mobile node.
+fn hostapds(config: &Config, links: &[triggers::Link]) -> Vec<hostapd::Wanted> {
+    let Role::AccessRouter(router) = &config.role else {
+        return Vec::new();
+    };
+    let wanted = router.access.iter().filter_map(|access| {
+        let link = links.iter().find(|link| link.name == access.interface)?;
+        let of_link = access.hostapd.iter().map(|path| hostapd::Wanted {
+            path: path.clone(),
+            interface: link.index,
+            name: link.name.clone(),
+        });
+        Some(of_link)
+    });
+    wanted.flatten().collect()
 }
 
 /// The access links of a router; none of a mobile node.

@@ -1,15 +1,25 @@
-//! The mobile node's link layer: started as the configuration says, its words carried to the core
-//! and to people, the core's LINK_SWITCH carried to it.
+//! The mobile node's link layer: started as the configuration says, its words damped and carried to
+//! the core and to people, the core's LINK_SWITCH carried to it. A program at the control socket is
+//! heard in the same way.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::{
     config::{Config, Interface, LinkLayerKind, Role},
-    link::{Health, Heard, LinkLayer, Order, Step, Told},
-    proto::{self, Command, CommandError, Input, InterfaceIndex, LinkEvent, Output},
+    io::machine::now,
+    link::{
+        Health, Heard, LinkLayer, Order, Step, Told,
+        damping::{Counters, Damper, Outcome},
+        ieee80211,
+        vocabulary::{self, Indication, Primitive},
+    },
+    proto::{self, Command, CommandError, Input, Instant, InterfaceIndex, LinkEvent, Output},
     wire::MacAddr,
 };
 
@@ -17,6 +27,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Link {
     layer: Option<LinkLayer>,
+    damper: Damper,
+    /// The LINK_SWITCH that was ordered, until the link is up or it failed.
+    switching: Option<MacAddr>,
     heard: Vec<Heard>,
     health: Option<Health>,
 }
@@ -29,6 +42,8 @@ pub(super) enum Event {
     Primitive {
         /// Its name in RFC 5270 section 5.
         primitive: &'static str,
+        /// Its name in IEEE 802.21.
+        mih: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         access_point: Option<MacAddr>,
     },
@@ -46,10 +61,16 @@ impl Link {
         };
         let layer = match &node.link_layer {
             LinkLayerKind::Told => None,
+            LinkLayerKind::Ieee80211(settings) => Some(ieee80211::start(
+                settings,
+                beside(&config.control_socket, &node.interface),
+                now,
+            )),
         };
         let _ = interfaces;
         Self {
             layer,
+            damper: Damper::new(node.damping, node.access_point),
             ..Self::default()
         }
     }
@@ -74,19 +95,22 @@ impl Link {
     }
 
     /// What the core is told, and people are, of what the link layer told.
-    pub(super) fn hear(&mut self, told: Told) -> (Option<Input>, Option<Event>) {
+    pub(super) fn hear(&mut self, now: Instant, told: Told) -> (Option<Input>, Option<Event>) {
         match told {
-            Told::Primitive(event) => (Some(Input::Link(event)), Some(primitive(event))),
+            Told::Primitive(event) => match self.tell(now, event) {
+                Outcome::Told => (Some(Input::Link(event)), Some(primitive(event))),
+                Outcome::HeldBack | Outcome::Dropped => (None, None),
+            },
             Told::SwitchFailed {
                 access_point,
                 error,
-            } => {
-                let failed = Input::CommandFailed {
-                    command: Command::SwitchLink { access_point },
-                    error: CommandError::Other(error),
-                };
-                (Some(failed), None)
-            }
+            } => match self.switch_failed(access_point, error) {
+                Ok(failed) => (Some(failed), None),
+                Err(error) => {
+                    warn!("{error}");
+                    (None, None)
+                }
+            },
             Told::Step(step) => (None, Some(Event::LinkStep(step))),
             Told::Heard(heard) => {
                 self.heard = heard;
@@ -105,17 +129,99 @@ impl Link {
         }
     }
 
-    /// Takes note of what the core wants done: LINK_SWITCH, and that nothing is prepared.
-    pub(super) fn note(&self, output: &Output) {
-        let Some(layer) = &self.layer else {
-            return;
+    /// What the core is told of what a program said, and what became of it.
+    ///
+    /// # Errors
+    /// In words for the one who said it.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        indication: Indication,
+    ) -> Result<(Outcome, Option<Input>), String> {
+        let event = match indication {
+            Indication::SwitchFailed {
+                access_point,
+                error,
+            } => {
+                let failed = self.switch_failed(access_point, error)?;
+                return Ok((Outcome::Told, Some(failed)));
+            }
+            Indication::Event { of: Some(of), .. } if self.damper.is_of_another_link(of) => {
+                return Ok((Outcome::Dropped, None));
+            }
+            Indication::Event { event, .. } => event,
         };
-        match output {
-            Output::Command(Command::SwitchLink { access_point }) => layer.order(Order::Switch {
-                access_point: *access_point,
-            }),
-            Output::Event(proto::Event::HandoverFailed { .. }) => layer.order(Order::GoAhead),
-            _ => {}
+        let outcome = self.tell(now, event);
+        Ok((
+            outcome,
+            (outcome == Outcome::Told).then_some(Input::Link(event)),
+        ))
+    }
+
+    /// Whether a primitive is for the core now.
+    fn tell(&mut self, now: Instant, event: LinkEvent) -> Outcome {
+        if let LinkEvent::LinkUp { .. } = event {
+            self.switching = None;
+        }
+        self.damper.tell(now, event)
+    }
+
+    fn switch_failed(&mut self, access_point: MacAddr, error: String) -> Result<Input, String> {
+        let switch = Primitive::LinkSwitch;
+        match self.switching {
+            Some(ordered) if ordered == access_point => {}
+            Some(ordered) => {
+                return Err(format!(
+                    "access_point: {switch} was to {ordered}, and not to {access_point}"
+                ));
+            }
+            None => {
+                return Err(format!(
+                    "access_point: no {switch} to {access_point} waits for an answer"
+                ));
+            }
+        }
+        self.switching = None;
+        self.damper.handover_ended();
+        Ok(Input::CommandFailed {
+            command: Command::SwitchLink { access_point },
+            error: CommandError::Other(error),
+        })
+    }
+
+    /// When [`Link::handle_timeout`] is to be called next, if nothing happens before.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.damper.poll_timeout()
+    }
+
+    /// A primitive that was held back and is for the core by `now`.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<LinkEvent> {
+        self.damper.handle_timeout(now)
+    }
+
+    /// How often what was damped.
+    pub(super) fn damped(&self) -> Counters {
+        *self.damper.counters()
+    }
+
+    /// Takes note of what the core wants done: LINK_SWITCH, and that nothing is prepared.
+    pub(super) fn note(&mut self, output: &Output) {
+        let order = match output {
+            Output::Command(Command::SwitchLink { access_point }) => {
+                self.switching = Some(*access_point);
+                Order::Switch {
+                    access_point: *access_point,
+                }
+            }
+            Output::Event(proto::Event::HandoverFailed { .. }) => {
+                self.switching = None;
+                self.damper.handover_ended();
+                Order::GoAhead
+            }
+            _ => return,
+        };
+        if let Some(layer) = &self.layer {
+            layer.order(order);
         }
     }
 
@@ -135,16 +241,35 @@ impl Link {
     }
 }
 
-/// A primitive as people are told it.
+/// A socket beside that of the controller, of which there may be several in one directory.
+fn beside(control_socket: &Path, interface: &str) -> PathBuf {
+    let mut name = control_socket.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{interface}"));
+    control_socket.with_file_name(name)
+}
+
+/// A primitive from the link layer as people are told it.
 pub(super) fn primitive(event: LinkEvent) -> Event {
-    let (primitive, access_point) = match event {
-        LinkEvent::NewLinkDetected { access_point } => ("NEW_LINK_DETECTED", Some(access_point)),
-        LinkEvent::HandoverImpend { access_point } => ("LINK_HANDOVER_IMPEND", Some(access_point)),
-        LinkEvent::LinkUp { access_point } => ("LINK_UP", Some(access_point)),
-        LinkEvent::LinkDown => ("LINK_DOWN", None),
-    };
-    Event::Primitive {
-        primitive,
-        access_point,
+    let (primitive, access_point) = vocabulary::named(event);
+    Event::primitive(primitive, access_point)
+}
+
+/// The primitive to the link layer that an event of the core's is.
+pub(super) fn command(event: &proto::Event) -> Option<Event> {
+    match event {
+        proto::Event::LinkSwitch { access_point } => {
+            Some(Event::primitive(Primitive::LinkSwitch, Some(*access_point)))
+        }
+        _ => None,
+    }
+}
+
+impl Event {
+    fn primitive(primitive: Primitive, access_point: Option<MacAddr>) -> Self {
+        Self::Primitive {
+            primitive: primitive.name(),
+            mih: primitive.mih_name(),
+            access_point,
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod events;
 pub mod execute;
 mod far_ends;
 pub mod features;
+mod hostapd;
 mod hurry;
 mod link;
 pub mod load;

@@ -8,7 +8,13 @@
 
 mod tracker;
 
-use std::{collections::BTreeSet, net::Ipv6Addr, pin::Pin, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
@@ -25,7 +31,10 @@ use tracing::{debug, warn};
 
 use self::tracker::Tracker;
 use super::netlink::{neighbor_address, neighbor_link_address};
-use crate::proto::{InterfaceIndex, StationEvent};
+use crate::{
+    proto::{InterfaceIndex, StationEvent},
+    wire::MacAddr,
+};
 
 /// Events that may wait for the event loop. While it is behind, the kernel's messages wait in the
 /// socket, and when that overruns, the kernel is asked anew.
@@ -47,8 +56,21 @@ pub struct Watched {
 pub struct Monitor {
     watch: mpsc::UnboundedSender<Watched>,
     events: mpsc::Receiver<StationEvent>,
+    owners: Owners,
     connection: JoinHandle<()>,
     task: JoinHandle<()>,
+}
+
+/// Whose link-layer address each watched address had last, answering or not. An entry that the kernel
+/// drops says nothing against it.
+#[derive(Clone, Debug, Default)]
+struct Owners(Arc<Mutex<BTreeMap<(InterfaceIndex, Ipv6Addr), MacAddr>>>);
+
+impl Owners {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(InterfaceIndex, Ipv6Addr), MacAddr>> {
+        // Whoever held it leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Monitor {
@@ -63,7 +85,9 @@ impl Monitor {
         let connection = tokio::spawn(connection);
         let (watch, watches) = mpsc::unbounded_channel();
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
+        let owners = Owners::default();
         let worker = Worker {
+            owners: owners.clone(),
             handle,
             messages: Box::pin(messages.map(|(message, _)| message)),
             tracker: Tracker::new(watched),
@@ -72,6 +96,7 @@ impl Monitor {
         Ok(Self {
             watch,
             events,
+            owners,
             connection,
             task: tokio::spawn(worker.run(watches)),
         })
@@ -84,6 +109,15 @@ impl Monitor {
             // The task said why it ended.
             None => std::future::pending().await,
         }
+    }
+
+    /// Who the kernel knows on a link: the watched addresses, and the link-layer address of each.
+    pub fn owners(&self, interface: InterfaceIndex) -> Vec<(Ipv6Addr, MacAddr)> {
+        let owners = self.owners.lock();
+        let on_link = owners.iter().filter(|((link, _), _)| *link == interface);
+        on_link
+            .map(|((_, address), mac)| (*address, *mac))
+            .collect()
     }
 
     /// Watches other nodes from now on.
@@ -103,6 +137,7 @@ impl Drop for Monitor {
 type Messages = Pin<Box<dyn Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Send>>;
 
 struct Worker {
+    owners: Owners,
     handle: Handle,
     messages: Messages,
     tracker: Tracker,
@@ -142,6 +177,10 @@ impl Worker {
             tokio::select! {
                 watched = watches.recv() => match watched {
                     Some(watched) => {
+                        (self.owners.lock()).retain(|(interface, address), _| {
+                            watched.interfaces.contains(interface)
+                                && watched.addresses.contains(address)
+                        });
                         self.tracker.watch(watched);
                         behind = true;
                     }
@@ -173,14 +212,10 @@ impl Worker {
     fn tell(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) -> Told {
         match message.payload {
             NetlinkPayload::Overrun(_) => Told::Overrun,
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(entry)) => {
-                let event = neighbor(&entry).and_then(|(interface, address)| {
-                    let link_address = neighbor_link_address(&entry);
-                    self.tracker
-                        .update(interface, address, entry.header.state, link_address)
-                });
-                Told::Event(event)
-            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(entry)) => Told::Event(
+                neighbor(&entry)
+                    .and_then(|(interface, address)| self.update(interface, address, &entry)),
+            ),
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNeighbour(entry)) => {
                 let event = neighbor(&entry)
                     .and_then(|(interface, address)| self.tracker.remove(interface, address));
@@ -188,6 +223,23 @@ impl Worker {
             }
             _ => Told::Event(None),
         }
+    }
+
+    fn update(
+        &mut self,
+        interface: InterfaceIndex,
+        address: Ipv6Addr,
+        entry: &NeighbourMessage,
+    ) -> Option<StationEvent> {
+        let link_address = neighbor_link_address(entry);
+        if let Some(link_address) = link_address
+            && self.tracker.watches(interface, address)
+        {
+            self.owners
+                .lock()
+                .insert((interface, address), link_address);
+        }
+        (self.tracker).update(interface, address, entry.header.state, link_address)
     }
 
     /// Asks for all that the kernel knows.
@@ -206,13 +258,7 @@ impl Worker {
         for entry in &entries {
             if let Some((interface, address)) = neighbor(entry) {
                 there.insert((interface, address));
-                let link_address = neighbor_link_address(entry);
-                events.extend(self.tracker.update(
-                    interface,
-                    address,
-                    entry.header.state,
-                    link_address,
-                ));
+                events.extend(self.update(interface, address, entry));
             }
         }
         for (interface, address) in self.tracker.known() {

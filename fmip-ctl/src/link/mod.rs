@@ -9,6 +9,10 @@
 //! Arrows: `io` starts a link layer and carries its words to the core; a link layer knows `proto`'s
 //! primitives and nothing of the protocol behind them.
 
+pub mod damping;
+pub(crate) mod ieee80211;
+pub mod vocabulary;
+
 use std::future::Future;
 
 use serde::Serialize;

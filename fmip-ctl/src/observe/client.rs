@@ -11,9 +11,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
-    EventRecord, Request, Status, Trigger,
+    EventRecord, Heard, Request, Status, Trigger,
     show::{BindingEntry, BufferEntry, DataPath, Listed, Page},
 };
+use crate::link::{damping::Outcome, vocabulary::Indication};
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -139,6 +140,15 @@ impl Client {
     /// As [`Client::request`].
     pub fn trigger(&mut self, trigger: Trigger) -> Result<(), ClientError> {
         self.request(&Request::Trigger(trigger)).map(drop)
+    }
+
+    /// Tells a mobile node's controller a primitive; returns what became of it.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub fn primitive(&mut self, indication: Indication) -> Result<Outcome, ClientError> {
+        let heard: Heard = self.read(&Request::Primitive(indication))?;
+        Ok(heard.outcome)
     }
 
     /// Has the controller read its configuration file again; returns once the new one is in use.

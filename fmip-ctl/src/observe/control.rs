@@ -36,9 +36,10 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Answer, ControlCounts, MAX_REQUEST, Request, Status, Trigger,
+    Answer, ControlCounts, Heard, MAX_REQUEST, Request, RequestError, Status, Trigger,
     show::{BindingEntry, BufferEntry, DataPath, Listed, Page},
 };
+use crate::link::{damping::Outcome, vocabulary::Indication};
 
 /// Events that a subscriber may be behind before it is disconnected: several handovers' worth.
 const EVENT_QUEUE: usize = 1_024;
@@ -86,6 +87,13 @@ pub enum Order {
         trigger: Trigger,
         /// Takes `Ok` once the core was told, or the reason why it was not.
         reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Tells a primitive of the link layer, or answers one.
+    Primitive {
+        /// What is told.
+        indication: Indication,
+        /// Takes what became of it, or the reason why it was refused.
+        reply: oneshot::Sender<Result<Outcome, String>>,
     },
     /// Asks for the configuration file to be read again.
     Reload {
@@ -164,6 +172,7 @@ pub enum ControlError {
 #[derive(Debug, Default)]
 struct Counters {
     bad_requests: AtomicU64,
+    refused_primitives: AtomicU64,
     slow_subscribers: AtomicU64,
     refused_connections: AtomicU64,
 }
@@ -172,6 +181,7 @@ impl Counters {
     fn snapshot(&self) -> ControlCounts {
         ControlCounts {
             bad_requests: self.bad_requests.load(Ordering::Relaxed),
+            refused_primitives: self.refused_primitives.load(Ordering::Relaxed),
             slow_subscribers: self.slow_subscribers.load(Ordering::Relaxed),
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
         }
@@ -490,16 +500,19 @@ impl Connection {
                 }
                 Line::Complete => {}
             }
-            match serde_json::from_slice(&request) {
+            match Request::parse(&request) {
                 Ok(Request::Subscribe) => return self.stream_events().await,
                 Ok(request) => {
                     let answer = self.carry_out(request).await;
                     self.write(&answer).await?;
                 }
                 Err(error) => {
-                    count(&self.shared.counters.bad_requests);
-                    self.write(&error_line(&format!("this is no request: {error}")))
-                        .await?;
+                    let counters = &self.shared.counters;
+                    count(match error {
+                        RequestError::Primitive(_) => &counters.refused_primitives,
+                        _ => &counters.bad_requests,
+                    });
+                    self.write(&error_line(&error.to_string())).await?;
                 }
             }
         }
@@ -545,6 +558,16 @@ impl Connection {
             }
             Request::Trigger(trigger) => {
                 ask(orders, |reply| Order::Trigger { trigger, reply }).await
+            }
+            Request::Primitive(indication) => {
+                let primitive = |reply| Order::Primitive { indication, reply };
+                match ask(orders, primitive).await {
+                    Ok(outcome) => return body_line(Heard { outcome }),
+                    Err(error) => {
+                        count(&self.shared.counters.refused_primitives);
+                        Err(error)
+                    }
+                }
             }
             Request::Reload => ask(orders, |reply| Order::Reload { reply }).await,
             Request::Shutdown => ask(orders, |reply| Order::Shutdown { reply }).await,

@@ -7,14 +7,18 @@
 
 pub mod client;
 pub mod control;
+mod request;
 pub mod show;
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::wire::MacAddr;
+use crate::{
+    link::{damping, vocabulary::Indication},
+    wire::MacAddr,
+};
 
 /// The longest request line, in octets; the longest valid one has about a hundred.
 pub const MAX_REQUEST: usize = 4_096;
@@ -33,6 +37,9 @@ pub enum Request {
     ShowBuffers(show::Page),
     /// Reports what the link layer did or is about to do, or asks a router to act on a node.
     Trigger(Trigger),
+    /// Tells a mobile node a primitive of its link layer, in the words of RFC 5270 or of IEEE 802.21;
+    /// or that a LINK_SWITCH failed.
+    Primitive(Indication),
     /// Asks an access router to read its configuration file again.
     Reload,
     /// Asks for all events from now on; the connection takes no further request.
@@ -133,9 +140,18 @@ pub struct Status {
     pub held: u64,
     /// Packets that left a buffer towards their node.
     pub released: u64,
+    /// What a mobile node's link layer told and was damped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damping: Option<damping::Counters>,
     /// What came by the rings of the data path.
     #[serde(default)]
     pub data_path: DataPathCounts,
+    /// The hostapds of an access router's access points.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hostapd: Vec<HostapdStatus>,
+    /// Stations that hostapd told of and that have none of the addresses with a key.
+    #[serde(default)]
+    pub unknown_stations: u64,
     /// What the control socket itself counts; filled in by it.
     #[serde(default)]
     pub control: ControlCounts,
@@ -177,11 +193,32 @@ pub struct DataPathCounts {
     pub events_lost: BTreeMap<String, u64>,
 }
 
+/// A hostapd that is listened to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostapdStatus {
+    /// Its control socket.
+    pub hostapd: PathBuf,
+    /// The access link that it bridges to.
+    pub interface: String,
+    /// `connecting`, `connected` or `lost`.
+    pub state: String,
+    /// Why it was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Stations at it.
+    pub stations: usize,
+    /// What it said that was not understood.
+    pub garbage: u64,
+}
+
 /// What the control socket counts about its clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlCounts {
     /// Lines that were no request, or too long.
     pub bad_requests: u64,
+    /// Primitives that there are not, or not so, or not here.
+    #[serde(default)]
+    pub refused_primitives: u64,
     /// Subscribers that were disconnected because they did not read fast enough.
     pub slow_subscribers: u64,
     /// Connections refused because too many were open.
@@ -198,6 +235,15 @@ pub struct EventRecord {
     /// The event's own fields.
     #[serde(flatten)]
     pub fields: Map<String, Value>,
+}
+
+pub use request::RequestError;
+
+/// The answer to a primitive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// What became of it.
+    pub outcome: damping::Outcome,
 }
 
 /// `{"ok":true, ...}` or `{"ok":false,"error":"..."}`.

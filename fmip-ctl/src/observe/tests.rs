@@ -22,6 +22,10 @@ use super::{
     show::{DataPath, Listed, MAX_PAGE, Page},
     *,
 };
+use crate::{
+    link::{damping::Outcome, vocabulary::SayError},
+    proto::LinkEvent,
+};
 
 /// Longer than anything here takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -101,6 +105,11 @@ async fn answer_all(mut orders: mpsc::Receiver<Order>) -> Vec<Trigger> {
                 triggers.push(trigger);
                 drop(reply.send(Ok(())));
             }
+            Order::Primitive {
+                indication: Indication::Event { of: Some(_), .. },
+                reply,
+            } => drop(reply.send(Err("primitive: not here".to_owned()))),
+            Order::Primitive { reply, .. } => drop(reply.send(Ok(Outcome::HeldBack))),
             Order::Reload { reply } => drop(reply.send(Err("f.toml:3: no".to_owned()))),
             Order::Shutdown { reply } => {
                 drop(reply.send(Ok(())));
@@ -214,6 +223,27 @@ fn requests_have_the_documented_shape() {
             }),
         ),
         (
+            r#"{"command":"primitive","primitive":"LINK_HANDOVER_IMPEND","access_point":"02:00:00:00:0a:02"}"#,
+            Request::Primitive(Indication::Event {
+                event: LinkEvent::HandoverImpend { access_point },
+                of: None,
+            }),
+        ),
+        (
+            r#"{"command":"primitive","primitive":"LINK_DOWN"}"#,
+            Request::Primitive(Indication::Event {
+                event: LinkEvent::LinkDown,
+                of: None,
+            }),
+        ),
+        (
+            r#"{"command":"primitive","primitive":"LINK_SWITCH","access_point":"02:00:00:00:0a:02","error":"no answer"}"#,
+            Request::Primitive(Indication::SwitchFailed {
+                access_point,
+                error: "no answer".to_owned(),
+            }),
+        ),
+        (
             r#"{"command":"trigger","trigger":"advertise","node":"2001:db8:1::9"}"#,
             Request::Trigger(Trigger::Advertise { node }),
         ),
@@ -314,6 +344,138 @@ async fn what_is_no_request_is_answered_and_counted() {
     })
     .await;
     assert_eq!(got.control.bad_requests, 5);
+}
+
+/// Whatever is wrong, the words say where.
+#[test]
+fn an_error_line_names_the_field() {
+    for (line, expected) in [
+        (
+            "[1]",
+            "this is no request: [1] is no object such as {\"command\":\"status\"}",
+        ),
+        (
+            "{",
+            "this is no request: EOF while parsing an object at line 1 column 1",
+        ),
+        ("{}", "this is no request: missing field `command`"),
+        (
+            r#"{"command":7}"#,
+            "this is no request: command: 7 is not a text",
+        ),
+        (
+            r#"{"command":"reload","command":"status"}"#,
+            "this is no request: duplicate field `command` at line 1 column 29",
+        ),
+        (
+            r#"{"command":"trigger","trigger":"impend"}"#,
+            "this is no request: missing field `access_point`",
+        ),
+        (
+            r#"{"command":"trigger","trigger":"impend","access_point":"x"}"#,
+            "this is no request: access_point: \"x\" is not a link-layer address such as \
+             \"02:00:00:00:0a:01\"",
+        ),
+        (
+            r#"{"command":"trigger","trigger":"departed","node":"x","interface":3}"#,
+            "this is no request: interface: 3 is not a text",
+        ),
+        (
+            r#"{"command":"trigger","trigger":"departed","node":["2001:db8::1"]}"#,
+            "this is no request: node: [\"2001:db8::1\"] is not an IPv6 address such as \
+             \"2001:db8:1::1\"",
+        ),
+        (
+            r#"{"command":"show-buffers","limit":-1}"#,
+            "this is no request: limit: -1 is not a number from 0 to 4294967295",
+        ),
+        (
+            r#"{"command":"show-bindings","from":"fe80::x"}"#,
+            "this is no request: from: \"fe80::x\" is not an IPv6 address such as \"2001:db8:1::1\"",
+        ),
+        (r#"{"command":"primitive"}"#, "missing field `primitive`"),
+        (
+            r#"{"command":"primitive","primitive":1}"#,
+            "primitive: 1 is not a text",
+        ),
+        (
+            r#"{"command":"primitive","primitive":"LINK_UP"}"#,
+            "access_point: LINK_UP needs the link-layer address of an access point",
+        ),
+        (
+            r#"{"command":"primitive","primitive":"LINK_UP","access_point":{}}"#,
+            "access_point: {} is not a link-layer address such as \"02:00:00:00:0a:01\"",
+        ),
+        (
+            r#"{"command":"primitive","primitive":"LINK_DETECTED","access_point":"x"}"#,
+            "access_point: \"x\" is no link-layer address: write it as 02:00:00:00:0a:01",
+        ),
+        (
+            r#"{"command":"primitive","primitive":"LINK_DOWN","error":true}"#,
+            "error: true is not a text",
+        ),
+    ] {
+        let error = Request::parse(line.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{line}");
+        let is_primitive = matches!(error, RequestError::Primitive(_));
+        assert_eq!(is_primitive, line.contains("\"command\":\"primitive\""));
+    }
+    for (line, field, known) in [
+        (r#"{"command":"fly"}"#, "command", "`subscribe`"),
+        (
+            r#"{"command":"trigger","trigger":"fly"}"#,
+            "trigger",
+            "`link-up`",
+        ),
+    ] {
+        let error = Request::parse(line.as_bytes()).unwrap_err().to_string();
+        let start = format!("this is no request: {field}: unknown variant `fly`, expected one of ");
+        assert!(
+            error.starts_with(&start) && error.contains(known),
+            "{error}"
+        );
+    }
+    let error = Request::parse(br#"{"command":"primitive","primitive":"FLY"}"#).unwrap_err();
+    let unknown = SayError::Unknown("FLY".to_owned());
+    assert_eq!(error.to_string(), unknown.to_string());
+}
+
+// Rows: W16-01
+#[tokio::test]
+async fn a_primitive_is_answered_with_what_became_of_it_or_refused_and_counted() {
+    let server = serve();
+    let path = server.directory.socket();
+    let got = beside(move || {
+        let mut client = Client::connect(&path).unwrap();
+        let down = |of| Indication::Event {
+            event: LinkEvent::LinkDown,
+            of,
+        };
+        assert_eq!(client.primitive(down(None)).unwrap(), Outcome::HeldBack);
+        let elsewhere = Some(MacAddr([2, 0, 0, 0, 0x0a, 2]));
+        let refused = client.primitive(down(elsewhere)).unwrap_err();
+        assert_eq!(refused.to_string(), "primitive: not here");
+        let mut connection = raw(&path);
+        for (line, known) in [
+            (
+                "{\"command\":\"primitive\",\"primitive\":\"LINK_SIDEWAYS\"}\n",
+                "LINK_SWITCH (HANDOVER_COMMIT)",
+            ),
+            (
+                "{\"command\":\"primitive\",\"primitive\":\"LINK_UP\",\"access_point\":\"ff:ff:ff:ff:ff:ff\"}\n",
+                "access_point: ff:ff:ff:ff:ff:ff",
+            ),
+        ] {
+            let answer: Value = serde_json::from_str(&ask(&mut connection, line)).unwrap();
+            assert_eq!(answer["ok"], false, "{line}");
+            let error = answer["error"].as_str().unwrap();
+            assert!(error.contains(known), "{error}");
+        }
+        client.status().unwrap()
+    })
+    .await;
+    assert_eq!(got.control.refused_primitives, 3);
+    assert_eq!(got.control.bad_requests, 0);
 }
 
 #[tokio::test]

@@ -86,6 +86,8 @@ pub enum LinkEvent {
         /// Where it is about to move to.
         access_point: MacAddr,
     },
+    /// The link will be gone before long, and nobody says where to (LINK_GOING_DOWN of IEEE 802.21).
+    LinkGoingDown,
     /// The link is gone.
     LinkDown,
     /// LINK_UP: attached, and authorised to send (RFC 5270 section 5.3).

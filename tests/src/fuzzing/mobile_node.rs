@@ -139,10 +139,11 @@ fn step(node: &mut Node, script: &mut Script<'_>) {
         which @ 0..10 => node.play(which, script, &FALLIBLE),
         10..14 => {
             let access_point = access_point(script.pick(&[1, 2, 3, 0x11, 9]));
-            node.input(Input::Link(match script.octet() % 4 {
-                0 => LinkEvent::HandoverImpend { access_point },
-                1 => LinkEvent::LinkUp { access_point },
-                2 => LinkEvent::LinkDown,
+            node.input(Input::Link(match script.octet() {
+                u8::MAX => LinkEvent::LinkGoingDown,
+                which if which % 4 == 0 => LinkEvent::HandoverImpend { access_point },
+                which if which % 4 == 1 => LinkEvent::LinkUp { access_point },
+                which if which % 4 == 2 => LinkEvent::LinkDown,
                 _ => LinkEvent::NewLinkDetected { access_point },
             }));
         }

@@ -4,7 +4,9 @@ use std::net::Ipv6Addr;
 
 use bytes::Bytes;
 use fmip_ctl::{
+    link::vocabulary::Indication,
     observe::{Request, Trigger},
+    proto::LinkEvent,
     wire::{
         ApOutcome, ApTuple, Authorization, BindingError, FastBindingAck, FastBindingStatus,
         FastBindingUpdate, FastNeighborAdvertisement, HackCode, HandoverAck, HandoverInitiate,
@@ -105,6 +107,18 @@ fn requests() -> Vec<Vec<u8>> {
             ncoa: Some(NCOA),
         }),
         Request::Trigger(Trigger::Advertise { node }),
+        Request::Primitive(Indication::Event {
+            event: LinkEvent::HandoverImpend { access_point },
+            of: None,
+        }),
+        Request::Primitive(Indication::Event {
+            event: LinkEvent::LinkDown,
+            of: Some(access_point),
+        }),
+        Request::Primitive(Indication::SwitchFailed {
+            access_point,
+            error: "no answer".to_owned(),
+        }),
     ];
     requests
         .iter()

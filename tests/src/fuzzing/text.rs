@@ -64,9 +64,12 @@ fn make_machine(config: &Config) {
 
 /// A line to the controller, or one from it.
 pub fn control(data: &[u8]) {
-    if let Ok(request) = serde_json::from_slice::<Request>(data) {
-        let line = serde_json::to_string(&request).expect("a request is plain data");
-        assert_eq!(serde_json::from_str::<Request>(&line).ok(), Some(request));
+    match Request::parse(data) {
+        Ok(request) => {
+            let line = serde_json::to_string(&request).expect("a request is plain data");
+            assert_eq!(Request::parse(line.as_bytes()).ok(), Some(request));
+        }
+        Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
     }
     if let Ok(record) = serde_json::from_slice::<EventRecord>(data) {
         drop(serde_json::to_string(&record).expect("an event is plain data"));

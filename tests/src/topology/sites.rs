@@ -131,7 +131,8 @@ impl AccessPoint {
         }
     }
 
-    pub(super) const fn bridge(self) -> &'static str {
+    /// The bridge that it is, in the lab's `air`.
+    pub const fn bridge(self) -> &'static str {
         match self {
             Self::Previous => "br-ap1",
             Self::New => "br-ap2",

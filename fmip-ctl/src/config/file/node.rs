@@ -6,7 +6,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
+    damping::RawDamping,
     fault::{Fault, Unique, bad},
+    ieee80211::RawIeee80211,
     value::{
         check_global_address, check_interface_name, check_key, check_link_address, check_prefix,
         check_spi, choice, integer,
@@ -30,6 +32,9 @@ pub(super) struct RawMobileNode {
     announcement: Option<Spanned<String>>,
     #[serde(default)]
     router: Vec<RawRouterKey>,
+    ieee80211: Option<RawIeee80211>,
+    #[serde(default)]
+    damping: RawDamping,
 }
 
 #[derive(Deserialize)]
@@ -71,8 +76,13 @@ impl RawMobileNode {
                 key: check_key(&raw.key)?,
             });
         }
+        let interface = check_interface_name(&self.interface)?;
+        let link_layer = match self.ieee80211 {
+            Some(raw) => LinkLayerKind::Ieee80211(raw.check(text, &interface)?),
+            None => LinkLayerKind::Told,
+        };
         Ok(MobileNode {
-            interface: check_interface_name(&self.interface)?,
+            interface,
             access_router,
             pcoa,
             access_point: self
@@ -97,7 +107,8 @@ impl RawMobileNode {
                 ],
             )?,
             routers,
-            link_layer: LinkLayerKind::Told,
+            link_layer,
+            damping: self.damping.check()?,
         })
     }
 }

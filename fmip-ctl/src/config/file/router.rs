@@ -11,7 +11,7 @@ use super::{
     fault::{Fault, Unique, bad},
     value::{
         check_directory, check_global_address, check_interface_name, check_key, check_link_address,
-        check_pool, check_prefix, check_spi, choice, integer, milliseconds,
+        check_pool, check_prefix, check_socket_path, check_spi, choice, integer, milliseconds,
     },
 };
 use crate::{
@@ -74,6 +74,8 @@ struct RawAccess {
     on_invalid_ncoa: Option<Spanned<String>>,
     #[serde(default)]
     known_link_addresses: Vec<Spanned<String>>,
+    #[serde(default)]
+    hostapd: Vec<Spanned<String>>,
     drain: Option<Spanned<String>>,
     catch_up: Option<Spanned<f64>>,
     max_hold_ms: Option<Spanned<i64>>,
@@ -111,6 +113,7 @@ impl RawAccessRouter {
         let mut interfaces = Unique::default();
         let mut addresses = Unique::default();
         let mut access_points = Unique::default();
+        let mut sockets = Unique::default();
         let mut prefixes: Vec<(Prefix, usize)> = Vec::new();
 
         let mut core = Vec::new();
@@ -215,6 +218,15 @@ impl RawAccessRouter {
                     .known_link_addresses
                     .iter()
                     .map(check_link_address)
+                    .collect::<Result<_, _>>()?,
+                hostapd: raw
+                    .hostapd
+                    .iter()
+                    .map(|path| {
+                        let checked = check_socket_path(path)?;
+                        sockets.insert(text, path.span(), path.get_ref(), "listened to")?;
+                        Ok(checked)
+                    })
                     .collect::<Result<_, _>>()?,
                 buffer: check_policy(
                     &raw.drain,

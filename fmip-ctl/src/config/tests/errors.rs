@@ -221,6 +221,18 @@ const NODE_ERRORS: &str = r#"
 - #announcement = "una"
 + announcement = "ra"
 ! mobile-node.announcement: "ra" is no announcement: write "una" or "fna"
+- #new-link-repeat-ms = 10000
++ new-link-repeat-ms = -1
+! mobile-node.damping.new-link-repeat-ms: -1 is out of range: 0 to 3600000
+- #new-link-burst = 32
++ new-link-burst = 0
+! mobile-node.damping.new-link-burst: 0 is out of range: 1 to 1000
+- #new-links-per-second = 2
++ new-links-per-second = 1001
+! mobile-node.damping.new-links-per-second: 1001 is out of range: 1 to 1000
+- #impend-interval-ms = 200
++ impend-interval-ms = 60001
+! mobile-node.damping.impend-interval-ms: 60001 is out of range: 0 to 60000
 - address = "2001:db8:2::1"
 + address = "2001:db8:1::1"
 ! mobile-node.router.address: 2001:db8:1::1 is named on line 13 already: remove one of the two

@@ -43,6 +43,11 @@ impl Tracker {
         });
     }
 
+    /// Whether an address on a link is one of those that are watched.
+    pub(super) fn watches(&self, interface: InterfaceIndex, address: Ipv6Addr) -> bool {
+        self.watched.interfaces.contains(&interface) && self.watched.addresses.contains(&address)
+    }
+
     /// The nodes that are or were there.
     pub(super) fn known(&self) -> Vec<(InterfaceIndex, Ipv6Addr)> {
         self.nodes.keys().copied().collect()
@@ -56,9 +61,7 @@ impl Tracker {
         state: NeighbourState,
         link_address: Option<MacAddr>,
     ) -> Option<StationEvent> {
-        if !self.watched.interfaces.contains(&interface)
-            || !self.watched.addresses.contains(&address)
-        {
+        if !self.watches(interface, address) {
             return None;
         }
         match (state, link_address) {

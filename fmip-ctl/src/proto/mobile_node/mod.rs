@@ -260,9 +260,13 @@ impl MobileNode {
         match *command {
             Command::HoldUplink { pcoa, .. } => self.handle_hold_failure(now, pcoa),
             Command::ReleaseUplink { pcoa, .. } => self.lose_uplink(pcoa),
-            Command::SwitchLink { .. } => {
-                let phase = self.handover.as_ref().map(|handover| &handover.phase);
-                if matches!(phase, Some(Phase::Switching(_))) {
+            Command::SwitchLink { access_point } => {
+                // Not of an earlier one, which this one superseded.
+                let is_it = |handover: &Handover| {
+                    handover.target == Some(access_point)
+                        && matches!(handover.phase, Phase::Switching(_))
+                };
+                if self.handover.as_ref().is_some_and(is_it) {
                     self.fail(now, Failure::CommandFailed);
                 }
             }

@@ -40,6 +40,13 @@ impl MobileNode {
                 }
             }
             LinkEvent::HandoverImpend { access_point } => self.handle_impend(now, access_point),
+            LinkEvent::LinkGoingDown => {
+                // No target, so no FBU; but even a move without a word may be one to a router that
+                // is known.
+                if self.is_settled() && self.link_up && self.key().is_some() {
+                    self.want_all(now);
+                }
+            }
             LinkEvent::LinkDown => self.handle_link_down(now),
             LinkEvent::LinkUp { access_point } => self.handle_link_up(now, access_point),
         }

@@ -1,0 +1,105 @@
+//! The control interface that wpa_supplicant and hostapd have in common: commands one way, answers
+//! and events the other, as datagrams of text.
+//!
+//! One socket carries both events and answers, so that both come in the order in which they were
+//! written: what an answer says after an event is true after that event.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{net::UnixDatagram, time::timeout};
+
+/// How long an answer may take. The daemons do one thing at a time, but none of them takes long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The longest answer: `CTRL_IFACE_MAX_LEN`, and more.
+const MAX_DATAGRAM: usize = 16 << 10;
+
+/// Whether a datagram is an event and no answer.
+pub(crate) fn is_event(datagram: &[u8]) -> bool {
+    // The second form is that of the global control interface.
+    datagram.starts_with(b"<") || datagram.starts_with(b"IFNAME=")
+}
+
+/// What an event says, without its level; `None` if it has none.
+pub(crate) fn event_text(event: &str) -> Option<&str> {
+    let rest = match event.strip_prefix("IFNAME=") {
+        Some(named) => named.split_once(' ')?.1,
+        None => event,
+    };
+    let (level, told) = rest.strip_prefix('<')?.split_once('>')?;
+    let is_level = !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_digit());
+    is_level.then_some(told)
+}
+
+/// A connection to a daemon that gets its events. It is good until the first error: what then
+/// comes late would be taken for the answer to another question.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: UnixDatagram,
+    own: PathBuf,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects to the socket at `path` and asks for events. `own` is where the daemon answers
+    /// to: a socket in the file system, which is reached from any network namespace.
+    ///
+    /// # Errors
+    /// There is no such socket, nobody listens, or it does not want to tell.
+    pub(crate) async fn open(path: &Path, own: PathBuf) -> io::Result<Self> {
+        if let Some(directory) = own.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        // Left behind by a process with the same number that was killed.
+        match std::fs::remove_file(&own) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut connection = Self {
+            socket: UnixDatagram::bind(&own)?,
+            own,
+            buffer: vec![0; MAX_DATAGRAM],
+        };
+        connection.socket.connect(path)?;
+        connection.socket.send(b"ATTACH").await?;
+        let answer = timeout(PATIENCE, async {
+            loop {
+                let datagram = connection.receive().await?;
+                if !is_event(datagram) {
+                    return io::Result::Ok(String::from_utf8_lossy(datagram).trim().to_owned());
+                }
+            }
+        });
+        match answer.await {
+            Ok(answer) => match answer?.as_str() {
+                "OK" => Ok(connection),
+                other => Err(io::Error::other(format!(
+                    "ATTACH was answered by {other:?}"
+                ))),
+            },
+            Err(_) => Err(io::Error::other("ATTACH was not answered")),
+        }
+    }
+
+    /// The next datagram. Nothing is lost if this is cancelled.
+    pub(crate) async fn receive(&mut self) -> io::Result<&[u8]> {
+        let length = self.socket.recv(&mut self.buffer).await?;
+        Ok(&self.buffer[..length])
+    }
+
+    /// Asks something.
+    pub(crate) async fn send(&self, request: &str) -> io::Result<()> {
+        self.socket.send(request.as_bytes()).await.map(drop)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // It is removed at the next start otherwise.
+        let _ = std::fs::remove_file(&self.own);
+    }
+}

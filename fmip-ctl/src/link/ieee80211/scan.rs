@@ -1,0 +1,179 @@
+//! What access points are heard, how old that knowledge is, and when it is worth a scan (RFC 4260
+//! sections 4 and 6).
+//!
+//! While a radio scans it is deaf on its own channel, and its access point holds what comes for it.
+//! So it scans only if there is a reason to: the signal fades, or what is known has become too old
+//! to move by. Never more often than a minimum interval, only on the channels that are worth it, and
+//! never while it moves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::supplicant::Bss;
+use crate::{config::Ieee80211, link::Heard, proto::Instant, wire::MacAddr};
+
+/// How many access points are remembered, the strongest first: beacons can be forged.
+const MAX_HEARD: usize = 256;
+
+/// How long a scan may take; then nothing is known of it any more.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The access points that are heard.
+#[derive(Debug, Default)]
+pub(super) struct Table(BTreeMap<MacAddr, Entry>);
+
+/// What is known of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// In MHz.
+    pub(super) frequency: u32,
+    pub(super) dbm: i32,
+    pub(super) ssid: String,
+    /// When it was heard last.
+    pub(super) heard: Instant,
+}
+
+impl Table {
+    /// Takes in all that is heard now. `scanned` is when those were heard whose age is not told.
+    pub(super) fn replace(&mut self, now: Instant, scanned: Instant, all: Vec<Bss>) {
+        let mut all = all;
+        all.sort_by_key(|bss| std::cmp::Reverse(bss.dbm));
+        all.truncate(MAX_HEARD);
+        let mut next = BTreeMap::new();
+        for bss in all {
+            let heard = bss.age.map_or(scanned, |age| before(now, age));
+            let known = self.0.get(&bss.bssid);
+            let entry = Entry {
+                frequency: bss.frequency,
+                dbm: bss.dbm,
+                ssid: bss.ssid,
+                // Ages are told in whole seconds, rounded down: the earlier word may be the better.
+                heard: known.map_or(heard, |known| known.heard.max(heard)),
+            };
+            // Of two of the same address the stronger came first.
+            next.entry(bss.bssid).or_insert(entry);
+        }
+        self.0 = next;
+    }
+
+    /// The access point that the node is attached to was heard just now.
+    pub(super) fn hear(&mut self, now: Instant, bssid: MacAddr, dbm: i32) {
+        if let Some(entry) = self.0.get_mut(&bssid) {
+            entry.dbm = dbm;
+            entry.heard = now;
+        }
+    }
+
+    pub(super) fn get(&self, bssid: MacAddr) -> Option<&Entry> {
+        self.0.get(&bssid)
+    }
+
+    /// Whether `bssid` was heard not longer than `max_age` ago.
+    pub(super) fn is_fresh(&self, now: Instant, bssid: MacAddr, max_age: Duration) -> bool {
+        let entry = self.0.get(&bssid);
+        entry.is_some_and(|entry| now - entry.heard <= max_age)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (MacAddr, &Entry)> {
+        self.0.iter().map(|(bssid, entry)| (*bssid, entry))
+    }
+
+    /// The channels of a network, in MHz.
+    pub(super) fn frequencies(&self, ssid: &str) -> BTreeSet<u32> {
+        let same = self.0.values().filter(|entry| entry.ssid == ssid);
+        same.map(|entry| entry.frequency).collect()
+    }
+
+    /// As people see it, the strongest first.
+    pub(super) fn heard(&self, now: Instant, attached: Option<MacAddr>) -> Vec<Heard> {
+        let mut heard: Vec<Heard> = self
+            .iter()
+            .map(|(access_point, entry)| Heard {
+                access_point,
+                signal_dbm: Some(entry.dbm),
+                age_ms: u64::try_from((now - entry.heard).as_millis()).unwrap_or(u64::MAX),
+                attached: Some(access_point) == attached,
+            })
+            .collect();
+        heard.sort_by_key(|heard| std::cmp::Reverse(heard.signal_dbm));
+        heard
+    }
+}
+
+fn before(now: Instant, age: Duration) -> Instant {
+    let nanos = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+    Instant::from_nanos(now.as_nanos().saturating_sub(nanos))
+}
+
+/// When to scan, and where.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    min_interval: Duration,
+    max_age: Duration,
+    configured: Vec<u32>,
+    /// When the last scan began, whoever wanted it.
+    begun: Option<Instant>,
+    /// When the last one came to its end.
+    done: Option<Instant>,
+    under_way: bool,
+}
+
+impl Schedule {
+    pub(super) fn new(settings: &Ieee80211) -> Self {
+        Self {
+            min_interval: settings.scan_min_interval,
+            max_age: settings.scan_max_age,
+            configured: settings.frequencies.clone(),
+            begun: None,
+            done: None,
+            under_way: false,
+        }
+    }
+
+    /// A scan began: one of ours, or of the supplicant's own.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.begun = Some(now);
+        self.under_way = true;
+    }
+
+    /// Its results are there.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.done = Some(now);
+        self.under_way = false;
+    }
+
+    /// It came to nothing.
+    pub(super) fn fail(&mut self) {
+        self.under_way = false;
+    }
+
+    /// When the next background scan is due; `fading`: whether the signal is weak.
+    pub(super) fn due(&self, fading: bool) -> Instant {
+        let zero = Instant::from_nanos(0);
+        let wanted = match self.done {
+            Some(done) if !fading => done + self.max_age,
+            _ => zero,
+        };
+        let allowed = self.begun.map_or(zero, |begun| match self.under_way {
+            true => begun + self.min_interval.max(PATIENCE),
+            false => begun + self.min_interval,
+        });
+        wanted.max(allowed)
+    }
+
+    /// The channels to scan, in MHz: those of the file; or those on which the network was heard, once
+    /// all of them were scanned. None: all.
+    pub(super) fn frequencies(&self, table: &Table, ssid: Option<&str>) -> Vec<u32> {
+        if !self.configured.is_empty() {
+            return self.configured.clone();
+        }
+        let heard = ssid.map(|ssid| table.frequencies(ssid)).unwrap_or_default();
+        match self.done {
+            // Its own channel alone says nothing of where the others are.
+            Some(_) if heard.len() > 1 => heard.into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,740 @@
+//! A station of 802.11 as a pure machine: what the supplicant and the kernel tell, orders and time
+//! come in; primitives, steps and questions go out.
+//!
+//! It is driven as the machines of [`proto`](crate::proto) are: give it an input or a timeout, take
+//! its outputs until there are none, sleep until [`Station::poll_timeout`].
+//!
+//! # A move
+//! The signal fades and another access point is better: LINK_HANDOVER_IMPEND goes up, and the station
+//! waits for LINK_SWITCH as long as it may; then, or if there is nothing to wait for, it moves
+//! without, if the signal is still weak. A target whose scan result is missing or too old is looked
+//! for first, for the supplicant moves only to what it has seen. The link is down from the moment at
+//! which the supplicant turns to the new access point, and up when the port there lets packets
+//! through, which may be later than the association: what is sent before is lost without a word.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use tracing::{debug, warn};
+
+use super::{
+    policy::Policy,
+    scan::{Schedule, Table},
+    supplicant::{Bss, Event, Phase, Reply, Request, Status},
+};
+use crate::{
+    config::Ieee80211,
+    link::{Direction, Health, Order, Step, Told},
+    proto::{Instant, LinkEvent},
+    wire::MacAddr,
+};
+
+/// How often it is asked whether the port is open: at first, and at last.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long the scan for one access point may take.
+const LOOKING: Duration = Duration::from_secs(3);
+
+/// How long 802.1X may take: the supplicant's own patience is 70 s.
+const AUTHENTICATING: Duration = Duration::from_secs(75);
+
+/// What the station is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// The supplicant is there, or there again.
+    Opened,
+    /// It is gone.
+    Lost { error: String },
+    /// It told something.
+    Event(Event),
+    /// It answered.
+    Replied { request: Request, reply: Reply },
+    /// It wrote what nobody understands.
+    Garbage { error: String },
+    /// What the protocol wants.
+    Order(Order),
+}
+
+/// What the station wants.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Output {
+    /// The protocol or people to be told.
+    Tell(Told),
+    /// The supplicant to be asked.
+    Ask(Request),
+}
+
+/// Where the station is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attachment {
+    /// Nobody told yet.
+    Unknown,
+    Down,
+    /// Attached, but its port does not let packets through yet.
+    Closed {
+        bssid: MacAddr,
+        /// When to ask again, if nothing is being asked.
+        ask: Instant,
+        pause: Duration,
+    },
+    Up {
+        bssid: MacAddr,
+    },
+}
+
+/// A move, as far as it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    /// The protocol prepares it.
+    Impending { target: MacAddr, until: Instant },
+    /// The target is looked for; the protocol ordered the move.
+    Looking { target: MacAddr, until: Instant },
+    /// The supplicant moves.
+    Roaming {
+        target: MacAddr,
+        until: Instant,
+        /// Whether the protocol ordered it.
+        ordered: bool,
+    },
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(super) struct Station {
+    settings: Ieee80211,
+    /// What the supplicant is called in messages.
+    name: String,
+    outputs: VecDeque<Output>,
+    /// Whether the supplicant is there.
+    open: bool,
+    attachment: Attachment,
+    /// Whether the protocol was told last that the link is there.
+    told_up: Option<bool>,
+    /// The network it is in.
+    ssid: Option<String>,
+    /// Where the last join led, and whether authentication was seen.
+    joined: Option<MacAddr>,
+    course: Option<Course>,
+    table: Table,
+    /// Results that are being read, and whether there are newer ones already.
+    reading: Option<Vec<Bss>>,
+    read_again: bool,
+    /// Those of the network that the protocol knows of.
+    detected: BTreeSet<MacAddr>,
+    schedule: Schedule,
+    policy: Policy,
+    /// When to measure the signal, or to see whether the supplicant is still there.
+    measure: Option<Instant>,
+    /// Of what was not understood.
+    garbage: u64,
+}
+
+impl Station {
+    pub(super) fn new(settings: &Ieee80211) -> Self {
+        Self {
+            name: format!("wpa_supplicant at {}", settings.control_interface.display()),
+            settings: settings.clone(),
+            outputs: VecDeque::new(),
+            open: false,
+            attachment: Attachment::Unknown,
+            told_up: None,
+            ssid: None,
+            joined: None,
+            course: None,
+            table: Table::default(),
+            reading: None,
+            read_again: false,
+            detected: BTreeSet::new(),
+            schedule: Schedule::new(settings),
+            policy: Policy::new(settings),
+            measure: None,
+            garbage: 0,
+        }
+    }
+
+    /// Takes in what happened.
+    pub(super) fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Opened => self.handle_opened(now),
+            Input::Lost { error } => self.handle_lost(error),
+            Input::Event(event) => self.handle_event(now, event),
+            Input::Replied { request, reply } => self.handle_reply(now, &request, reply),
+            Input::Garbage { error } => self.handle_garbage(&error),
+            Input::Order(Order::Switch { access_point }) => self.switch(now, access_point),
+            Input::Order(Order::GoAhead) => {
+                if let Some(Course::Impending { target, .. }) = self.course {
+                    self.go_unprepared(now, target);
+                }
+            }
+        }
+    }
+
+    /// Does what is due by `now`.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        match self.course {
+            Some(Course::Impending { target, until }) if until <= now => {
+                self.go_unprepared(now, target);
+            }
+            Some(Course::Looking { until, .. }) if until <= now => {
+                self.fail_move(now, "it is not heard");
+            }
+            Some(Course::Roaming { until, .. }) if until <= now => {
+                self.fail_move(now, "the roam took too long");
+            }
+            _ => {}
+        }
+        if let Attachment::Closed { ask, pause, bssid } = self.attachment
+            && ask <= now
+            && self.open
+        {
+            let pause = (pause * 2).min(LAST_PAUSE);
+            self.attachment = Attachment::Closed {
+                bssid,
+                ask: now + pause,
+                pause,
+            };
+            self.ask(Request::Status);
+        }
+        if self.measure.is_some_and(|measure| measure <= now) {
+            self.measure = Some(now + self.settings.signal_interval);
+            self.ask(match self.attachment {
+                Attachment::Up { .. } => Request::SignalPoll,
+                _ => Request::Ping,
+            });
+        }
+        if self.scan_due().is_some_and(|due| due <= now) {
+            let frequencies = self.schedule.frequencies(&self.table, self.ssid.as_deref());
+            self.scan(now, frequencies, None);
+        }
+    }
+
+    /// When `handle_timeout` is to be called next, if nothing happens before.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let course = self.course.map(|course| match course {
+            Course::Impending { until, .. }
+            | Course::Looking { until, .. }
+            | Course::Roaming { until, .. } => until,
+        });
+        let closed = match self.attachment {
+            Attachment::Closed { ask, .. } if self.open => Some(ask),
+            _ => None,
+        };
+        let all = [course, closed, self.measure, self.scan_due()];
+        all.into_iter().flatten().min()
+    }
+
+    /// The next output.
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn handle_opened(&mut self, now: Instant) {
+        self.open = true;
+        self.tell(Told::Health(Health::Working));
+        self.measure = Some(now + self.settings.signal_interval);
+        self.ask(Request::Status);
+        self.read_results();
+    }
+
+    /// The link stays as it is: the kernel keeps it without the supplicant, or will not, and then the
+    /// supplicant that comes back says so.
+    fn handle_lost(&mut self, error: String) {
+        self.open = false;
+        self.measure = None;
+        self.reading = None;
+        self.read_again = false;
+        self.schedule.fail();
+        match self.course.take() {
+            Some(
+                Course::Looking { target, .. }
+                | Course::Roaming {
+                    target,
+                    ordered: true,
+                    ..
+                },
+            ) if self.is_up() => self.refuse(target, "wpa_supplicant is gone"),
+            _ => {}
+        }
+        let what = self.name.clone();
+        self.tell(Told::Health(Health::Lost { what, error }));
+    }
+
+    fn handle_garbage(&mut self, error: &str) {
+        self.garbage += 1;
+        // All of a flood tells no more than its beginning and its size.
+        if self.garbage.is_power_of_two() {
+            let count = self.garbage;
+            warn!(count, "{} wrote what is not understood: {error}", self.name);
+            let detail = format!("{error} ({count} so far)");
+            self.step("unreadable", Direction::Local, None, Some(detail));
+        }
+    }
+
+    fn handle_event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Authenticating { bssid } => {
+                self.leave(bssid);
+                self.step("authenticate", Direction::Sent, Some(bssid), None);
+            }
+            Event::Associating { bssid: Some(bssid) } => {
+                match self.joined == Some(bssid) {
+                    true => self.step("authenticate", Direction::Received, Some(bssid), None),
+                    // The driver authenticates by itself, if at all.
+                    false => self.leave(bssid),
+                }
+                self.step("associate", Direction::Sent, Some(bssid), None);
+            }
+            Event::Associating { bssid: None } => {
+                self.detach();
+                self.step("associate", Direction::Sent, None, None);
+            }
+            Event::Associated { bssid } => {
+                self.step("associate", Direction::Received, Some(bssid), None);
+                // 802.1X takes its own time.
+                if let Some(Course::Roaming { target, until, .. }) = &mut self.course
+                    && *target == bssid
+                {
+                    *until = now + AUTHENTICATING;
+                }
+            }
+            Event::EapStarted => self.authentication("started"),
+            Event::EapSuccess => self.authentication("success"),
+            Event::EapFailure => self.authentication("failure"),
+            Event::KeysNegotiated { .. } => self.authentication("keys negotiated"),
+            Event::Connected { bssid } => {
+                self.joined = None;
+                self.attach(now, bssid);
+            }
+            Event::Disconnected { bssid, reason } => self.handle_disconnected(now, bssid, reason),
+            Event::AuthenticationRejected { bssid, status } => {
+                self.handle_rejected(now, "authenticate", Some(bssid), status);
+            }
+            Event::AssociationRejected { bssid, status } => {
+                self.handle_rejected(now, "associate", bssid, status);
+            }
+            Event::NetworkDisabled { reason } => {
+                if let Some(Course::Roaming { .. }) = self.course
+                    && !self.is_up()
+                {
+                    let reason = reason.unwrap_or_default();
+                    self.fail_move(now, &format!("the network is disabled: {reason}"));
+                }
+            }
+            Event::ScanStarted => self.schedule.begin(now),
+            Event::ScanResults => {
+                self.schedule.end(now);
+                self.step("scan", Direction::Received, None, None);
+                self.read_results();
+            }
+            Event::ScanFailed => {
+                self.schedule.fail();
+                self.step("scan", Direction::Local, None, Some("failed".to_owned()));
+            }
+            Event::SignalChange { dbm, above } => {
+                debug!(dbm, above, "the signal crossed the threshold");
+                self.handle_signal(now, dbm);
+            }
+            Event::BeaconLoss => {
+                if self.is_up() {
+                    self.step("beacon loss", Direction::Local, self.bssid(), None);
+                    self.policy.lose_beacons();
+                    self.decide(now);
+                }
+            }
+            // Its socket goes with it, and a new one is connected to.
+            Event::Terminating | Event::Other => {}
+        }
+    }
+
+    fn authentication(&mut self, detail: &str) {
+        let peer = self.joined;
+        let detail = Some(detail.to_owned());
+        self.step("802.1X", Direction::Received, peer, detail);
+    }
+
+    /// The supplicant turns to this access point, and away from where it was.
+    fn leave(&mut self, bssid: MacAddr) {
+        self.detach();
+        self.joined = Some(bssid);
+        self.step("join", Direction::Local, Some(bssid), None);
+    }
+
+    fn handle_disconnected(&mut self, now: Instant, bssid: Option<MacAddr>, reason: Option<u16>) {
+        let detail = reason.map(|reason| format!("reason {reason}"));
+        self.step("disassociate", Direction::Received, bssid, detail);
+        match self.course {
+            // From where it was: that is what a roam is.
+            Some(Course::Roaming { target, .. }) if bssid != Some(target) => self.detach(),
+            Some(Course::Roaming { .. }) => {
+                self.detach();
+                self.fail_move(now, "it let go of the node");
+            }
+            Some(Course::Impending { .. } | Course::Looking { .. }) | None => {
+                self.course = None;
+                self.detach();
+            }
+        }
+        self.joined = None;
+    }
+
+    fn handle_rejected(
+        &mut self,
+        now: Instant,
+        step: &str,
+        bssid: Option<MacAddr>,
+        status: Option<u16>,
+    ) {
+        let status = status.map_or_else(String::new, |status| format!(": status {status}"));
+        let detail = format!("rejected{status}");
+        self.step(step, Direction::Received, bssid, Some(detail.clone()));
+        self.joined = None;
+        match self.course {
+            Some(Course::Roaming { target, .. }) if bssid.is_none_or(|bssid| bssid == target) => {
+                self.fail_move(now, &format!("it {detail} the node"));
+            }
+            _ => {
+                if let Some(bssid) = bssid {
+                    self.policy.avoid(now, bssid);
+                }
+            }
+        }
+    }
+
+    fn handle_reply(&mut self, now: Instant, request: &Request, reply: Reply) {
+        match (request, reply) {
+            (Request::Status, Reply::Status(status)) => self.handle_status(now, status),
+            (Request::SignalPoll, Reply::Signal(signal)) => self.handle_signal(now, signal.dbm),
+            (Request::Found { .. } | Request::ScanResults, Reply::Found(found)) => {
+                let last = found.last().and_then(|bss| bss.id);
+                if let Some(reading) = &mut self.reading {
+                    reading.extend(found);
+                }
+                match last.and_then(|last| last.checked_add(1)) {
+                    Some(from) => self.ask(Request::Found { from }),
+                    None => self.take_results(now),
+                }
+            }
+            // A supplicant that does not know this form of the question, or its end.
+            (Request::Found { from: 0 }, Reply::Refused(_)) => self.ask(Request::ScanResults),
+            (Request::Found { .. } | Request::ScanResults, Reply::Refused(_)) => {
+                self.take_results(now);
+            }
+            (Request::Roam { bssid }, Reply::Refused(why)) => {
+                if let Some(Course::Roaming { target, .. }) = self.course
+                    && target == *bssid
+                {
+                    self.fail_move(now, &format!("wpa_supplicant refuses: {why}"));
+                }
+            }
+            (Request::Scan { .. }, Reply::Refused(why)) => {
+                debug!("no scan: {why}");
+                // FAIL-BUSY: the results of the one that is under way are as good.
+                if why != "FAIL-BUSY" {
+                    self.schedule.fail();
+                }
+            }
+            (Request::SignalMonitor { .. }, Reply::Refused(why)) => {
+                debug!("the signal is not watched, only measured: {why}");
+            }
+            // Nothing is attached, and the events say so.
+            (_, Reply::Refused(why)) => debug!(%request, "refused: {why}"),
+            (_, _) => {}
+        }
+    }
+
+    fn handle_status(&mut self, now: Instant, status: Status) {
+        match (status.phase, status.bssid) {
+            (Phase::Completed, Some(bssid)) => {
+                self.ssid = status.ssid;
+                let is_authorized = status.port_authorized != Some(false);
+                match self.attachment {
+                    Attachment::Up { bssid: known } if known == bssid => {}
+                    Attachment::Closed { bssid: known, .. } if known == bssid => {
+                        if is_authorized {
+                            self.open_port(now, bssid);
+                        }
+                    }
+                    _ => {
+                        self.close_port(now, bssid);
+                        if is_authorized {
+                            self.open_port(now, bssid);
+                        }
+                    }
+                }
+            }
+            (Phase::Detached, _) => self.detach(),
+            // A link whose keys are renewed is there all the time; one that is being made is not yet.
+            (Phase::Underway | Phase::Completed, _) => {
+                if self.attachment == Attachment::Unknown {
+                    self.detach();
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, now: Instant, bssid: MacAddr) {
+        self.close_port(now, bssid);
+        self.ask(Request::Status);
+    }
+
+    fn close_port(&mut self, now: Instant, bssid: MacAddr) {
+        self.attachment = Attachment::Closed {
+            bssid,
+            ask: now + FIRST_PAUSE,
+            pause: FIRST_PAUSE,
+        };
+    }
+
+    fn open_port(&mut self, now: Instant, bssid: MacAddr) {
+        self.attachment = Attachment::Up { bssid };
+        self.told_up = Some(true);
+        self.policy.reset();
+        self.policy.forgive(bssid);
+        if let Some(Course::Roaming { target, .. }) = self.course.take()
+            && target != bssid
+        {
+            self.policy.avoid(now, target);
+        }
+        self.primitive(LinkEvent::LinkUp {
+            access_point: bssid,
+        });
+        let (threshold_dbm, hysteresis_db) = (self.settings.signal_threshold_dbm, 2);
+        self.ask(Request::SignalMonitor {
+            threshold_dbm,
+            hysteresis_db,
+        });
+        self.detect_links(now);
+        self.tell_heard(now);
+    }
+
+    /// The link is gone; it is told once.
+    fn detach(&mut self) {
+        self.attachment = Attachment::Down;
+        self.policy.reset();
+        if self.told_up != Some(false) {
+            self.told_up = Some(false);
+            self.primitive(LinkEvent::LinkDown);
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(self.attachment, Attachment::Up { .. })
+    }
+
+    /// Where it is attached.
+    fn bssid(&self) -> Option<MacAddr> {
+        match self.attachment {
+            Attachment::Up { bssid } => Some(bssid),
+            _ => None,
+        }
+    }
+
+    fn handle_signal(&mut self, now: Instant, dbm: i32) {
+        if let Some(bssid) = self.bssid() {
+            self.policy.measure(dbm);
+            self.table.hear(now, bssid, dbm);
+            self.decide(now);
+        }
+    }
+
+    fn read_results(&mut self) {
+        if self.reading.is_some() {
+            self.read_again = true;
+        } else if self.open {
+            self.reading = Some(Vec::new());
+            self.ask(Request::Found { from: 0 });
+        }
+    }
+
+    fn take_results(&mut self, now: Instant) {
+        let Some(found) = self.reading.take() else {
+            return;
+        };
+        self.table.replace(now, now, found);
+        if std::mem::take(&mut self.read_again) {
+            self.read_results();
+        }
+        self.detect_links(now);
+        self.tell_heard(now);
+        if let Some(Course::Looking { target, .. }) = self.course
+            && self.is_fresh(now, target)
+        {
+            self.roam(now, target, true);
+        }
+        self.decide(now);
+    }
+
+    /// NEW_LINK_DETECTED for each access point of the network that has come into reach.
+    fn detect_links(&mut self, now: Instant) {
+        let table = &self.table;
+        self.detected.retain(|bssid| table.get(*bssid).is_some());
+        let (Some(current), Some(ssid)) = (self.bssid(), &self.ssid) else {
+            return;
+        };
+        self.detected.insert(current);
+        let new: Vec<MacAddr> = table
+            .iter()
+            .filter(|(bssid, entry)| {
+                entry.ssid == *ssid
+                    && !self.detected.contains(bssid)
+                    && self.policy.may_move_to(now, *bssid)
+            })
+            .map(|(bssid, _)| bssid)
+            .collect();
+        for access_point in new {
+            self.detected.insert(access_point);
+            self.primitive(LinkEvent::NewLinkDetected { access_point });
+        }
+    }
+
+    fn is_fresh(&self, now: Instant, bssid: MacAddr) -> bool {
+        let max_age = self.settings.scan_max_age;
+        self.table.is_fresh(now, bssid, max_age)
+    }
+
+    /// When the next scan is due in the background.
+    fn scan_due(&self) -> Option<Instant> {
+        (self.open && self.is_up() && self.course.is_none())
+            .then(|| self.schedule.due(self.policy.is_fading()))
+    }
+
+    fn scan(&mut self, now: Instant, frequencies: Vec<u32>, peer: Option<MacAddr>) {
+        self.schedule.begin(now);
+        self.step("scan", Direction::Sent, peer, None);
+        self.ask(Request::Scan { frequencies });
+    }
+
+    /// Whether to move.
+    fn decide(&mut self, now: Instant) {
+        let (Some(current), Some(ssid), None) = (self.bssid(), &self.ssid, self.course) else {
+            return;
+        };
+        let Some(target) = self.policy.choose(now, current, ssid, &self.table) else {
+            return;
+        };
+        self.course = Some(Course::Impending {
+            target,
+            until: now + self.settings.link_switch_wait,
+        });
+        self.primitive(LinkEvent::HandoverImpend {
+            access_point: target,
+        });
+    }
+
+    /// Nobody prepares the move, or not in time.
+    fn go_unprepared(&mut self, now: Instant, target: MacAddr) {
+        self.course = None;
+        if self.is_up() && self.policy.is_fading() {
+            self.roam(now, target, false);
+        }
+    }
+
+    /// LINK_SWITCH.
+    fn switch(&mut self, now: Instant, target: MacAddr) {
+        if self.bssid() == Some(target) {
+            // It has come there by itself.
+            return self.primitive(LinkEvent::LinkUp {
+                access_point: target,
+            });
+        }
+        if !self.open {
+            return self.refuse(target, "wpa_supplicant is gone");
+        }
+        if let Some(Course::Roaming {
+            target: current,
+            ordered,
+            ..
+        }) = &mut self.course
+            && *current == target
+        {
+            *ordered = true;
+            return;
+        }
+        if self.is_fresh(now, target) {
+            return self.roam(now, target, true);
+        }
+        let known = self.table.get(target).map(|entry| entry.frequency);
+        let frequencies = match known {
+            Some(frequency) => vec![frequency],
+            None => self.settings.frequencies.clone(),
+        };
+        self.course = Some(Course::Looking {
+            target,
+            until: now + LOOKING,
+        });
+        self.scan(now, frequencies, Some(target));
+    }
+
+    fn roam(&mut self, now: Instant, target: MacAddr, ordered: bool) {
+        self.course = Some(Course::Roaming {
+            target,
+            until: now + self.settings.roam_timeout,
+            ordered,
+        });
+        self.ask(Request::Roam { bssid: target });
+    }
+
+    /// The move came to nothing. If the link is gone for it, the protocol hears where it comes up
+    /// again.
+    fn fail_move(&mut self, now: Instant, why: &str) {
+        let (target, ordered) = match self.course.take() {
+            Some(Course::Looking { target, .. }) => (target, true),
+            Some(Course::Roaming {
+                target, ordered, ..
+            }) => (target, ordered),
+            Some(Course::Impending { .. }) | None => return,
+        };
+        self.policy.avoid(now, target);
+        if self.is_up() && ordered {
+            self.refuse(target, why);
+        } else {
+            let detail = Some(format!("failed: {why}"));
+            self.step("handover", Direction::Local, Some(target), detail);
+        }
+        self.ask(Request::Status);
+    }
+
+    fn refuse(&mut self, access_point: MacAddr, error: &str) {
+        self.tell(Told::SwitchFailed {
+            access_point,
+            error: format!("{access_point}: {error}"),
+        });
+    }
+
+    fn tell_heard(&mut self, now: Instant) {
+        let heard = self.table.heard(now, self.bssid());
+        self.tell(Told::Heard(heard));
+    }
+
+    fn step(
+        &mut self,
+        step: &str,
+        direction: Direction,
+        peer: Option<MacAddr>,
+        detail: Option<String>,
+    ) {
+        self.tell(Told::Step(Step {
+            step: step.to_owned(),
+            direction,
+            peer,
+            detail,
+        }));
+    }
+
+    fn primitive(&mut self, event: LinkEvent) {
+        self.tell(Told::Primitive(event));
+    }
+
+    fn tell(&mut self, told: Told) {
+        self.outputs.push_back(Output::Tell(told));
+    }
+
+    fn ask(&mut self, request: Request) {
+        if self.open {
+            self.outputs.push_back(Output::Ask(request));
+        }
+    }
+}

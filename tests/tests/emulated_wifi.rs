@@ -1,0 +1,171 @@
+//! The lab's 802.11: what moves when the station's daemon is told to roam.
+
+use std::{
+    mem::MaybeUninit,
+    net::SocketAddrV6,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use fmip_tests::{
+    Lab,
+    emulated::ieee80211::{Air, Control, Daemon, Delays, Step},
+    testing::turn,
+    topology::{AccessPoint, Router, WLAN},
+    wait::{SOON, wait_until},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+fn start() -> (Lab, Air) {
+    let lab = Lab::build().unwrap();
+    let air = Air::start(&lab).unwrap();
+    (lab, air)
+}
+
+fn ask(air: &Air, socket: &Path, command: &str) -> String {
+    air.ask(socket, command).unwrap()
+}
+
+/// Whether an echo request to a router's link-local address is answered within a quarter of a second.
+fn reaches(lab: &Lab, router: Router) -> bool {
+    const ECHO_REQUEST: u8 = 128;
+    const ECHO_REPLY: u8 = 129;
+    let index = lab.mn.ip_json(&format!("link show {WLAN}")).unwrap()[0]["ifindex"].as_u64();
+    let to = SocketAddrV6::new(router.link_local(), 0, 0, index.unwrap() as u32);
+    let socket = (lab.mn)
+        .run(|| {
+            Ok(Socket::new(
+                Domain::IPV6,
+                Type::RAW,
+                Some(Protocol::ICMPV6),
+            )?)
+        })
+        .unwrap();
+    // Without a carrier, or a neighbor, sending fails: that is no answer, either.
+    let _ = socket.send_to(&[ECHO_REQUEST, 0, 0, 0, 0, 7, 0, 1], &to.into());
+    let end = Instant::now() + Duration::from_millis(250);
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        socket.set_read_timeout(Some(left)).unwrap();
+        let mut message = [MaybeUninit::uninit(); 64];
+        let Ok((length, from)) = socket.recv_from(&mut message) else {
+            continue;
+        };
+        // SAFETY: recv_from has written that many octets, and there are some.
+        let first = (length > 0).then(|| unsafe { message[0].assume_init() });
+        let from = from.as_socket_ipv6().map(|from| *from.ip());
+        if first == Some(ECHO_REPLY) && from == Some(router.link_local()) {
+            return true;
+        }
+    }
+}
+
+#[test]
+fn a_roam_moves_the_radio_from_one_link_to_the_other() {
+    let Some(_turn) = turn() else { return };
+    let (lab, mut air) = start();
+    assert!(reaches(&lab, Router::Previous));
+    /// ETH_P_802_2 of linux/if_ether.h: frames with a length instead of a type.
+    const LLC: u16 = 0x0004;
+    let protocol = Protocol::from(i32::from(LLC.to_be()));
+    let update = (lab.nar)
+        .run(|| Ok(Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?))
+        .unwrap();
+    update.set_read_timeout(Some(SOON)).unwrap();
+    let supplicant = air.wpa_supplicant().to_owned();
+    assert_eq!(ask(&air, &supplicant, "PING"), "PONG\n");
+    assert_eq!(ask(&air, &supplicant, "SCAN"), "OK\n");
+    air.wait_for_step(Step::Scan, 1).unwrap();
+    let roam = format!("ROAM {}", AccessPoint::New);
+    assert_eq!(ask(&air, &supplicant, &roam), "OK\n");
+    air.wait_for_step(Step::Layer2Update, 1).unwrap();
+    wait_until("the new router to be heard", SOON, || {
+        Ok(reaches(&lab, Router::New).then_some(()))
+    })
+    .unwrap();
+    assert!(!reaches(&lab, Router::Previous));
+    let steps: Vec<Step> = air.steps().unwrap().iter().map(|done| done.step).collect();
+    assert_eq!(
+        steps,
+        [
+            Step::Scan,
+            Step::Join,
+            Step::Authenticate,
+            Step::Associate,
+            Step::Handshake,
+            Step::Layer2Update,
+        ]
+    );
+    let status = ask(&air, &supplicant, "STATUS");
+    assert!(status.contains("wpa_state=COMPLETED"), "{status}");
+    let there = ask(&air, &air.hostapd(AccessPoint::New), "STA-FIRST");
+    assert!(there.starts_with("02:00:00:00:00:01\n"), "{there}");
+    assert_eq!(
+        ask(&air, &air.hostapd(AccessPoint::Previous), "STA-FIRST"),
+        ""
+    );
+    // The update frame came to all on the new link, as if from the station.
+    let mut frame = [MaybeUninit::uninit(); 64];
+    let length = update.recv(&mut frame).expect("the update frame");
+    assert!(length >= 20, "{length}");
+    // SAFETY: recv has written that many octets.
+    let octets = frame[..20]
+        .iter()
+        .map(|octet| unsafe { octet.assume_init() });
+    let octets: Vec<u8> = octets.collect();
+    assert_eq!(octets[..6], [0xff; 6]);
+    assert_eq!(octets[6..12], [2, 0, 0, 0, 0, 1]);
+    assert_eq!(octets[12..], [0, 6, 0, 1, 0xaf, 0x81, 1, 2]);
+}
+
+#[test]
+fn the_port_is_closed_until_the_handshake_has_ended() {
+    let Some(_turn) = turn() else { return };
+    let lab = Lab::build().unwrap();
+    let mut air = Air::start_with(
+        &lab,
+        Delays {
+            handshake_ms: 3_000,
+            ..Delays::default()
+        },
+    )
+    .unwrap();
+    air.firmware_roam(AccessPoint::New).unwrap();
+    air.wait_for_step(Step::Associate, 1).unwrap();
+    let link = || lab.mn.ip_json(&format!("link show {WLAN}")).unwrap()[0]["operstate"].clone();
+    wait_until("the carrier", SOON, || {
+        Ok((link() == "DORMANT").then_some(()))
+    })
+    .unwrap();
+    assert!(!reaches(&lab, Router::New));
+    air.wait_for_step(Step::Layer2Update, 1).unwrap();
+    assert_eq!(link(), "UP");
+    wait_until("the new router to be heard", SOON, || {
+        Ok(reaches(&lab, Router::New).then_some(()))
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_access_point_that_vanishes_is_replaced_and_a_daemon_comes_back() {
+    let Some(_turn) = turn() else { return };
+    let (lab, mut air) = start();
+    air.vanish(AccessPoint::Previous).unwrap();
+    air.wait_for_step(Step::Layer2Update, 1).unwrap();
+    let supplicant = air.wpa_supplicant().to_owned();
+    let status = ask(&air, &supplicant, "STATUS");
+    assert!(status.contains(AccessPoint::New.id()), "{status}");
+    for runs in [false, true] {
+        let daemon = Daemon::Supplicant;
+        air.tell(&Control::Daemon { daemon, runs }).unwrap();
+        assert_eq!(air.ask(&supplicant, "PING").is_ok(), runs);
+    }
+    let rogue = air.add_rogue(&lab, -30).unwrap();
+    assert_eq!(ask(&air, &supplicant, "SCAN"), "OK\n");
+    air.wait_for_step(Step::Scan, 2).unwrap();
+    let results = ask(&air, &supplicant, "SCAN_RESULTS");
+    assert!(results.contains(&rogue.to_string()), "{results}");
+}

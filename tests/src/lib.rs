@@ -27,9 +27,9 @@
 //! Nothing here touches an interface of the machine itself, and everything goes away with the [`Lab`].
 //!
 //! Reading order: [`topology`] builds the network, [`stream`] sends the packets and keeps the account,
-//! [`controller`] runs `fmip-ctl` in it, [`handover`] plays the move, [`scenario`]
-//! plays every mode of the protocol, [`capture`] sees what the wires show, [`report`] tells people and
-//! machines.
+//! [`controller`] runs `fmip-ctl` in it, [`handover`] plays the move, [`emulated`] the link layers that
+//! move it otherwise, [`scenario`] plays every mode of the protocol, [`capture`] sees what the wires
+//! show, [`report`] tells people and machines.
 
 pub mod bench;
 pub mod capture;

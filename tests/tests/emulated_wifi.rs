@@ -9,8 +9,11 @@ use std::{
 
 use fmip_tests::{
     Lab,
+    controller::Controllers,
     emulated::ieee80211::{Air, Control, Daemon, Delays, Step},
-    testing::turn,
+    scenario::stage::{Harm, check},
+    stream::{StreamConfig, Streams},
+    testing::{settings, turn},
     topology::{AccessPoint, Router, WLAN},
     wait::{SOON, wait_until},
 };
@@ -164,8 +167,39 @@ fn an_access_point_that_vanishes_is_replaced_and_a_daemon_comes_back() {
         assert_eq!(air.ask(&supplicant, "PING").is_ok(), runs);
     }
     let rogue = air.add_rogue(&lab, -30).unwrap();
-    assert_eq!(ask(&air, &supplicant, "SCAN"), "OK\n");
+    assert_eq!(ask(&air, &supplicant, "SCAN TYPE=ONLY"), "OK\n");
     air.wait_for_step(Step::Scan, 2).unwrap();
     let results = ask(&air, &supplicant, "SCAN_RESULTS");
     assert!(results.contains(&rogue.to_string()), "{results}");
+}
+
+#[test]
+fn a_falling_signal_brings_about_a_handover_that_loses_nothing() {
+    let Some(_turn) = turn() else { return };
+    let (lab, mut air) = start();
+    let mut settings = settings();
+    let supplicant = air.wpa_supplicant().to_string_lossy().into_owned();
+    let radio = toml::Table::from_iter([("control-interface".to_owned(), supplicant.into())]);
+    (settings.mobile_node).insert("ieee80211".to_owned(), radio.into());
+    let controllers = Controllers::start(&lab, &settings).unwrap();
+    let mn = controllers.mn.subscribe().unwrap();
+    let nar = controllers.nar.subscribe().unwrap();
+    let streams = Streams::start(&lab, StreamConfig::new(500, 200).unwrap()).unwrap();
+    streams.wait_for_packets(100, SOON).unwrap();
+    air.signal(AccessPoint::New, -40).unwrap();
+    air.signal(AccessPoint::Previous, -85).unwrap();
+    let arrived = mn.wait_for("una-sent", SOON);
+    let drained = arrived.and_then(|_| nar.wait_for("buffer-drained", SOON));
+    if let Err(error) = drained {
+        panic!("{error:#}\n{}\n{}", controllers.account(), air.log());
+    }
+    streams.wait_for_packets(100, SOON).unwrap();
+    let traffic = streams.stop().unwrap();
+    if let Err(error) = check("downlink", &traffic.downlink, Harm::None) {
+        panic!("{error:#}\n{}\n{}", controllers.account(), air.log());
+    }
+    // Everything was prepared before the station left its access point.
+    let joined = air.wait_for_step(Step::Join, 1).unwrap();
+    let fback = mn.first("fback-received").unwrap();
+    assert!(fback.time_ns < joined.began_ns);
 }

@@ -333,6 +333,14 @@ fn every_key_of_an_access_link_is_read() {
         access(&[known]).known_link_addresses,
         ["02:00:00:00:00:99".parse().unwrap()]
     );
+    let hostapd = (
+        "#hostapd = []",
+        "hostapd = [\"/run/hostapd/wlan0\", \"/run/hostapd/wlan1\"]",
+    );
+    assert_eq!(
+        access(&[hostapd]).hostapd,
+        ["/run/hostapd/wlan0", "/run/hostapd/wlan1"].map(PathBuf::from)
+    );
 }
 
 #[test]

@@ -39,6 +39,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 const LIST_ATTEMPTS: usize = 8;
 /// Events that may wait for the event loop; a hostapd that is faster waits.
 const QUEUE: usize = 256;
+/// Events that may come before an answer.
+const MAX_EVENTS: usize = 4_096;
 
 /// A hostapd to listen to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -485,6 +487,11 @@ async fn ask(
                 let datagram = datagram?.to_vec();
                 if !control::is_event(&datagram) {
                     return Ok(datagram);
+                }
+                if events.len() >= MAX_EVENTS {
+                    return Err(io::Error::other(format!(
+                        "it says {MAX_EVENTS} other things before it answers {request}"
+                    )));
                 }
                 events.push_back(datagram);
             }

@@ -61,13 +61,17 @@ impl Link {
         };
         let layer = match &node.link_layer {
             LinkLayerKind::Told => None,
-            LinkLayerKind::Ieee80211(settings) => Some(ieee80211::start(
-                settings,
-                beside(&config.control_socket, &node.interface),
-                now,
-            )),
+            LinkLayerKind::Ieee80211(settings) => {
+                let named = |interface: &&Interface| interface.name == node.interface;
+                let place = ieee80211::Place {
+                    // 0 is no interface's: the kernel tells nothing of it then.
+                    interface: interfaces.values().find(named).map_or(0, |of| of.index),
+                    answers: beside(&config.control_socket, &node.interface),
+                    clock: now,
+                };
+                Some(ieee80211::start(settings, place))
+            }
         };
-        let _ = interfaces;
         Self {
             layer,
             damper: Damper::new(node.damping, node.access_point),

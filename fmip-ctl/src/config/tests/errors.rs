@@ -55,6 +55,12 @@ const ROUTER_ERRORS: &str = r#"
 - #state-directory = "/var/lib/fmip"
 + state-directory = "fmip"
 ! access-router.state-directory: "fmip" is no absolute path of a directory
+- #hostapd = []
++ hostapd = ["wlan0"]
+! access-router.access.hostapd: "wlan0" is no absolute path of a file
+- #hostapd = []
++ hostapd = ["/run/hostapd/wlan0", "/run/hostapd/wlan0"]
+! access-router.access.hostapd: /run/hostapd/wlan0 is listened to on line 68 already: remove one of the two
 - #addressing = "stateless"
 + addressing = "dhcp"
 ! access-router.access.addressing: "dhcp" is no addressing: write "stateless", "assigned" or "keep-pcoa"

@@ -40,13 +40,13 @@ pub(crate) struct Listed {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Garbage {
     #[error("{0:?} is no text")]
-    NoText(Vec<u8>),
+    Text(Vec<u8>),
     #[error("{0:?} is no event: it has no <level> in front")]
-    NoLevel(String),
+    Level(String),
     #[error("{0:?} names no station")]
-    NoStation(String),
+    Station(String),
     #[error("the answer to {request} does not begin with a station: {answer:?}")]
-    NoList {
+    List {
         /// What was asked.
         request: String,
         /// What was answered.
@@ -61,19 +61,19 @@ fn clipped(text: &str) -> String {
 
 fn text(datagram: &[u8]) -> Result<&str, Garbage> {
     std::str::from_utf8(datagram)
-        .map_err(|_| Garbage::NoText(datagram[..datagram.len().min(100)].to_vec()))
+        .map_err(|_| Garbage::Text(datagram[..datagram.len().min(100)].to_vec()))
 }
 
 /// Reads an event.
 pub(crate) fn event(datagram: &[u8]) -> Result<Event, Garbage> {
     let whole = text(datagram)?.trim_end();
-    let told = control::event_text(whole).ok_or_else(|| Garbage::NoLevel(clipped(whole)))?;
+    let told = control::event_text(whole).ok_or_else(|| Garbage::Level(clipped(whole)))?;
     let mut words = told.split_ascii_whitespace();
     let name = words.next().unwrap_or_default();
     // More may stand behind it: the address it had before, a key's name, the reason.
     let mut station = || {
         let word = words.next().unwrap_or_default();
-        MacAddr::from_str(word).map_err(|_| Garbage::NoStation(clipped(told)))
+        MacAddr::from_str(word).map_err(|_| Garbage::Station(clipped(told)))
     };
     Ok(match name {
         "AP-STA-CONNECTED" => Event::Connected(station()?),
@@ -117,7 +117,7 @@ pub(crate) fn listed(request: &str, datagram: &[u8]) -> Result<Next, Garbage> {
     let mut lines = answer.lines();
     let station = (lines.next())
         .and_then(|first| MacAddr::from_str(first.trim()).ok())
-        .ok_or_else(|| Garbage::NoList {
+        .ok_or_else(|| Garbage::List {
             request: request.to_owned(),
             answer: clipped(answer),
         })?;

@@ -1,10 +1,12 @@
-//! 802.11 at a mobile node: wpa_supplicant tells what the radio does, and moves it.
+//! 802.11 at a mobile node: wpa_supplicant tells what the radio does, and moves it; the kernel says
+//! what becomes of the link.
 //!
-//! [`station`] decides, [`supplicant`] speaks with the supplicant, and this file carries words between
-//! the two.
+//! [`station`] decides, [`supplicant`] and [`nl80211`] speak with the two, and this file carries words
+//! between them.
 
 pub(crate) mod control;
 pub(crate) mod hostapd;
+mod nl80211;
 mod policy;
 mod scan;
 mod station;
@@ -12,191 +14,95 @@ mod supplicant;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, io, path::PathBuf, pin::pin, time::Duration};
+use std::path::PathBuf;
 
-use tokio::{
-    sync::mpsc::UnboundedReceiver,
-    time::{sleep, timeout},
-};
-use tracing::info;
+use tokio::{sync::mpsc::UnboundedReceiver, time::sleep};
+use tracing::{info, warn};
 
 use self::{
-    control::{Connection, PATIENCE},
+    nl80211::{Kernel, Query},
     station::{Input, Output, Station},
-    supplicant::{Event, Request},
+    supplicant::Client,
 };
 use super::{LinkLayer, Order, Teller};
 use crate::{config::Ieee80211, proto::Instant};
 
-/// The pause before the supplicant is tried again: at first, and at last.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// Where a link layer of 802.11 is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The index of its interface.
+    pub(crate) interface: u32,
+    /// Where the socket is made that the supplicant answers to.
+    pub(crate) answers: PathBuf,
+    /// The time of the protocol.
+    pub(crate) clock: fn() -> Instant,
+}
 
-/// How many questions may wait. The supplicant answers one after the other, and what is asked again
-/// and again is asked once.
-const MAX_WAITING: usize = 32;
-
-/// Starts it on the running tokio runtime. `answers` is where the socket is made that the supplicant
-/// answers to; `clock` says the time of the protocol.
-pub(crate) fn start(settings: &Ieee80211, answers: PathBuf, clock: fn() -> Instant) -> LinkLayer {
+/// Starts it on the running tokio runtime.
+pub(crate) fn start(settings: &Ieee80211, place: Place) -> LinkLayer {
     let station = Station::new(settings);
-    let settings = settings.clone();
+    let client = Client::new(settings.control_interface.clone(), place.answers.clone());
     LinkLayer::spawn("802.11", move |teller, orders| {
         let runner = Runner {
-            settings,
-            answers,
-            clock,
+            client,
+            kernel: None,
+            clock: place.clock,
             station,
             teller,
             orders,
-            waiting: VecDeque::new(),
         };
-        runner.run()
+        runner.run(place.interface)
     })
 }
 
 struct Runner {
-    settings: Ieee80211,
-    answers: PathBuf,
+    client: Client,
+    /// `None`: there is no 802.11 in this kernel.
+    kernel: Option<Kernel>,
     clock: fn() -> Instant,
     station: Station,
     teller: Teller,
     orders: UnboundedReceiver<Order>,
-    /// What the supplicant is still to be asked.
-    waiting: VecDeque<Request>,
-}
-
-/// What woke the runner.
-enum Woken {
-    Order(Option<Order>),
-    Datagram(Vec<u8>),
-    Timeout,
 }
 
 impl Runner {
-    async fn run(mut self) {
-        let mut pause = FIRST_PAUSE;
-        let mut was_lost = false;
-        loop {
-            let path = &self.settings.control_interface;
-            let error = match Connection::open(path, self.answers.clone()).await {
-                Ok(connection) => {
-                    pause = FIRST_PAUSE;
-                    was_lost = false;
-                    info!(supplicant = %path.display(), "connected");
-                    match self.converse(connection).await {
-                        Ok(()) => return,
-                        Err(error) => error,
-                    }
-                }
-                Err(error) => error,
-            };
-            self.waiting.clear();
-            // It is told once, not at every attempt.
-            if !std::mem::replace(&mut was_lost, true) {
-                let error = error.to_string();
-                self.handle(Input::Lost { error }).await;
+    async fn run(mut self, interface: u32) {
+        match Kernel::open(interface) {
+            Ok(kernel) => {
+                info!("the kernel has 802.11, and tells of it");
+                self.kernel = Some(kernel);
+                self.handle(Input::KernelOpened).await;
             }
-            if !self.wait(pause).await {
-                return;
-            }
-            pause = (pause * 2).min(LAST_PAUSE);
+            Err(error) => self.lose_kernel(error).await,
         }
-    }
-
-    /// Waits, and goes on with what needs no supplicant. `false`: nobody needs a link layer any more.
-    async fn wait(&mut self, pause: Duration) -> bool {
-        let mut pause = pin!(sleep(pause));
         loop {
-            let due = self.until_due();
-            let order = tokio::select! {
-                () = &mut pause => return true,
-                () = due => None,
-                order = self.orders.recv() => match order {
-                    Some(order) => Some(order),
-                    None => return false,
-                },
-            };
-            match order {
-                Some(order) => self.handle(Input::Order(order)).await,
-                None => self.handle_timeout().await,
-            }
-        }
-    }
-
-    /// Serves one connection to its end; `Ok`: nobody needs a link layer any more.
-    async fn converse(&mut self, mut connection: Connection) -> io::Result<()> {
-        let mut asked: Option<Request> = None;
-        let mut patience = pin!(sleep(PATIENCE));
-        self.handle(Input::Opened).await;
-        loop {
-            if asked.is_none()
-                && let Some(request) = self.waiting.pop_front()
-            {
-                match timeout(PATIENCE, connection.send(&request.to_string())).await {
-                    Ok(sent) => sent?,
-                    Err(_) => return Err(io::Error::other("it reads nothing")),
-                }
-                asked = Some(request);
-                patience.set(sleep(PATIENCE));
-            }
-            let due = self.until_due();
-            let woken = tokio::select! {
-                // In this order: what the supplicant has told is true before anything else is done.
+            let due = self.station.poll_timeout();
+            let input = tokio::select! {
+                // In this order: what was told is true before anything else is done.
                 biased;
-                datagram = connection.receive() => Woken::Datagram(datagram?.to_vec()),
-                order = self.orders.recv() => Woken::Order(order),
-                () = &mut patience, if asked.is_some() => {
-                    return Err(io::Error::other("it does not answer"));
-                }
-                () = due => Woken::Timeout,
-            };
-            match woken {
-                Woken::Order(None) => return Ok(()),
-                Woken::Order(Some(order)) => self.handle(Input::Order(order)).await,
-                Woken::Timeout => self.handle_timeout().await,
-                Woken::Datagram(datagram) if control::is_event(&datagram) => {
-                    match supplicant::event(&datagram) {
-                        Ok(event) => {
-                            let ends = event == Event::Terminating;
-                            self.handle(Input::Event(event)).await;
-                            if ends {
-                                return Err(io::Error::other("it ended"));
-                            }
-                        }
-                        Err(error) => self.handle_garbage(error.to_string()).await,
-                    }
-                }
-                Woken::Datagram(datagram) => match asked.take() {
-                    Some(request) => match supplicant::reply(&request, &datagram) {
-                        Ok(reply) => self.handle(Input::Replied { request, reply }).await,
-                        Err(error) => self.handle_garbage(error.to_string()).await,
-                    },
+                heard = self.client.next() => Some(Input::Supplicant(heard)),
+                event = next(&mut self.kernel) => match event {
+                    Some(event) => Some(Input::Kernel(event)),
                     None => {
-                        let answer = String::from_utf8_lossy(&datagram[..datagram.len().min(100)]);
-                        let error = format!("{answer:?} answers nothing");
-                        self.handle_garbage(error).await;
+                        self.lose_kernel("nl80211 tells nothing any more".to_owned()).await;
+                        continue;
                     }
                 },
+                order = self.orders.recv() => match order {
+                    Some(order) => Some(Input::Order(order)),
+                    // Nobody needs a link layer any more.
+                    None => return,
+                },
+                () = until(due, self.clock) => None,
+            };
+            match input {
+                Some(input) => self.handle(input).await,
+                None => {
+                    self.station.handle_timeout((self.clock)());
+                    self.carry_out().await;
+                }
             }
         }
-    }
-
-    /// Sleeps until the station's next deadline; for ever if it has none.
-    fn until_due(&self) -> impl Future<Output = ()> + use<> {
-        let due = self.station.poll_timeout();
-        let left = due.map(|due| due - (self.clock)());
-        async move {
-            match left {
-                Some(left) if left.is_zero() => {}
-                Some(left) => sleep(left).await,
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    async fn handle_garbage(&mut self, error: String) {
-        self.handle(Input::Garbage { error }).await;
     }
 
     async fn handle(&mut self, input: Input) {
@@ -204,29 +110,56 @@ impl Runner {
         self.carry_out().await;
     }
 
-    async fn handle_timeout(&mut self) {
-        self.station.handle_timeout((self.clock)());
-        self.carry_out().await;
-    }
-
     async fn carry_out(&mut self) {
         while let Some(output) = self.station.poll_output() {
             match output {
                 Output::Tell(told) => self.teller.tell(told).await,
-                Output::Ask(request) => self.ask(request),
+                Output::Ask(request) => self.client.ask(request),
+                Output::Query(query) => self.query(query).await,
             }
         }
     }
 
-    fn ask(&mut self, request: Request) {
-        if self.waiting.contains(&request) {
+    /// Asks the kernel, which answers at once.
+    async fn query(&mut self, query: Query) {
+        let Some(kernel) = &mut self.kernel else {
             return;
+        };
+        let answer = kernel.ask(query).await;
+        let now = (self.clock)();
+        match answer {
+            Ok(answer) => self.station.handle_input(now, Input::Answered(answer)),
+            Err(error) => {
+                // Its events may still come, and are as good as ever.
+                warn!("nl80211: {error}");
+                self.station.handle_input(now, Input::Unanswered);
+            }
         }
-        match request {
-            // Nothing may make a move wait.
-            Request::Roam { .. } => self.waiting.push_front(request),
-            _ if self.waiting.len() < MAX_WAITING => self.waiting.push_back(request),
-            _ => {}
+    }
+
+    async fn lose_kernel(&mut self, error: String) {
+        warn!("the kernel tells nothing of 802.11: {error}; only wpa_supplicant does");
+        self.kernel = None;
+        self.handle(Input::KernelLost { error }).await;
+    }
+}
+
+async fn next(kernel: &mut Option<Kernel>) -> Option<nl80211::Event> {
+    match kernel {
+        Some(kernel) => kernel.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sleeps until a deadline; for ever if there is none.
+async fn until(due: Option<Instant>, clock: fn() -> Instant) {
+    match due {
+        Some(due) => {
+            let left = due - clock();
+            if !left.is_zero() {
+                sleep(left).await;
+            }
         }
+        None => std::future::pending().await,
     }
 }

@@ -77,8 +77,13 @@ impl Policy {
             .is_some_and(|signal| signal < self.threshold())
     }
 
+    /// Whether beacons do not come.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost > 0
+    }
+
     /// Whether it is certainly so.
-    fn is_confirmed(&self) -> bool {
+    pub(super) fn is_confirmed(&self) -> bool {
         self.is_fading() && self.weak >= self.settings.indications
     }
 
@@ -107,7 +112,8 @@ impl Policy {
         self.avoided.remove(&bssid);
     }
 
-    /// Where to move to, if it is time to. `current` is where it is, in the network `ssid`.
+    /// Where to move to from an access point whose signal is weak. `current` is where it is, in the
+    /// network `ssid`.
     pub(super) fn choose(
         &self,
         now: Instant,
@@ -115,7 +121,7 @@ impl Policy {
         ssid: &str,
         table: &Table,
     ) -> Option<MacAddr> {
-        if !self.settings.choose_target || !self.is_confirmed() {
+        if !self.settings.choose_target {
             return None;
         }
         let enough = self.signal()? + f64::from(self.settings.signal_hysteresis_db);

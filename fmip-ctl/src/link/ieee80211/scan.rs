@@ -20,6 +20,10 @@ const MAX_HEARD: usize = 256;
 /// How long a scan may take; then nothing is known of it any more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long it usually takes at most: some 100 ms on each channel that nobody may transmit on without
+/// having heard somebody.
+const USUAL: Duration = Duration::from_secs(3);
+
 /// The access points that are heard.
 #[derive(Debug, Default)]
 pub(super) struct Table(BTreeMap<MacAddr, Entry>);
@@ -78,6 +82,12 @@ impl Table {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (MacAddr, &Entry)> {
         self.0.iter().map(|(bssid, entry)| (*bssid, entry))
+    }
+
+    /// When an access point was heard last that is not the one that the node hears all the time.
+    pub(super) fn last_heard(&self, attached: Option<MacAddr>) -> Option<Instant> {
+        let others = self.iter().filter(|(bssid, _)| Some(*bssid) != attached);
+        others.map(|(_, entry)| entry.heard).max()
     }
 
     /// The channels of a network, in MHz.
@@ -144,9 +154,19 @@ impl Schedule {
         self.under_way = false;
     }
 
+    /// At the start: what is known already was found by a scan at this time.
+    pub(super) fn begin_from(&mut self, done: Option<Instant>) {
+        self.done = self.done.or(done);
+    }
+
     /// It came to nothing.
     pub(super) fn fail(&mut self) {
         self.under_way = false;
+    }
+
+    /// Whether results are about to come.
+    pub(super) fn is_under_way(&self, now: Instant) -> bool {
+        self.under_way && self.begun.is_some_and(|begun| now < begun + USUAL)
     }
 
     /// When the next background scan is due; `fading`: whether the signal is weak.

@@ -20,9 +20,10 @@ use std::{
 use tracing::{debug, warn};
 
 use super::{
+    nl80211::{self, Answer, Peer, Query},
     policy::Policy,
     scan::{Schedule, Table},
-    supplicant::{Bss, Event, Phase, Reply, Request, Status},
+    supplicant::{Bss, Event, Heard, Phase, Reply, Request, Status},
 };
 use crate::{
     config::Ieee80211,
@@ -42,18 +43,20 @@ const LOOKING: Duration = Duration::from_secs(3);
 const AUTHENTICATING: Duration = Duration::from_secs(75);
 
 /// What the station is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Input {
-    /// The supplicant is there, or there again.
-    Opened,
-    /// It is gone.
-    Lost { error: String },
+    /// What the supplicant tells.
+    Supplicant(Heard),
+    /// The kernel tells of 802.11, and answers.
+    KernelOpened,
+    /// It does not.
+    KernelLost { error: String },
     /// It told something.
-    Event(Event),
+    Kernel(nl80211::Event),
     /// It answered.
-    Replied { request: Request, reply: Reply },
-    /// It wrote what nobody understands.
-    Garbage { error: String },
+    Answered(Answer),
+    /// It did not.
+    Unanswered,
     /// What the protocol wants.
     Order(Order),
 }
@@ -65,6 +68,8 @@ pub(super) enum Output {
     Tell(Told),
     /// The supplicant to be asked.
     Ask(Request),
+    /// The kernel to be asked.
+    Query(Query),
 }
 
 /// Where the station is attached.
@@ -110,11 +115,15 @@ pub(super) struct Station {
     outputs: VecDeque<Output>,
     /// Whether the supplicant is there.
     open: bool,
+    /// Whether the kernel answers.
+    kernel: bool,
     attachment: Attachment,
     /// Whether the protocol was told last that the link is there.
     told_up: Option<bool>,
     /// The network it is in.
     ssid: Option<String>,
+    /// Whether the protocol was told that the signal fades.
+    going_down: bool,
     /// Where the last join led, and whether authentication was seen.
     joined: Option<MacAddr>,
     course: Option<Course>,
@@ -139,9 +148,11 @@ impl Station {
             settings: settings.clone(),
             outputs: VecDeque::new(),
             open: false,
+            kernel: false,
             attachment: Attachment::Unknown,
             told_up: None,
             ssid: None,
+            going_down: false,
             joined: None,
             course: None,
             table: Table::default(),
@@ -158,11 +169,31 @@ impl Station {
     /// Takes in what happened.
     pub(super) fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Opened => self.handle_opened(now),
-            Input::Lost { error } => self.handle_lost(error),
-            Input::Event(event) => self.handle_event(now, event),
-            Input::Replied { request, reply } => self.handle_reply(now, &request, reply),
-            Input::Garbage { error } => self.handle_garbage(&error),
+            Input::Supplicant(heard) => match heard {
+                Heard::Opened => self.handle_opened(now),
+                Heard::Lost { error } => self.handle_lost(now, error),
+                Heard::Event(event) => self.handle_event(now, event),
+                Heard::Replied { request, reply } => self.handle_reply(now, &request, reply),
+                Heard::Garbage(garbage) => self.handle_garbage(&garbage.to_string()),
+            },
+            Input::KernelOpened => {
+                self.kernel = true;
+                self.ask_kernel(now);
+            }
+            Input::KernelLost { error } => {
+                self.kernel = false;
+                let detail = format!("the kernel tells nothing of 802.11: {error}");
+                self.step("nl80211", Direction::Local, None, Some(detail));
+            }
+            Input::Kernel(event) => self.handle_kernel(now, &event),
+            Input::Answered(Answer::Peers(peers)) => self.handle_peers(now, &peers),
+            Input::Answered(Answer::Found(found)) => {
+                if !self.open {
+                    self.take(now, found);
+                }
+            }
+            // From now on the supplicant's word must do.
+            Input::Unanswered => self.kernel = false,
             Input::Order(Order::Switch { access_point }) => self.switch(now, access_point),
             Input::Order(Order::GoAhead) => {
                 if let Some(Course::Impending { target, .. }) = self.course {
@@ -188,7 +219,6 @@ impl Station {
         }
         if let Attachment::Closed { ask, pause, bssid } = self.attachment
             && ask <= now
-            && self.open
         {
             let pause = (pause * 2).min(LAST_PAUSE);
             self.attachment = Attachment::Closed {
@@ -196,14 +226,16 @@ impl Station {
                 ask: now + pause,
                 pause,
             };
-            self.ask(Request::Status);
+            self.ask_for_port();
         }
         if self.measure.is_some_and(|measure| measure <= now) {
             self.measure = Some(now + self.settings.signal_interval);
-            self.ask(match self.attachment {
-                Attachment::Up { .. } => Request::SignalPoll,
-                _ => Request::Ping,
-            });
+            match (self.open, self.attachment) {
+                (true, Attachment::Up { .. }) => self.ask(Request::SignalPoll),
+                // To see whether it is still there.
+                (true, _) => self.ask(Request::Ping),
+                (false, _) => self.query(Query::Peers),
+            }
         }
         if self.scan_due().is_some_and(|due| due <= now) {
             let frequencies = self.schedule.frequencies(&self.table, self.ssid.as_deref());
@@ -219,7 +251,7 @@ impl Station {
             | Course::Roaming { until, .. } => until,
         });
         let closed = match self.attachment {
-            Attachment::Closed { ask, .. } if self.open => Some(ask),
+            Attachment::Closed { ask, .. } if self.open || self.kernel => Some(ask),
             _ => None,
         };
         let all = [course, closed, self.measure, self.scan_due()];
@@ -239,9 +271,9 @@ impl Station {
         self.read_results();
     }
 
-    /// The link stays as it is: the kernel keeps it without the supplicant, or will not, and then the
-    /// supplicant that comes back says so.
-    fn handle_lost(&mut self, error: String) {
+    /// The link stays as it is: the kernel keeps it without the supplicant, or says that it does not;
+    /// and so does the supplicant when it comes back.
+    fn handle_lost(&mut self, now: Instant, error: String) {
         self.open = false;
         self.measure = None;
         self.reading = None;
@@ -260,6 +292,69 @@ impl Station {
         }
         let what = self.name.clone();
         self.tell(Told::Health(Health::Lost { what, error }));
+        self.ask_kernel(now);
+    }
+
+    /// Asks the kernel all that nobody else says.
+    fn ask_kernel(&mut self, now: Instant) {
+        if !self.open && self.kernel {
+            self.measure = Some(now + self.settings.signal_interval);
+            self.query(Query::Peers);
+            self.query(Query::Found);
+        }
+    }
+
+    /// While the supplicant is there, what the kernel tells is told by it, too, and in its order.
+    fn handle_kernel(&mut self, now: Instant, event: &nl80211::Event) {
+        let is_roaming = matches!(self.course, Some(Course::Roaming { .. }));
+        match *event {
+            nl80211::Event::Authorized => {
+                if let Attachment::Closed { .. } = self.attachment {
+                    self.ask_for_port();
+                }
+            }
+            nl80211::Event::Disconnected if self.open => {
+                if self.is_up() && !is_roaming {
+                    self.ask(Request::Status);
+                }
+            }
+            _ if self.open => {}
+            nl80211::Event::Connected { bssid } => {
+                if self.bssid() != Some(bssid) {
+                    self.attach(now, bssid);
+                }
+            }
+            nl80211::Event::Disconnected => self.detach(),
+            nl80211::Event::Scanned => self.query(Query::Found),
+            nl80211::Event::Signal { dbm } => self.handle_signal(now, dbm),
+            nl80211::Event::BeaconLoss => self.handle_beacon_loss(now),
+        }
+    }
+
+    fn handle_peers(&mut self, now: Instant, peers: &[Peer]) {
+        let peer_at = |bssid| peers.iter().find(|peer| peer.bssid == bssid);
+        match self.attachment {
+            Attachment::Closed { bssid, .. } if self.open || peer_at(bssid).is_some() => {
+                if peer_at(bssid).is_some_and(|peer| peer.authorized) {
+                    self.open_port(now, bssid);
+                }
+            }
+            _ if self.open => {}
+            Attachment::Up { bssid } if peer_at(bssid).is_some() => {
+                if let Some(dbm) = peer_at(bssid).and_then(|peer| peer.dbm) {
+                    self.handle_signal(now, dbm);
+                }
+            }
+            _ => match peers {
+                [peer, ..] => {
+                    self.close_port(now, peer.bssid);
+                    if peer.authorized {
+                        self.open_port(now, peer.bssid);
+                    }
+                }
+                [] => self.detach(),
+            },
+        }
     }
 
     fn handle_garbage(&mut self, error: &str) {
@@ -337,14 +432,7 @@ impl Station {
                 debug!(dbm, above, "the signal crossed the threshold");
                 self.handle_signal(now, dbm);
             }
-            Event::BeaconLoss => {
-                if self.is_up() {
-                    self.step("beacon loss", Direction::Local, self.bssid(), None);
-                    self.policy.lose_beacons();
-                    self.decide(now);
-                }
-            }
-            // Its socket goes with it, and a new one is connected to.
+            Event::BeaconLoss => self.handle_beacon_loss(now),
             Event::Terminating | Event::Other => {}
         }
     }
@@ -388,12 +476,12 @@ impl Station {
         status: Option<u16>,
     ) {
         let status = status.map_or_else(String::new, |status| format!(": status {status}"));
-        let detail = format!("rejected{status}");
+        let detail = format!("refused{status}");
         self.step(step, Direction::Received, bssid, Some(detail.clone()));
         self.joined = None;
         match self.course {
             Some(Course::Roaming { target, .. }) if bssid.is_none_or(|bssid| bssid == target) => {
-                self.fail_move(now, &format!("it {detail} the node"));
+                self.fail_move(now, &format!("it {detail}"));
             }
             _ => {
                 if let Some(bssid) = bssid {
@@ -449,9 +537,10 @@ impl Station {
         match (status.phase, status.bssid) {
             (Phase::Completed, Some(bssid)) => {
                 self.ssid = status.ssid;
-                let is_authorized = status.port_authorized != Some(false);
+                // The kernel knows better, if it tells.
+                let is_authorized = !self.kernel && status.port_authorized != Some(false);
                 match self.attachment {
-                    Attachment::Up { bssid: known } if known == bssid => {}
+                    Attachment::Up { bssid: known } if known == bssid => self.detect_links(now),
                     Attachment::Closed { bssid: known, .. } if known == bssid => {
                         if is_authorized {
                             self.open_port(now, bssid);
@@ -459,8 +548,9 @@ impl Station {
                     }
                     _ => {
                         self.close_port(now, bssid);
-                        if is_authorized {
-                            self.open_port(now, bssid);
+                        match is_authorized {
+                            true => self.open_port(now, bssid),
+                            false => self.query(Query::Peers),
                         }
                     }
                 }
@@ -477,7 +567,12 @@ impl Station {
 
     fn attach(&mut self, now: Instant, bssid: MacAddr) {
         self.close_port(now, bssid);
+        self.ask_for_port();
+    }
+
+    fn ask_for_port(&mut self) {
         self.ask(Request::Status);
+        self.query(Query::Peers);
     }
 
     fn close_port(&mut self, now: Instant, bssid: MacAddr) {
@@ -491,6 +586,7 @@ impl Station {
     fn open_port(&mut self, now: Instant, bssid: MacAddr) {
         self.attachment = Attachment::Up { bssid };
         self.told_up = Some(true);
+        self.going_down = false;
         self.policy.reset();
         self.policy.forgive(bssid);
         if let Some(Course::Roaming { target, .. }) = self.course.take()
@@ -540,6 +636,14 @@ impl Station {
         }
     }
 
+    fn handle_beacon_loss(&mut self, now: Instant) {
+        if self.is_up() {
+            self.step("beacon loss", Direction::Local, self.bssid(), None);
+            self.policy.lose_beacons();
+            self.decide(now);
+        }
+    }
+
     fn read_results(&mut self) {
         if self.reading.is_some() {
             self.read_again = true;
@@ -553,10 +657,17 @@ impl Station {
         let Some(found) = self.reading.take() else {
             return;
         };
-        self.table.replace(now, now, found);
+        self.take(now, found);
         if std::mem::take(&mut self.read_again) {
             self.read_results();
         }
+    }
+
+    /// All that is heard now.
+    fn take(&mut self, now: Instant, found: Vec<Bss>) {
+        self.table.replace(now, now, found);
+        let last_heard = self.table.last_heard(self.bssid());
+        self.schedule.begin_from(last_heard);
         self.detect_links(now);
         self.tell_heard(now);
         if let Some(Course::Looking { target, .. }) = self.course
@@ -609,19 +720,30 @@ impl Station {
 
     /// Whether to move.
     fn decide(&mut self, now: Instant) {
-        let (Some(current), Some(ssid), None) = (self.bssid(), &self.ssid, self.course) else {
+        let (Some(current), None) = (self.bssid(), self.course) else {
             return;
         };
-        let Some(target) = self.policy.choose(now, current, ssid, &self.table) else {
+        if !self.policy.is_confirmed() {
+            self.going_down = false;
             return;
-        };
-        self.course = Some(Course::Impending {
-            target,
-            until: now + self.settings.link_switch_wait,
-        });
-        self.primitive(LinkEvent::HandoverImpend {
-            access_point: target,
-        });
+        }
+        // The choice is better with what is heard now, unless there is no time.
+        if self.schedule.is_under_way(now) && !self.policy.is_lost() {
+            return;
+        }
+        let ssid = self.ssid.as_deref().filter(|_| self.open);
+        let target = ssid.and_then(|ssid| self.policy.choose(now, current, ssid, &self.table));
+        if let Some(target) = target {
+            self.course = Some(Course::Impending {
+                target,
+                until: now + self.settings.link_switch_wait,
+            });
+            self.primitive(LinkEvent::HandoverImpend {
+                access_point: target,
+            });
+        } else if !std::mem::replace(&mut self.going_down, true) {
+            self.primitive(LinkEvent::LinkGoingDown);
+        }
     }
 
     /// Nobody prepares the move, or not in time.
@@ -730,6 +852,12 @@ impl Station {
 
     fn tell(&mut self, told: Told) {
         self.outputs.push_back(Output::Tell(told));
+    }
+
+    fn query(&mut self, query: Query) {
+        if self.kernel {
+            self.outputs.push_back(Output::Query(query));
+        }
     }
 
     fn ask(&mut self, request: Request) {

@@ -1,12 +1,28 @@
-//! The words of wpa_supplicant on its control interface.
+//! wpa_supplicant: its words on its control interface, and a client that outlives it.
 //!
 //! What it writes is read by pure functions, which never fail in another way than by an error that
 //! says what was not understood. The formats are those of wpa_supplicant 2.10.
 
-use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt, io,
+    path::PathBuf,
+    pin::Pin,
+    str::FromStr,
+    time::Duration,
+};
 
-use super::control;
+use tokio::time::{Sleep, sleep};
+
+use super::control::{Connection, PATIENCE, event_text, is_event};
 use crate::wire::MacAddr;
+
+/// The pause before the supplicant is tried again: at first, and at last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How many questions may wait.
+const MAX_QUESTIONS: usize = 32;
 
 /// What of a BSS is asked for: id, BSSID, frequency, level, age, flags, SSID and a line between two of
 /// them (`WPA_BSS_MASK_*`).
@@ -71,7 +87,7 @@ pub(super) enum Event {
     },
     /// Beacons of the access point did not come.
     BeaconLoss,
-    /// The supplicant ends.
+    /// The supplicant ends: for [`Client`].
     Terminating,
     /// One that nothing depends on.
     Other,
@@ -221,7 +237,7 @@ fn text(datagram: &[u8]) -> Result<&str, Garbage> {
 /// Reads an event.
 pub(super) fn event(datagram: &[u8]) -> Result<Event, Garbage> {
     let whole = text(datagram)?.trim_end();
-    let told = control::event_text(whole).ok_or_else(|| Garbage::NoLevel(clipped(whole)))?;
+    let told = event_text(whole).ok_or_else(|| Garbage::NoLevel(clipped(whole)))?;
     let missing = |what| Garbage::Field {
         event: clipped(told),
         what,
@@ -431,4 +447,173 @@ fn scan_results(answer: &str) -> Option<Vec<Bss>> {
         })
     })
     .collect()
+}
+
+/// What a [`Client`] tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// The supplicant is there, or there again.
+    Opened,
+    /// It is gone, and tried again.
+    Lost { error: String },
+    /// It told something.
+    Event(Event),
+    /// It answered.
+    Replied { request: Request, reply: Reply },
+    /// It wrote what is not understood.
+    Garbage(Garbage),
+}
+
+/// A client of the supplicant that outlives it.
+pub(super) struct Client {
+    path: PathBuf,
+    own: PathBuf,
+    state: State,
+    /// The pause before it is tried again.
+    pause: Duration,
+    /// Whether it was told that the supplicant is gone.
+    told_lost: bool,
+}
+
+enum State {
+    Pausing(Pin<Box<Sleep>>),
+    Opening(Pin<Box<dyn Future<Output = io::Result<Connection>> + Send>>),
+    Open(Open),
+}
+
+struct Open {
+    connection: Connection,
+    /// What is to be asked, the question whose answer is waited for in front.
+    questions: VecDeque<Request>,
+    /// Whether that was sent.
+    sent: bool,
+    /// Until when the one in front must be answered.
+    patience: Pin<Box<Sleep>>,
+}
+
+impl Client {
+    /// A client of the supplicant whose socket is at `path`, answered to at `own`.
+    pub(super) fn new(path: PathBuf, own: PathBuf) -> Self {
+        Self {
+            state: opening(path.clone(), own.clone()),
+            path,
+            own,
+            pause: FIRST_PAUSE,
+            told_lost: false,
+        }
+    }
+
+    /// Asks something, if there is somebody to ask. What waits to be asked already is not asked
+    /// twice.
+    pub(super) fn ask(&mut self, request: Request) {
+        let State::Open(open) = &mut self.state else {
+            return;
+        };
+        let under_way = usize::from(open.sent);
+        if open
+            .questions
+            .iter()
+            .skip(under_way)
+            .any(|of| *of == request)
+        {
+            return;
+        }
+        if open.questions.is_empty() {
+            open.patience = Box::pin(sleep(PATIENCE));
+        }
+        match request {
+            // Nothing may make a move wait.
+            Request::Roam { .. } => open.questions.insert(under_way, request),
+            _ if open.questions.len() < MAX_QUESTIONS => open.questions.push_back(request),
+            _ => {}
+        }
+    }
+
+    /// The next that it tells. Nothing is lost if this is cancelled.
+    pub(super) async fn next(&mut self) -> Heard {
+        loop {
+            let error = match &mut self.state {
+                State::Pausing(pause) => {
+                    pause.as_mut().await;
+                    let (path, own) = (self.path.clone(), self.own.clone());
+                    self.state = opening(path, own);
+                    continue;
+                }
+                State::Opening(opening) => match opening.as_mut().await {
+                    Ok(connection) => {
+                        self.pause = FIRST_PAUSE;
+                        self.told_lost = false;
+                        self.state = State::Open(Open {
+                            connection,
+                            questions: VecDeque::new(),
+                            sent: false,
+                            patience: Box::pin(sleep(PATIENCE)),
+                        });
+                        return Heard::Opened;
+                    }
+                    Err(error) => error,
+                },
+                State::Open(open) => match open.next().await {
+                    Ok(heard) => return heard,
+                    Err(error) => error,
+                },
+            };
+            self.state = State::Pausing(Box::pin(sleep(self.pause)));
+            self.pause = (self.pause * 2).min(LAST_PAUSE);
+            // It is told once, not at every attempt.
+            if !std::mem::replace(&mut self.told_lost, true) {
+                let error = error.to_string();
+                return Heard::Lost { error };
+            }
+        }
+    }
+}
+
+fn opening(path: PathBuf, own: PathBuf) -> State {
+    State::Opening(Box::pin(async move { Connection::open(&path, own).await }))
+}
+
+impl Open {
+    async fn next(&mut self) -> io::Result<Heard> {
+        let is_waiting = !self.questions.is_empty();
+        if let (Some(question), false) = (self.questions.front(), self.sent) {
+            let question = question.to_string();
+            tokio::select! {
+                sent = self.connection.send(&question) => sent?,
+                () = self.patience.as_mut() => {
+                    return Err(io::Error::other("it reads nothing"));
+                }
+            }
+            self.sent = true;
+        }
+        let datagram = tokio::select! {
+            biased;
+            datagram = self.connection.receive() => datagram?,
+            () = self.patience.as_mut(), if is_waiting => {
+                return Err(io::Error::other("it does not answer"));
+            }
+        };
+        if is_event(datagram) {
+            return Ok(match event(datagram) {
+                // It says so itself, and its socket says nothing more.
+                Ok(Event::Terminating) => return Err(io::Error::other("it ended")),
+                Ok(event) => Heard::Event(event),
+                Err(garbage) => Heard::Garbage(garbage),
+            });
+        }
+        if !std::mem::take(&mut self.sent) {
+            let answer = String::from_utf8_lossy(datagram);
+            return Ok(Heard::Garbage(Garbage::Answer {
+                request: "nothing".to_owned(),
+                what: "question",
+                answer: clipped(&answer),
+            }));
+        }
+        self.patience = Box::pin(sleep(PATIENCE));
+        let request = self.questions.pop_front().expect("one was sent");
+        Ok(match reply(&request, datagram) {
+            Ok(reply) => Heard::Replied { request, reply },
+            Err(garbage) => Heard::Garbage(garbage),
+        })
+    }
 }

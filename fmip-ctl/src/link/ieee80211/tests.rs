@@ -1,13 +1,16 @@
 //! What wpa_supplicant writes, as it is written, and what the station makes of it.
 
+mod client;
+mod kernel;
 mod moves;
 mod words;
 
 use std::time::Duration;
 
 use super::{
+    nl80211::Query,
     station::{Input, Output, Station},
-    supplicant::{self, Request},
+    supplicant::{self, Event, Heard, Request},
 };
 use crate::{
     config::Ieee80211,
@@ -26,27 +29,33 @@ const AP2: MacAddr = MacAddr([2, 0, 0, 0, 2, 0]);
 /// next. What else it tells or asks is an error, except the list of what it hears.
 struct Playback {
     now: Instant,
+    interval: Duration,
     station: Station,
     asked: Vec<Request>,
+    /// What the kernel is asked; tests answer by hand.
+    queried: Vec<Query>,
     told: Vec<String>,
 }
 
 impl Playback {
-    fn new() -> Self {
-        Self::with(|_| {})
-    }
-
     fn with(change: impl FnOnce(&mut Ieee80211)) -> Self {
         let mut settings = Ieee80211::of("wlan0");
         change(&mut settings);
         let mut playback = Self {
             now: Instant::from_nanos(1_000_000_000_000),
+            interval: settings.signal_interval,
             station: Station::new(&settings),
             asked: Vec::new(),
+            queried: Vec::new(),
             told: Vec::new(),
         };
-        playback.input(Input::Opened);
+        playback.input(Input::Supplicant(Heard::Opened));
         playback
+    }
+
+    /// The time between two measurements.
+    fn interval(&self) -> Duration {
+        self.interval
     }
 
     fn input(&mut self, input: Input) {
@@ -60,6 +69,7 @@ impl Playback {
                 Output::Ask(request) if self.asked.contains(&request) => {}
                 Output::Ask(request @ Request::Roam { .. }) => self.asked.insert(0, request),
                 Output::Ask(request) => self.asked.push(request),
+                Output::Query(query) => self.queried.push(query),
                 Output::Tell(Told::Heard(_)) => {}
                 Output::Tell(told) => self.told.push(described(&told)),
             }
@@ -74,6 +84,61 @@ impl Playback {
             self.drain();
         }
         self.now = end;
+    }
+
+    /// Lets time pass beside a supplicant that is attached to AP1 and hears it and others with these
+    /// signals. Says what was told besides steps, and stops when a roam is asked for.
+    fn live(&mut self, time: Duration, heard: &[(MacAddr, i32)]) -> Vec<String> {
+        let end = self.now + time;
+        let mut told = Vec::new();
+        while self.now < end {
+            let step = Duration::from_millis(10).min(end - self.now);
+            self.pass(step);
+            while !self.asked.is_empty() {
+                if let Request::Roam { .. } = self.asked[0] {
+                    return told;
+                }
+                let request = self.asked.remove(0);
+                let answer = self.answer(&request, heard);
+                let reply = supplicant::reply(&request, answer.as_bytes()).expect("an answer");
+                let scans = matches!(request, Request::Scan { .. });
+                self.input(Input::Supplicant(Heard::Replied { request, reply }));
+                if scans {
+                    self.input(Input::Supplicant(Heard::Event(Event::ScanResults)));
+                }
+            }
+            told.extend(
+                self.told
+                    .drain(..)
+                    .filter(|told| !told.starts_with("scan ")),
+            );
+        }
+        told
+    }
+
+    fn answer(&self, request: &Request, heard: &[(MacAddr, i32)]) -> String {
+        match request {
+            Request::Ping => "PONG".to_owned(),
+            Request::Status => {
+                format!("bssid={AP1}\nssid=fmip\nwpa_state=COMPLETED\nsuppPortStatus=Authorized\n")
+            }
+            Request::SignalPoll => {
+                let own = heard.iter().find(|(bssid, _)| *bssid == AP1);
+                format!("RSSI={}\n", own.expect("AP1 is heard").1)
+            }
+            Request::Found { from: 0 } => heard
+                .iter()
+                .enumerate()
+                .map(|(id, (bssid, dbm))| {
+                    let ssid = if bssid.0[4] < 9 { "fmip" } else { "another" };
+                    format!(
+                        "id={id}\nbssid={bssid}\nfreq=2412\nlevel={dbm}\nage=0\nssid={ssid}\n====\n"
+                    )
+                })
+                .collect(),
+            Request::Found { .. } => String::new(),
+            _ => "OK".to_owned(),
+        }
     }
 
     /// Plays the lines of `log`.
@@ -95,7 +160,7 @@ impl Playback {
                     answer.push('\n');
                 }
                 let reply = supplicant::reply(&request, answer.as_bytes()).expect("an answer");
-                self.input(Input::Replied { request, reply });
+                self.input(Input::Supplicant(Heard::Replied { request, reply }));
             } else if let Some(told) = line.strip_prefix("! ") {
                 assert!(!self.told.is_empty(), "{told:?} is not told");
                 assert_eq!(self.told.remove(0), told);
@@ -106,7 +171,7 @@ impl Playback {
                 self.input(Input::Order(Order::GoAhead));
             } else {
                 let event = supplicant::event(line.as_bytes()).expect("an event");
-                self.input(Input::Event(event));
+                self.input(Input::Supplicant(Heard::Event(event)));
             }
         }
         assert_eq!(self.told, Vec::<String>::new(), "told, and not expected");

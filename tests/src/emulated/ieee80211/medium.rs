@@ -24,6 +24,10 @@ const CHANNELS: [u32; 11] = [
     2412, 2417, 2422, 2427, 2432, 2437, 2442, 2447, 2452, 2457, 2462,
 ];
 
+/// By how much an access point must be stronger, in dB, until wpa_supplicant roams to it on its own:
+/// a value between those that it has for weak and for strong signals.
+const BETTER_BY: i32 = 5;
+
 /// How many scans of its channel an access point may miss before it is forgotten: wpa_supplicant's
 /// `bss_expiration_scan_count`.
 const MISSED_SCANS: u32 = 2;
@@ -171,10 +175,20 @@ struct Scan {
     began: Instant,
     per_channel: Duration,
     next: Instant,
-    /// To find an access point, and not because the host asked.
-    to_connect: bool,
+    /// What becomes of its results.
+    purpose: Purpose,
     /// Not there again: it has just refused.
     not: Option<MacAddr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To find an access point.
+    Connect,
+    /// The host wants to know, and wpa_supplicant chooses a better access point if it meets one.
+    Choose,
+    /// The host wants to know, and nothing else.
+    Know,
 }
 
 /// What is known of an access point from the last scan that met it.
@@ -376,7 +390,12 @@ impl Medium {
         } else {
             self.delays.channel()
         };
-        self.start_scan(now, options.frequencies, per_channel, false, None);
+        let purpose = if options.only {
+            Purpose::Know
+        } else {
+            Purpose::Choose
+        };
+        self.start_scan(now, options.frequencies, per_channel, purpose, None);
         "OK\n".to_owned()
     }
 
@@ -548,7 +567,7 @@ impl Medium {
         now: Instant,
         frequencies: Option<Vec<u32>>,
         per_channel: Duration,
-        to_connect: bool,
+        purpose: Purpose,
         not: Option<MacAddr>,
     ) {
         let mut channels = frequencies.unwrap_or_else(|| {
@@ -567,7 +586,7 @@ impl Medium {
             began: now,
             per_channel,
             next: now + per_channel,
-            to_connect,
+            purpose,
             not,
         });
     }
@@ -641,9 +660,29 @@ impl Medium {
             began: scan.began,
         });
         self.supplicant("CTRL-EVENT-SCAN-RESULTS ".to_owned());
-        if !scan.to_connect || !matches!(self.state, State::Disconnected { .. }) {
-            return;
+        match (scan.purpose, self.state) {
+            (Purpose::Connect, State::Disconnected { .. }) => self.choose(now, &scan),
+            (Purpose::Choose, State::Connected { to, lost: None }) => {
+                if let Some(better) = self.better_than(to, scan.began) {
+                    self.start_move(now, better, false, None);
+                }
+            }
+            _ => {}
         }
+    }
+
+    /// An access point that this scan has met and that is so much stronger that wpa_supplicant roams.
+    fn better_than(&self, current: MacAddr, since: Instant) -> Option<MacAddr> {
+        let now = self.access_point(current)?.signal_dbm;
+        (self.known())
+            .filter(|(access_point, seen)| access_point.id != current && seen.at >= since)
+            .filter(|(_, seen)| seen.signal_dbm >= now + BETTER_BY)
+            .max_by_key(|(_, seen)| seen.signal_dbm)
+            .map(|(access_point, _)| access_point.id)
+    }
+
+    /// Goes to the strongest access point that a scan has met.
+    fn choose(&mut self, now: Instant, scan: &Scan) {
         let strongest = (self.known())
             .filter(|(access_point, seen)| {
                 seen.at >= scan.began && Some(access_point.id) != scan.not
@@ -664,7 +703,7 @@ impl Medium {
     /// Ends a scan early; what was heard until then is its result.
     fn abort_scan(&mut self, now: Instant) {
         if let Some(scan) = &mut self.scan {
-            scan.to_connect = false;
+            scan.purpose = Purpose::Know;
         }
         self.finish_scan(now);
     }
@@ -675,7 +714,8 @@ impl Medium {
         self.abort_scan(now);
         self.set_radio(Radio::Off);
         self.state = State::Disconnected { retry: None };
-        self.start_scan(now, None, self.delays.channel(), true, not);
+        let per_channel = self.delays.channel();
+        self.start_scan(now, None, per_channel, Purpose::Connect, not);
     }
 
     fn start_move(&mut self, now: Instant, to: MacAddr, firmware: bool, refusal: Option<Refusal>) {

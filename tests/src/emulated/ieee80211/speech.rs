@@ -17,10 +17,12 @@ pub(super) struct ScanOptions {
     pub(super) frequencies: Option<Vec<u32>>,
     /// Without a probe: a beacon interval per channel.
     pub(super) passive: bool,
+    /// For its results alone (`TYPE=ONLY`).
+    pub(super) only: bool,
 }
 
-/// Reads the parameters of `SCAN`; `None` if a frequency is none. Parameters that mean nothing to the
-/// medium (`TYPE=ONLY`, `use_id=1`) are understood.
+/// Reads the parameters of `SCAN`; `None` if a frequency is none. What means nothing to the medium
+/// (`use_id=1`) is understood.
 pub(super) fn parse_scan(parameters: &str) -> Option<ScanOptions> {
     let mut options = ScanOptions::default();
     for parameter in parameters.split_whitespace() {
@@ -36,6 +38,7 @@ pub(super) fn parse_scan(parameters: &str) -> Option<ScanOptions> {
                 options.frequencies = Some(frequencies);
             }
             Some(("passive", "1")) => options.passive = true,
+            Some(("TYPE", "ONLY")) => options.only = true,
             _ => {}
         }
     }
@@ -121,7 +124,7 @@ impl BssQuery {
         };
         let mask = words
             .find_map(|word| word.strip_prefix("MASK="))
-            .map_or(Some(u32::MAX & !MASK_DELIMITERS), |mask| {
+            .map_or(Some(!MASK_DELIMITERS), |mask| {
                 u32::from_str_radix(mask.trim_start_matches("0x"), 16).ok()
             })?;
         Some(Self { which, mask })

@@ -158,6 +158,20 @@ fn a_scan_of_one_channel_finds_what_is_on_it() {
 }
 
 #[test]
+fn a_scan_that_is_not_for_its_results_alone_lets_the_supplicant_roam() {
+    for (scan, expected) in [("SCAN TYPE=ONLY", AP1), ("SCAN", AP2)] {
+        let mut world = World::new(Delays::default());
+        world.control(Control::Signal {
+            access_point: AP2,
+            dbm: -40,
+        });
+        world.supplicant(scan);
+        world.drive();
+        assert_eq!(world.medium.attached(), Some(expected), "{scan}");
+    }
+}
+
+#[test]
 fn an_access_point_that_two_scans_miss_is_forgotten() {
     let mut world = default();
     world.control(Control::Vanish { access_point: AP2 });

@@ -1,0 +1,220 @@
+//! What the kernel adds, and what it says while the supplicant is gone.
+
+use wl_nl80211::{
+    Ieee80211StatusCode, Nl80211Attr, Nl80211Command, Nl80211CqmAttr, Nl80211CqmRssiThresholdEvent,
+    Nl80211Message, packet_core::DefaultNla,
+};
+
+use super::{
+    super::nl80211::{Answer, Event as KernelEvent, Peer, event},
+    *,
+};
+
+const INTERFACE: u32 = 7;
+
+fn peer(bssid: MacAddr, authorized: bool) -> Peer {
+    Peer {
+        bssid,
+        authorized,
+        dbm: Some(-50),
+    }
+}
+
+impl Playback {
+    /// The kernel answers what it is asked, which must be this.
+    fn answer_peers(&mut self, peers: &[Peer]) {
+        assert_eq!(self.queried.remove(0), Query::Peers);
+        self.input(Input::Answered(Answer::Peers(peers.to_vec())));
+    }
+
+    fn lose_supplicant(&mut self) {
+        let error = "it ended".to_owned();
+        self.input(Input::Supplicant(super::Heard::Lost { error }));
+        self.play("! wpa_supplicant at /run/wpa_supplicant/wlan0 lost: it ended");
+    }
+}
+
+/// A kernel that tells, beside a supplicant.
+fn beside_supplicant() -> Playback {
+    let mut playback = Playback::with(|settings| {
+        settings.signal_interval = Duration::from_secs(60);
+    });
+    playback.input(Input::KernelOpened);
+    playback
+}
+
+// Rows: W11-13
+#[test]
+fn the_kernel_knows_better_than_the_supplicant_whether_the_port_is_open() {
+    let mut playback = beside_supplicant();
+    playback.play(
+        "! working
+        ? STATUS
+        = bssid=02:00:00:00:01:00
+        = ssid=fmip
+        = wpa_state=COMPLETED
+        = suppPortStatus=Authorized
+        ? BSS RANGE=0- MASK=0x21a87
+        =",
+    );
+    playback.answer_peers(&[peer(AP1, false)]);
+    playback.play("+5\n? STATUS\n= bssid=02:00:00:00:01:00\n= wpa_state=COMPLETED\n= ssid=fmip");
+    playback.answer_peers(&[peer(AP1, true)]);
+    playback.play("! LINK_UP 02:00:00:00:01:00\n? SIGNAL_MONITOR THRESHOLD=-70 HYSTERESIS=2\n= OK");
+    assert_eq!(playback.queried, []);
+}
+
+#[test]
+fn a_kernel_that_does_not_answer_is_not_waited_for() {
+    let mut playback = beside_supplicant();
+    playback.play("! working\n? STATUS\n= bssid=02:00:00:00:01:00\n= wpa_state=COMPLETED\n? BSS RANGE=0- MASK=0x21a87\n=");
+    assert_eq!(playback.queried.remove(0), Query::Peers);
+    playback.input(Input::Unanswered);
+    playback.play(
+        "+5
+        ? STATUS
+        = bssid=02:00:00:00:01:00
+        = wpa_state=COMPLETED
+        ! LINK_UP 02:00:00:00:01:00
+        ? SIGNAL_MONITOR THRESHOLD=-70 HYSTERESIS=2
+        = OK",
+    );
+}
+
+#[test]
+fn a_kernel_without_80211_is_said_aloud() {
+    let mut playback = Playback::with(|_| {});
+    let error = "no such family".to_owned();
+    playback.input(Input::KernelLost { error });
+    playback.told.remove(0);
+    let expected = "nl80211 local (the kernel tells nothing of 802.11: no such family)";
+    assert_eq!(playback.told, [expected]);
+}
+
+#[test]
+fn without_a_supplicant_the_kernel_says_where_the_node_is() {
+    let mut playback = beside_supplicant();
+    playback.told.clear();
+    playback.asked.clear();
+    playback.lose_supplicant();
+    playback.answer_peers(&[peer(AP1, true)]);
+    playback.play("! LINK_UP 02:00:00:00:01:00");
+    assert_eq!(playback.queried.remove(0), Query::Found);
+    playback.input(Input::Kernel(KernelEvent::Disconnected));
+    playback.play("! LINK_DOWN");
+    let bssid = AP2;
+    playback.input(Input::Kernel(KernelEvent::Connected { bssid }));
+    playback.answer_peers(&[peer(AP2, false)]);
+    playback.play("");
+    playback.input(Input::Kernel(KernelEvent::Authorized));
+    playback.answer_peers(&[peer(AP2, true)]);
+    playback.play("! LINK_UP 02:00:00:00:02:00");
+    // Events can be lost; what is measured is where it is.
+    playback.play("+60000");
+    playback.answer_peers(&[peer(AP1, true)]);
+    playback.play("! LINK_UP 02:00:00:00:01:00");
+    playback.play("+60000");
+    playback.answer_peers(&[]);
+    playback.play("! LINK_DOWN");
+}
+
+#[test]
+fn without_a_supplicant_a_fading_signal_is_told_but_nothing_is_moved_to() {
+    let mut playback = beside_supplicant();
+    playback.told.clear();
+    playback.asked.clear();
+    playback.lose_supplicant();
+    playback.answer_peers(&[peer(AP1, true)]);
+    assert_eq!(playback.queried.remove(0), Query::Found);
+    playback.play("! LINK_UP 02:00:00:00:01:00");
+    for _ in 0..2 {
+        playback.input(Input::Kernel(KernelEvent::Signal { dbm: -80 }));
+    }
+    playback.play("! LINK_GOING_DOWN");
+}
+
+#[test]
+fn beside_the_supplicant_the_kernel_only_makes_it_asked() {
+    let mut playback = Playback::with(|settings| {
+        settings.signal_interval = Duration::from_secs(60);
+    });
+    playback.play(
+        "! working
+        ? STATUS
+        = bssid=02:00:00:00:01:00
+        = wpa_state=COMPLETED
+        ! LINK_UP 02:00:00:00:01:00
+        ? BSS RANGE=0- MASK=0x21a87
+        =
+        ? SIGNAL_MONITOR THRESHOLD=-70 HYSTERESIS=2
+        = OK",
+    );
+    playback.input(Input::KernelOpened);
+    let bssid = AP2;
+    playback.input(Input::Kernel(KernelEvent::Connected { bssid }));
+    playback.input(Input::Kernel(KernelEvent::BeaconLoss));
+    playback.play("");
+    playback.input(Input::Kernel(KernelEvent::Disconnected));
+    playback.play("? STATUS\n= wpa_state=DISCONNECTED\n! LINK_DOWN");
+    assert_eq!(playback.queried, []);
+}
+
+fn message(cmd: Nl80211Command, attributes: Vec<Nl80211Attr>) -> Nl80211Message {
+    Nl80211Message { cmd, attributes }
+}
+
+#[test]
+fn events_of_the_kernel_are_read_and_those_of_other_interfaces_are_not() {
+    let ours = || Nl80211Attr::IfIndex(INTERFACE);
+    let mac = || Nl80211Attr::Mac(AP1.0);
+    let success = Nl80211Attr::StatusCode(Ieee80211StatusCode::Success);
+    let failure = Nl80211Attr::StatusCode(Ieee80211StatusCode::UnspecifiedFailure);
+    let low = Nl80211CqmAttr::RssiThresholdEvent(Nl80211CqmRssiThresholdEvent::Low);
+    let cqm = |fields| vec![ours(), Nl80211Attr::Cqm(fields)];
+    let connected = Some(KernelEvent::Connected { bssid: AP1 });
+    for (message, expected) in [
+        (
+            message(Nl80211Command::Connect, vec![ours(), mac(), success]),
+            connected.clone(),
+        ),
+        (
+            message(Nl80211Command::Connect, vec![ours(), mac(), failure]),
+            None,
+        ),
+        (
+            message(Nl80211Command::Roam, vec![ours(), mac()]),
+            connected,
+        ),
+        // Nothing says where to.
+        (message(Nl80211Command::Roam, vec![ours()]), None),
+        (
+            message(Nl80211Command::Disconnect, vec![ours()]),
+            Some(KernelEvent::Disconnected),
+        ),
+        (
+            message(Nl80211Command::Disconnect, vec![Nl80211Attr::IfIndex(8)]),
+            None,
+        ),
+        (message(Nl80211Command::Disconnect, vec![]), None),
+        (
+            message(Nl80211Command::NewScanResults, vec![ours()]),
+            Some(KernelEvent::Scanned),
+        ),
+        (
+            message(
+                Nl80211Command::NotifyCqm,
+                cqm(vec![low, Nl80211CqmAttr::RssiLevel(-77)]),
+            ),
+            Some(KernelEvent::Signal { dbm: -77 }),
+        ),
+        (
+            message(
+                Nl80211Command::NotifyCqm,
+                cqm(vec![Nl80211CqmAttr::Other(DefaultNla::new(8, vec![]))]),
+            ),
+            Some(KernelEvent::BeaconLoss),
+        ),
+    ] {
+        assert_eq!(event(&message, INTERFACE), expected, "{message:?}");
+    }
+}

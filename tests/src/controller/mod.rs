@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long an answer on a control socket may take.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// What a process of `fmip-ctl` is in the lab.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

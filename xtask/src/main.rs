@@ -16,6 +16,7 @@ mod machine;
 mod setup;
 mod step;
 mod test;
+mod vm_test;
 // Shared with fmip-ctl/build.rs, which is its other reader.
 #[path = "../../fmip-ebpf/toolchain.rs"]
 #[allow(dead_code, reason = "only the build script builds the object")]
@@ -30,6 +31,7 @@ fn command_line() -> Command {
         .subcommand(setup::command_line())
         .subcommand(build_and_load::command_line())
         .subcommand(test::command_line())
+        .subcommand(vm_test::command_line())
         .subcommand(check::command_line())
         .subcommand(conformance::command_line())
         .subcommand(bench::command_line())
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Some(("setup", matches)) => setup::run(matches),
         Some(("build-and-load", matches)) => build_and_load::run(matches),
         Some(("test", matches)) => test::run(matches),
+        Some(("vm-test", matches)) => vm_test::run(matches),
         Some(("check", matches)) => check::run(matches),
         Some(("conformance", matches)) => conformance::run(matches),
         Some(("bench", matches)) => bench::run(matches),

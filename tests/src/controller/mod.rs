@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long an answer on a control socket may take.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// What a process of `fmip-ctl` is in the lab.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -67,15 +67,19 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts `fmip-ctl run` for `role`; [`Controller::wait_ready`] waits for it.
+    /// Starts `fmip-ctl run`, or `fmip-ctl mobile`, for `role`; [`Controller::wait_ready`] waits for it.
     pub fn start(lab: &Lab, role: Role, settings: &Settings) -> Result<Self> {
         let name = role.name();
         let file = |extension: &str| lab.directory().join(format!("{name}.{extension}"));
         let (config, socket) = (file("toml"), file("sock"));
         write_configuration(lab, role, settings, &config, &socket)?;
         let mut command = Command::new(&settings.fmip_ctl);
+        let subcommand = match role {
+            Role::Router(_) => "run",
+            Role::MobileNode => "mobile",
+        };
         command
-            .args(["run", "--log-level", &settings.log_level, "--config"])
+            .args([subcommand, "--log-level", &settings.log_level, "--config"])
             .arg(&config);
         if settings.record {
             command.arg("--record").arg(recording(&socket));

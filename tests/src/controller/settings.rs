@@ -34,6 +34,8 @@ pub struct Settings {
     pub record: bool,
     /// What the files of single routers say beyond that.
     pub routers: BTreeMap<Router, RouterSettings>,
+    /// Whether the mobile node is left to find out where it is.
+    pub finds_its_place: bool,
     /// More keys of the mobile node's `[mobile-node]` table.
     pub mobile_node: toml::Table,
     /// Routers that run no controller, and that no other node has heard of.
@@ -76,6 +78,7 @@ impl Settings {
             mobile_node_key: KEY.to_owned(),
             record: false,
             routers: BTreeMap::new(),
+            finds_its_place: false,
             mobile_node: toml::Table::new(),
             strangers: BTreeSet::new(),
         }
@@ -211,9 +214,9 @@ fn known(settings: &Settings, network: Network) -> impl Iterator<Item = Router> 
 }
 
 fn mobile_node(settings: &Settings, network: Network) -> toml::Table {
-    // Those that it may be handed over from later.
+    // Those that it may be handed over from later; or now, if it does not know which it is.
     let others: Vec<toml::Table> = known(settings, network)
-        .filter(|router| *router != Router::Previous)
+        .filter(|router| settings.finds_its_place || *router != Router::Previous)
         .map(|router| {
             table(&json!({
                 "address": router.address(),
@@ -223,15 +226,21 @@ fn mobile_node(settings: &Settings, network: Network) -> toml::Table {
             }))
         })
         .collect();
-    let mut table = table(&json!({
-        "interface": WLAN,
-        "access-router": Router::Previous.address(),
-        "pcoa": PCOA,
-        "access-point": network.start().id(),
-        "spi": SPI,
-        "key": settings.mobile_node_key,
-        "lifetime-s": settings.lifetime_s,
-    }));
+    let mut table = match settings.finds_its_place {
+        true => table(&json!({
+            "interface": WLAN,
+            "lifetime-s": settings.lifetime_s,
+        })),
+        false => table(&json!({
+            "interface": WLAN,
+            "access-router": Router::Previous.address(),
+            "pcoa": PCOA,
+            "access-point": network.start().id(),
+            "spi": SPI,
+            "key": settings.mobile_node_key,
+            "lifetime-s": settings.lifetime_s,
+        })),
+    };
     table.insert("router".to_owned(), others.into());
     table.extend(settings.mobile_node.clone());
     table

@@ -79,6 +79,7 @@ fn config(script: &mut Script<'_>) -> MobileNodeConfig {
     let key = |link: u16, script: &mut Script<'_>| RouterKey {
         router: router(link),
         prefix: script.maybe(&[prefix(link)]),
+        access_point: None,
         spi: SPI,
         key: KEY.to_vec(),
     };
@@ -92,6 +93,7 @@ fn config(script: &mut Script<'_>) -> MobileNodeConfig {
         routers: vec![key(1, script), key(2, script)],
         lifetime: Duration::from_secs(script.pick(&[30, 1, 65_535])),
         announcement: script.pick(&[Announcement::Una, Announcement::Fna]),
+        neighborhood_interval: None,
     }
 }
 

@@ -350,9 +350,12 @@ fn subject(command: &Command) -> (&'static str, Option<Ipv6Addr>) {
         | Command::ReleaseUplink { pcoa, .. }
         | Command::RemoveUplink { pcoa } => ("uplink", Some(pcoa)),
         Command::SetDefaultRouter { .. } | Command::ForgetRouter { .. } => ("router", None),
-        Command::AddNeighbor { address, .. } | Command::ConfigureAddress { address, .. } => {
-            ("address", Some(address))
-        }
+        Command::AddNeighbor { address, .. }
+        | Command::ConfigureAddress { address, .. }
+        | Command::PreferAddress { address, .. }
+        | Command::KeepAddress { address, .. }
+        | Command::RestoreAddress { address, .. }
+        | Command::RemoveAddress { address, .. } => ("address", Some(address)),
         Command::StoreSequence { pcoa, .. } => ("sequence", Some(pcoa)),
         Command::SwitchLink { .. } => ("link", None),
     }

@@ -16,6 +16,8 @@ use crate::{
 
 /// How long a router may take to pass a message on: what takes longer was kept, and is drawn as two.
 const PASSED_ON: Duration = Duration::from_millis(20);
+/// How long after it was sent somebody may tell that he has sent it: the other end may be quicker.
+const TOLD: Duration = Duration::from_millis(50);
 /// How long after it was decided a message of the mobile node may be seen on the air.
 const SENT: Duration = Duration::from_millis(50);
 /// How long a router may take to answer a solicitation (RFC 4861 section 6.2.6: half a second at most).
@@ -400,13 +402,22 @@ impl Sources {
                     let arrived = received.iter_mut().find(|entry| {
                         entry.is_some_and(|received| {
                             received.step.step == *what
-                                && received.step.time_ns >= sent.step.time_ns
+                                && received.step.time_ns + TOLD.as_nanos() as u64
+                                    >= sent.step.time_ns
+                                // What is for everybody is said again and again.
+                                && (peer.is_some()
+                                    || received.step.time_ns
+                                        <= sent.step.time_ns + TOLD.as_nanos() as u64)
                                 && received.place != sent.place
                                 && peer.is_none_or(|peer| peer == received.place)
                                 && received.peer.is_none_or(|from| from == sent.place)
                         })
                     });
-                    let arrived = arrived.and_then(Option::take).map(|told| told.place);
+                    let arrived = arrived.and_then(Option::take);
+                    // Nothing is received before it is sent.
+                    let at =
+                        arrived.map_or(at, |told| at.min(Duration::from_nanos(told.step.time_ns)));
+                    let arrived = arrived.map(|told| told.place);
                     // What is for everybody need not be heard, nor told by anybody.
                     let Some(to) = arrived.or(peer) else { continue };
                     let row = Row::arrow(at, sent.place, to, Layer::Link, what.clone());

@@ -40,6 +40,7 @@ pub mod fuzzing;
 pub mod handover;
 pub mod netns;
 pub mod process;
+pub mod radios;
 pub mod report;
 pub mod scenario;
 pub mod simulation;

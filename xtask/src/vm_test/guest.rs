@@ -183,6 +183,7 @@ fn script(plan: &Plan) -> String {
          $b mount -t devpts devpts /dev/pts\n\
          $b mount -t tmpfs shm /dev/shm\n\
          $b mount -t bpf bpf /sys/fs/bpf\n\
+         $b mount -t debugfs debugfs /sys/kernel/debug\n\
          $b mount -t tracefs tracefs /sys/kernel/tracing\n\
          $b mount -t cgroup2 cgroup2 /sys/fs/cgroup\n\
          $b hostname fmip-vm\n\

@@ -172,17 +172,19 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
         .program("fmip-ctl")?
         .to_owned(),
     };
-    let mut programs = suite::build()?;
+    let choices: Vec<Choice> = if matches.get_flag("wifi") {
+        vec![Choice::read(suite::WIFI)]
+    } else {
+        matches
+            .get_many::<String>("only")
+            .unwrap_or_default()
+            .map(|text| Choice::read(text))
+            .collect()
+    };
+    let mut programs = suite::build(&choices)?;
     if matches.get_flag("suite") {
         programs.retain(|program| program.name != suite::WIFI);
-    } else if matches.get_flag("wifi") {
-        programs.retain(|program| program.name == suite::WIFI);
     }
-    let choices: Vec<Choice> = matches
-        .get_many::<String>("only")
-        .unwrap_or_default()
-        .map(|text| Choice::read(text))
-        .collect();
     let number = |name| *matches.get_one::<u32>(name).expect("it has a default");
     let plan = Plan {
         environment: vec![

@@ -301,7 +301,7 @@ impl Report {
                 .count()
         };
         let mut parts = Vec::new();
-        for level in [Level::Must, Level::Duty, Level::Should] {
+        for level in [Level::Must, Level::Duty, Level::Should, Level::Scenario] {
             parts.push(format!(
                 "[{}] {} covered, {} reasoned, {} missing",
                 level.letter(),
@@ -385,7 +385,7 @@ mod tests {
         "GEN-03 | 1 | AR | [O]/[S] Should.",
         "GEN-04 | 1 | AR | [O] May.",
         "## M. Scenarios",
-        "W11-01 | 1 | AR | [M] Walk.",
+        "W11-01 | 1 | AR | [T] Walk.",
         "## Not covered by a test, and why",
     ];
 
@@ -412,11 +412,12 @@ mod tests {
 
     #[test]
     fn every_demanded_row_needs_a_test_or_a_reason() {
-        assert!(report(&["GEN-02 | r"], &["GEN-01", "GEN-03"]).is_good());
+        assert!(report(&["GEN-02 | r"], &["GEN-01", "GEN-03", "W11-01"]).is_good());
         for (reasons, covered) in [
-            (&["GEN-02 | r"][..], &["GEN-01"][..]),
-            (&["GEN-02 | r"], &["GEN-03"]),
-            (&[], &["GEN-01", "GEN-03"]),
+            (&["GEN-02 | r"][..], &["GEN-01", "W11-01"][..]),
+            (&["GEN-02 | r"], &["GEN-03", "W11-01"]),
+            (&[], &["GEN-01", "GEN-03", "W11-01"]),
+            (&["GEN-02 | r"], &["GEN-01", "GEN-03"]),
         ] {
             let report = report(reasons, covered);
             assert!(report.problems.is_empty());
@@ -430,7 +431,8 @@ mod tests {
         let report = report(&["GEN-02 | r"], &["GEN-01"]);
         assert_eq!(
             report.text(true),
-            "A. General\n  GEN-03 [S]/[O] AR: Should.\n      MISSING: no test, no reason\n\n"
+            "A. General\n  GEN-03 [S]/[O] AR: Should.\n      MISSING: no test, no reason\n\n\
+             M. Scenarios\n  W11-01 [T] AR: Walk.\n      MISSING: no test, no reason\n\n"
         );
         let all = report.text(false);
         for line in [
@@ -442,7 +444,7 @@ mod tests {
             assert!(all.contains(line), "{all}");
         }
         assert_eq!(
-            self::report(&["GEN-02 | r"], &["GEN-01", "GEN-03"]).text(true),
+            self::report(&["GEN-02 | r"], &["GEN-01", "GEN-03", "W11-01"]).text(true),
             ""
         );
     }
@@ -479,7 +481,7 @@ mod tests {
             report(&["GEN-02 | r"], &["GEN-01", "W11-01"]).summary(),
             "xtask conformance: FAILED: [M] 1 covered, 0 reasoned, 0 missing; \
              [m] 0 covered, 1 reasoned, 0 missing; [S] 0 covered, 0 reasoned, 1 missing; \
-             1 of 2 others covered"
+             [T] 1 covered, 0 reasoned, 0 missing; 0 of 1 others covered"
         );
     }
 

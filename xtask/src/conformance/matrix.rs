@@ -74,9 +74,13 @@ impl Row {
         *self.levels.first().expect("a row has a level")
     }
 
-    /// Whether the row asks for a test by its level.
+    /// Whether it asks for a test by its level.
     fn is_binding(&self) -> bool {
         self.level() <= Level::Should
+    }
+
+    fn is_scenario(&self) -> bool {
+        self.level() == Level::Scenario
     }
 }
 
@@ -90,9 +94,14 @@ pub(super) struct Section {
 
 impl Section {
     /// Whether `row` of this section must have a test or a reason: `[M]`, `[m]` and `[S]` of
-    /// sections A to L. What follows there are scenarios, extensions and facts.
+    /// sections A to N, and `[T]` of those on link layers (M and N), which are scenarios. What
+    /// follows there are extensions and facts.
     pub(super) fn demands(&self, row: &Row) -> bool {
-        ('A'..='L').contains(&self.letter) && row.is_binding()
+        match self.letter {
+            'A'..='L' => row.is_binding(),
+            'M' | 'N' => row.is_binding() || row.is_scenario(),
+            _ => false,
+        }
     }
 }
 
@@ -313,7 +322,7 @@ mod tests {
         assert_eq!(rows[1].level(), Level::Must);
         assert_eq!(rows[1].levels.len(), 2);
         assert!(matrix.sections[0].demands(rows[0]));
-        assert!(!matrix.sections[1].demands(rows[1]));
+        assert!(matrix.sections[1].demands(rows[1]));
         assert_eq!(
             matrix.reasons["GEN-01"],
             (10, "It cannot be seen | from outside.".to_owned())
@@ -321,22 +330,29 @@ mod tests {
     }
 
     #[test]
-    fn only_musts_duties_and_shoulds_are_demanded() {
-        for (tag, demanded) in [
-            ("[M]", true),
-            ("[m]", true),
-            ("[S]", true),
-            ("[O]/[S]", true),
-            ("[O]", false),
-            ("[D]", false),
-            ("[T]", false),
-            ("[K]", false),
+    fn what_is_demanded_depends_on_level_and_section() {
+        for (tag, protocol, link_layers) in [
+            ("[M]", true, true),
+            ("[m]", true, true),
+            ("[S]", true, true),
+            ("[O]/[S]", true, true),
+            ("[O]", false, false),
+            ("[D]", false, false),
+            ("[T]", false, true),
+            ("[T]/[O]", false, false),
+            ("[K]", false, false),
         ] {
-            let (matrix, problems) =
-                parsed(&["## L. Last", &format!("GEN-01 | 1 | AR | {tag} Something.")]);
-            assert!(problems.is_empty(), "{problems:?}");
-            let section = &matrix.sections[0];
-            assert_eq!(section.demands(&section.rows[0]), demanded, "{tag}");
+            for (letters, demanded) in [("AL", protocol), ("MN", link_layers), ("OPZ", false)] {
+                for letter in letters.chars() {
+                    let title = format!("## {letter}. Title");
+                    let line = format!("GEN-01 | 1 | AR | {tag} Something.");
+                    let (matrix, problems) = parsed(&[&title, &line]);
+                    assert!(problems.is_empty(), "{problems:?}");
+                    let section = &matrix.sections[0];
+                    let demands = section.demands(&section.rows[0]);
+                    assert_eq!(demands, demanded, "{tag} in section {letter}");
+                }
+            }
         }
     }
 

@@ -38,6 +38,8 @@ pub mod emulated;
 pub mod flood;
 pub mod fuzzing;
 pub mod handover;
+pub mod ladder;
+pub mod link_layers;
 pub mod netns;
 pub mod process;
 pub mod report;

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long an answer on a control socket may take.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// What a process of `fmip-ctl` is in the lab.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -202,8 +202,7 @@ fn write_configuration(
     config: &Path,
     socket: &Path,
 ) -> Result<()> {
-    let routers: Vec<Router> = lab.routers().map(|(router, _)| router).collect();
-    let text = settings::configuration(role, settings, &routers, socket);
+    let text = settings::configuration(role, settings, lab.network, socket);
     OpenOptions::new()
         .write(true)
         .create(true)
@@ -242,6 +241,7 @@ impl Controllers {
             third: lab
                 .third
                 .as_ref()
+                .filter(|_| !settings.strangers.contains(&Router::Third))
                 .map(|_| start(Role::Router(Router::Third)))
                 .transpose()?,
             mn: start(Role::MobileNode)?,

@@ -67,6 +67,7 @@ pub struct Config {
 
 /// What a machine is, and what it must know for it.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Role {
     /// An access router: PAR of some handovers and NAR of others.
     AccessRouter(AccessRouter),
@@ -250,26 +251,49 @@ pub struct MobileNodeKey {
 pub struct MobileNode {
     /// The name of the interface that moves.
     pub interface: String,
-    /// The global address of the router that the node is attached to now.
-    pub access_router: Ipv6Addr,
-    /// The node's address on that router's link.
-    pub pcoa: Ipv6Addr,
+    /// The router that the node is attached to now; `None`: that of `routers` whose prefix the node
+    /// has an address in.
+    pub access_router: Option<CurrentRouter>,
+    /// The node's address on that router's link; `None`: the one that the interface has there.
+    pub pcoa: Option<Ipv6Addr>,
     /// The access point the node is attached to now, if known.
     pub access_point: Option<MacAddr>,
-    /// The security parameter index that goes with the key; never 0.
-    pub spi: u32,
-    /// The key that the node shares with its access router.
-    pub key: Key,
+    /// How long a start waits until the interface has such an address.
+    pub start_timeout: Duration,
     /// How long a binding the node asks for, in whole seconds.
     pub lifetime: Duration,
     /// How it says that it has arrived.
     pub announcement: proto::Announcement,
     /// The other routers that the node may be handed over from.
     pub routers: Vec<RouterKey>,
+    /// How often its router is asked for all access points around; never, if none.
+    pub neighborhood_interval: Option<Duration>,
     /// What tells it what its radio does and is about to do.
     pub link_layer: LinkLayerKind,
     /// How what that tells is damped.
     pub damping: damping::Settings,
+    /// What a Mobile IPv6 implementation on the node is told.
+    pub mobile_ipv6: MobileIpv6,
+}
+
+/// The router that a mobile node is said to be attached to when it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CurrentRouter {
+    /// Its global address on the link.
+    pub address: Ipv6Addr,
+    /// The security parameter index that goes with the key; never 0.
+    pub spi: u32,
+    /// The key that the node shares with it.
+    pub key: Key,
+}
+
+/// The section `[mobile-node.mobile-ipv6]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MobileIpv6 {
+    /// The program that is run with every new care-of address, and its arguments; none if empty.
+    pub on_care_of_address: Vec<String>,
+    /// How long it may run.
+    pub timeout: Duration,
 }
 
 /// What tells a mobile node what its radio does and is about to do, and moves it.
@@ -291,6 +315,8 @@ pub struct RouterKey {
     pub address: Ipv6Addr,
     /// The prefix of that link.
     pub prefix: Prefix,
+    /// The access point that the router itself is, if it is one.
+    pub access_point: Option<MacAddr>,
     /// The security parameter index that goes with the key; never 0.
     pub spi: u32,
     /// The key that the node shares with that router.

@@ -23,10 +23,13 @@ fn summary(config: &Config) -> String {
             counted(router.neighbors.len() as u64, "neighbor"),
             counted(router.mobile_nodes.len() as u64, "mobile node key"),
         ),
-        Role::MobileNode(node) => format!(
-            "valid, for a mobile node with {} on {}",
-            node.pcoa, node.interface
-        ),
+        Role::MobileNode(node) => match node.pcoa {
+            Some(pcoa) => format!("valid, for a mobile node with {pcoa} on {}", node.interface),
+            None => format!(
+                "valid, for a mobile node that finds its address on {}",
+                node.interface
+            ),
+        },
     }
 }
 

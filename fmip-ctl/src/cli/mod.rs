@@ -2,7 +2,10 @@
 
 mod check;
 mod events;
+mod mobile;
+mod mobile_state;
 mod primitive;
+mod registered;
 mod replay;
 mod run;
 mod show;
@@ -46,17 +49,23 @@ struct Cli {
 enum Command {
     /// Loads the data path onto the interfaces and runs the controller in the foreground.
     Run(run::Options),
+    /// Runs a mobile node in the foreground: as `run`, but takes no other role.
+    Mobile(run::Options),
     /// Checks a configuration file, and changes nothing.
     Check(ConfigFile),
     /// Shows what a running controller did so far and does now.
     Status(status::Options),
-    /// Shows the data path of a running controller: its counters and memory, what is bound, what waits.
+    /// Shows the data path of a running controller: its counters and memory, what is bound, what
+    /// waits; or a mobile node.
     Show(show::Options),
     /// Tells a controller what its link layer does, or a router what to do with a mobile node.
     Trigger(trigger::Options),
     /// Tells a mobile node's controller a primitive of its link layer, by its name in RFC 5270 or in
     /// IEEE 802.21; or that the link layer could not do what the controller told it.
     Primitive(primitive::Options),
+    /// Tells a mobile node that Mobile IPv6 has registered its care-of address: the tunnels from
+    /// earlier addresses end.
+    Registered(registered::Options),
     /// Has an access router read its configuration file again. If the file is wrong, or changes
     /// what only a restart can change, everything stays as it was.
     Reload,
@@ -92,11 +101,13 @@ impl Cli {
         start_logging(self.log_level.as_deref())?;
         match self.command {
             Command::Run(options) => run::run(&options),
+            Command::Mobile(options) => mobile::mobile(&options),
             Command::Check(file) => check::check(&file.config, &load(&file.config)?),
             Command::Status(options) => status::status(&self.socket, &options),
             Command::Show(options) => show::show(&self.socket, &options),
             Command::Trigger(options) => trigger::trigger(&self.socket, options),
             Command::Primitive(options) => primitive::primitive(&self.socket, options),
+            Command::Registered(options) => registered::registered(&self.socket, &options),
             Command::Reload => Ok(Client::connect(&self.socket)?.reload()?),
             Command::Replay(options) => replay::replay(&options),
             Command::Events => events::events(&self.socket),

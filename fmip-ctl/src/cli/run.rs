@@ -1,10 +1,10 @@
 //! `fmip-ctl run`: the controller itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use fmip_ctl::io;
+use fmip_ctl::{config::Config, io};
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -16,15 +16,25 @@ pub(super) struct Options {
     record: Option<PathBuf>,
 }
 
+impl Options {
+    /// The configuration file.
+    pub(super) fn file(&self) -> &Path {
+        &self.file.config
+    }
+}
+
 /// Runs the controller until it is told to end.
+pub(super) fn run(options: &Options) -> anyhow::Result<()> {
+    start(options, super::load(options.file())?)
+}
+
+/// Runs the controller of a configuration that was read already.
 ///
 /// On one thread: the protocol core is one machine, and the packets do not come here.
-pub(super) fn run(options: &Options) -> anyhow::Result<()> {
-    let file = &options.file.config;
-    let config = super::load(file)?;
+pub(super) fn start(options: &Options, config: Config) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the tokio runtime")?
-        .block_on(io::run(file, config, options.record.as_deref()))
+        .block_on(io::run(options.file(), config, options.record.as_deref()))
 }

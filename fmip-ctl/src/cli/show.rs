@@ -17,7 +17,7 @@ use fmip_ctl::observe::{
 };
 use serde::Serialize;
 
-use super::{counted, table};
+use super::{counted, mobile_state as mobile, table};
 
 /// Columns of a terminal that what is shown is made for.
 const WIDTH: usize = 100;
@@ -43,6 +43,12 @@ enum What {
     Bindings(Wanted),
     /// The handover buffers.
     Buffers(Wanted),
+    /// A mobile node: where it is, its addresses and tunnels, what it hears, what it does.
+    Mobile {
+        /// Prints one object of JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Part of a list.
@@ -91,6 +97,14 @@ pub(super) fn show(socket: &Path, options: &Options) -> anyhow::Result<()> {
             buffers,
             "there is no handover buffer",
         )?,
+        What::Mobile { json: true } => {
+            let mut answer = client.request(&Request::ShowMobile)?;
+            answer.remove("ok");
+            writeln!(out, "{}", serde_json::to_string(&answer)?)?;
+        }
+        What::Mobile { json: false } => {
+            out.write_all(mobile::text(&client.mobile()?).as_bytes())?;
+        }
     }
     Ok(())
 }

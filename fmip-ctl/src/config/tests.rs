@@ -2,6 +2,7 @@
 
 mod errors;
 mod exchange;
+mod ieee80216e;
 mod told;
 
 use super::*;
@@ -126,20 +127,29 @@ fn the_mobile_node_example_says_what_it_seems_to() {
         node,
         MobileNode {
             interface: "wlan0".to_owned(),
-            access_router: "2001:db8:1::1".parse().unwrap(),
-            pcoa: "2001:db8:1::ff:fe00:1".parse().unwrap(),
+            access_router: Some(CurrentRouter {
+                address: "2001:db8:1::1".parse().unwrap(),
+                spi: 256,
+                key: Key((0..=0x13).collect()),
+            }),
+            pcoa: Some("2001:db8:1::ff:fe00:1".parse().unwrap()),
             access_point: Some("02:00:00:00:0a:01".parse().unwrap()),
-            spi: 256,
-            key: Key((0..=0x13).collect()),
+            start_timeout: Duration::from_secs(60),
             lifetime: Duration::from_secs(60),
             announcement: proto::Announcement::Una,
             routers: vec![RouterKey {
                 address: "2001:db8:2::1".parse().unwrap(),
                 prefix: "2001:db8:2::/64".parse().unwrap(),
+                access_point: None,
                 spi: 256,
                 key: Key((0x10..=0x23).collect()),
             }],
+            neighborhood_interval: None,
             link_layer: LinkLayerKind::Ieee80211(Ieee80211::of("wlan0")),
+            mobile_ipv6: MobileIpv6 {
+                on_care_of_address: Vec::new(),
+                timeout: Duration::from_secs(30),
+            },
             damping: damping::Settings::default(),
         }
     );
@@ -440,4 +450,41 @@ fn a_small_pool_guarantees_each_node_what_there_is() {
         let buffer = parse(&text).unwrap().buffer;
         assert_eq!(buffer.guaranteed_per_node, guaranteed);
     }
+}
+
+#[test]
+fn every_key_of_80211_is_read() {
+    let config = parse(&NODE.replacen(
+        "[mobile-node.ieee80211]",
+        "[mobile-node.ieee80211]\ncontrol-interface = \"/run/x\"\nchoose-target = false\n\
+         signal-threshold-dbm = -60\nsignal-hysteresis-db = 1\nsignal-interval-ms = 102\n\
+         signal-weight = 1.0\nindications = 3\nlink-switch-wait-ms = 4\nroam-timeout-ms = 105\n\
+         avoid-failed-ms = 6\nscan-max-age-ms = 7\nscan-min-interval-ms = 108\n\
+         frequencies = [2412]\nallow = [\"02:00:00:00:00:09\"]\ndeny = [\"02:00:00:00:00:0a\"]\n\
+         prefer = [\"02:00:00:00:00:09\"]",
+        1,
+    ));
+    let Role::MobileNode(node) = config.unwrap().role else {
+        panic!("the example is no mobile node's")
+    };
+    let millis = Duration::from_millis;
+    let expected = Ieee80211 {
+        control_interface: "/run/x".into(),
+        choose_target: false,
+        signal_threshold_dbm: -60,
+        signal_hysteresis_db: 1,
+        signal_interval: millis(102),
+        signal_weight: 1.0,
+        indications: 3,
+        link_switch_wait: millis(4),
+        roam_timeout: millis(105),
+        avoid_failed: millis(6),
+        scan_max_age: millis(7),
+        scan_min_interval: millis(108),
+        frequencies: vec![2412],
+        allow: vec![MacAddr([2, 0, 0, 0, 0, 9])],
+        deny: vec![MacAddr([2, 0, 0, 0, 0, 10])],
+        prefer: vec![MacAddr([2, 0, 0, 0, 0, 9])],
+    };
+    assert_eq!(node.link_layer, LinkLayerKind::Ieee80211(expected));
 }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::{AccessRouter, Config, ConfigError, Interface, MobileNode};
+use super::{AccessRouter, Config, ConfigError, Interface, MobileNode, RouterKey};
 use crate::{proto, wire::Prefix};
 
 impl Config {
@@ -95,44 +95,115 @@ impl Config {
         interfaces: &[Interface],
     ) -> Result<proto::MobileNodeConfig, ConfigError> {
         let interface = usable_interface(interfaces, "mobile-node.interface", &node.interface)?;
-        has_address(interface, "mobile-node.pcoa", node.pcoa)?;
-        let current = proto::RouterKey {
-            router: node.access_router,
-            prefix: link_prefix(interface, node),
-            spi: node.spi,
-            key: node.key.as_bytes().to_vec(),
+        let pcoa = match node.pcoa {
+            Some(pcoa) => {
+                has_address(interface, "mobile-node.pcoa", pcoa)?;
+                pcoa
+            }
+            None => find_address(interface, node)?,
+        };
+        let current = node.access_router.as_ref().map(|current| proto::RouterKey {
+            router: current.address,
+            prefix: link_prefix(interface, pcoa).filter(|prefix| prefix.contains(current.address)),
+            // It is on its link already.
+            access_point: None,
+            spi: current.spi,
+            key: current.key.as_bytes().to_vec(),
+        });
+        let par = match &node.access_router {
+            Some(current) => current.address,
+            None => {
+                router_of(node, pcoa)
+                    .ok_or_else(|| ConfigError::Interface {
+                        key: "mobile-node.pcoa",
+                        message: format!("{pcoa} is in the prefix of no [[mobile-node.router]]"),
+                    })?
+                    .address
+            }
         };
         let others = node.routers.iter().map(|router| proto::RouterKey {
             router: router.address,
             prefix: Some(router.prefix),
+            access_point: router.access_point,
             spi: router.spi,
             key: router.key.as_bytes().to_vec(),
         });
-        let routers = std::iter::once(current).chain(others).collect();
         Ok(proto::MobileNodeConfig {
             timers: self.timers.clone(),
             interface: interface.index,
             lla: interface.link_address,
-            pcoa: node.pcoa,
-            par: node.access_router,
+            pcoa,
+            par,
             current_access_point: node.access_point,
-            routers,
+            routers: current.into_iter().chain(others).collect(),
             lifetime: node.lifetime,
             announcement: node.announcement,
+            neighborhood_interval: node.neighborhood_interval,
         })
     }
 }
 
+/// The address of an interface that says at which router the node is. Where there are several, the
+/// one made of the link-layer address comes first (RFC 4291 section 2.5.1): the node makes its
+/// addresses so on other links, too.
+fn find_address(interface: &Interface, node: &MobileNode) -> Result<Ipv6Addr, ConfigError> {
+    let iid = interface.link_address.modified_eui64();
+    let here = |(address, length): &(Ipv6Addr, u8)| match &node.access_router {
+        Some(router) => {
+            *address != router.address
+                && Prefix::new(*address, *length)
+                    .is_ok_and(|prefix| prefix.contains(router.address))
+        }
+        None => router_of(node, *address).is_some_and(|router| router.address != *address),
+    };
+    let mut found: Vec<Ipv6Addr> = (interface.addresses.iter())
+        .filter(|address| here(address))
+        .map(|(address, _)| *address)
+        .collect();
+    found.sort_by_key(|address| address.octets()[8..] != iid);
+    found.first().copied().ok_or_else(|| {
+        let wanted: Vec<String> = match &node.access_router {
+            Some(router) => vec![format!("of the link of {}", router.address)],
+            None => (node.routers.iter())
+                .map(|router| router.prefix.to_string())
+                .collect(),
+        };
+        ConfigError::Interface {
+            key: "mobile-node.interface",
+            message: format!(
+                "{} has no address in a prefix of a router that there is a key for ({}); it has {}",
+                interface.name,
+                wanted.join(", "),
+                addresses_of(interface),
+            ),
+        }
+    })
+}
+
+/// The router whose prefix an address is in, and which there is a key for.
+fn router_of(node: &MobileNode, address: Ipv6Addr) -> Option<&RouterKey> {
+    let mut routers = node.routers.iter();
+    routers.find(|router| router.prefix.contains(address))
+}
+
 /// The prefix of the link that the node is on, as its own address there says: the same router's when
 /// the node comes back.
-fn link_prefix(interface: &Interface, node: &MobileNode) -> Option<Prefix> {
-    let (_, length) = interface
+fn link_prefix(interface: &Interface, pcoa: Ipv6Addr) -> Option<Prefix> {
+    let mut addresses = interface.addresses.iter();
+    let (_, length) = addresses.find(|(address, _)| *address == pcoa)?;
+    Prefix::new(pcoa, *length).ok()
+}
+
+fn addresses_of(interface: &Interface) -> String {
+    let own: Vec<String> = interface
         .addresses
         .iter()
-        .find(|(address, _)| *address == node.pcoa)?;
-    Prefix::new(node.pcoa, *length)
-        .ok()
-        .filter(|prefix| prefix.contains(node.access_router))
+        .map(|(address, length)| format!("{address}/{length}"))
+        .collect();
+    match own.is_empty() {
+        true => "no global address".to_owned(),
+        false => own.join(", "),
+    }
 }
 
 fn usable_interface<'a>(
@@ -164,21 +235,12 @@ fn has_address(
     if interface.addresses.iter().any(|(own, _)| *own == address) {
         return Ok(());
     }
-    let own: Vec<String> = interface
-        .addresses
-        .iter()
-        .map(|(address, length)| format!("{address}/{length}"))
-        .collect();
     Err(ConfigError::Interface {
         key,
         message: format!(
             "{address} is not an address of {} (it has {}): correct the file or add the address",
             interface.name,
-            if own.is_empty() {
-                "no global address".to_owned()
-            } else {
-                own.join(", ")
-            },
+            addresses_of(interface),
         ),
     })
 }

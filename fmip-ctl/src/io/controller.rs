@@ -17,13 +17,16 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
+    addresses::{AddressWatch, Change},
     attach::Mode,
     drain::Report,
     events::Events,
     execute::Executor,
+    hook::{CareOf, Hook},
     hostapd::{self, Hostapds, Told},
     link::{self, Link},
     machine::{Machine, now},
+    mobile,
     monitor::{Monitor, Watched},
     monotonic_ns,
     requests::{Request, Requests},
@@ -34,13 +37,14 @@ use super::{
 };
 use crate::{
     config::{AccessRouter, Config, Interface, Role},
-    link::{damping::Outcome, ieee80211::hostapd::Change, vocabulary::Indication},
+    link::{damping::Outcome, ieee80211::hostapd::Change as StationChange, vocabulary::Indication},
     observe::{
         BufferStatus, Count, DataPathCounts, Status,
         control::{ControlSocket, EventBus, Order, orders},
+        show::MobileState,
     },
     proto::{
-        Admin, Command, CommandError, HandoverStatus, Input, Instant, InterfaceIndex, Output,
+        self, Admin, Command, CommandError, HandoverStatus, Input, Instant, InterfaceIndex, Output,
         StationEvent,
     },
     wire::MacAddr,
@@ -52,6 +56,8 @@ pub(super) struct Sources {
     pub(super) events: Events,
     pub(super) reports: UnboundedReceiver<Report>,
     pub(super) requests: Requests,
+    /// Of a mobile node.
+    pub(super) link: Link,
 }
 
 /// All that runs once everything is loaded.
@@ -65,6 +71,8 @@ pub(super) struct Controller {
     transmitter: Transmitter,
     /// Of a mobile node.
     link: Link,
+    /// Of a mobile node.
+    hook: Option<Hook>,
     events: EventBus,
     /// Of a router's access points.
     hostapds: Hostapds,
@@ -106,6 +114,7 @@ impl Controller {
             link: Link::default(),
             hostapds: Hostapds::new(&config.control_socket),
             owners: BTreeMap::new(),
+            hook: hook(&config),
             config,
             started: std::time::Instant::now(),
             machine,
@@ -159,7 +168,12 @@ impl Controller {
             Role::MobileNode(_) => None,
         };
         let mut monitor = watched.map(Monitor::start).transpose()?;
-        self.link = Link::start(&self.config, self.executor.interfaces());
+        // Of a mobile node: before its first address is configured.
+        let mut addresses = match &self.config.role {
+            Role::AccessRouter(_) => None,
+            Role::MobileNode(_) => Some(AddressWatch::start()?),
+        };
+        self.link = std::mem::take(&mut sources.link);
         self.hostapds.follow(hostapds(&self.config, &self.links));
         loop {
             self.carry_out().await;
@@ -187,6 +201,8 @@ impl Controller {
                     }
                 }
                 told = self.hostapds.next() => self.hear_hostapd(told, monitor.as_ref()),
+                change = address_change(&mut addresses) => self.handle_change(change).await,
+                () = hook_ended(&mut self.hook) => {}
                 event = sources.events.next() => {
                     let (time_ns, event) = event?;
                     debug!(?event, "in the data path");
@@ -271,6 +287,7 @@ impl Controller {
         for event in events {
             info!(?event);
             self.events.publish(decided_ns, &event);
+            self.tell_hook(&event);
             if let Some(primitive) = link::command(&event) {
                 self.events.publish(decided_ns, &primitive);
             }
@@ -281,6 +298,42 @@ impl Controller {
         debug!(?command, "carried out");
         if let Err(error) = self.executor.execute(&command).await {
             self.handle_failure(command, error);
+        }
+    }
+
+    /// Has the program of Mobile IPv6 told of a new care-of address.
+    fn tell_hook(&mut self, event: &proto::Event) {
+        if let proto::Event::CareOfAddress {
+            care_of,
+            previous,
+            router,
+            prefix_length,
+            fast,
+        } = *event
+            && let Some(hook) = &mut self.hook
+        {
+            hook.tell(CareOf {
+                care_of,
+                previous,
+                router,
+                prefix_length,
+                fast,
+            });
+        }
+    }
+
+    /// Something happened to an address of the mobile node's interface.
+    async fn handle_change(&mut self, change: Change) {
+        match self.executor.note_address(change).await {
+            Ok(inputs) => {
+                for input in inputs {
+                    if let Input::CommandFailed { command, error } = &input {
+                        warn!(command = command.name(), "{error}");
+                    }
+                    self.machine.handle_input(input);
+                }
+            }
+            Err(error) => warn!("{error:#}"),
         }
     }
 
@@ -332,8 +385,8 @@ impl Controller {
             let Role::AccessRouter(router) = &self.config.role else {
                 return;
             };
-            let (Change::Came { interface, station } | Change::Left { interface, station }) =
-                change;
+            let (StationChange::Came { interface, station }
+            | StationChange::Left { interface, station }) = change;
             let Some(link) = self.links.iter().find(|link| link.index == interface) else {
                 continue;
             };
@@ -350,12 +403,12 @@ impl Controller {
             }
             let inputs = addresses.clone();
             let notice = match change {
-                Change::Came { .. } => hostapd::Notice::StationAttached {
+                StationChange::Came { .. } => hostapd::Notice::StationAttached {
                     interface: name,
                     station,
                     addresses,
                 },
-                Change::Left { .. } => hostapd::Notice::StationDeparted {
+                StationChange::Left { .. } => hostapd::Notice::StationDeparted {
                     interface: name,
                     station,
                     addresses,
@@ -364,12 +417,12 @@ impl Controller {
             let time_ns = monotonic_ns();
             for address in inputs {
                 self.handle_input(Input::Station(match change {
-                    Change::Came { .. } => StationEvent::Attached {
+                    StationChange::Came { .. } => StationEvent::Attached {
                         interface,
                         address,
                         link_address: station,
                     },
-                    Change::Left { .. } => StationEvent::Departed { interface, address },
+                    StationChange::Left { .. } => StationEvent::Departed { interface, address },
                 }));
             }
             debug!(?notice);
@@ -452,6 +505,17 @@ impl Controller {
             Order::Primitive { indication, reply } => {
                 let _ = reply.send(self.hear(indication));
             }
+            Order::Mobile { reply } => {
+                let _ = reply.send(self.mobile().await);
+            }
+            Order::Registered { care_of, reply } => {
+                let done = self.machine.may_register(care_of);
+                let _ = reply.send(done.map(|()| {
+                    info!(%care_of, "registered");
+                    self.machine
+                        .handle_input(Input::Admin(Admin::Registered { care_of }));
+                }));
+            }
             Order::Reload { reply } => {
                 let _ = reply.send(
                     self.reload(monitor)
@@ -502,6 +566,17 @@ impl Controller {
         self.config = config;
         info!(file = %self.file.display(), "reloaded");
         Ok(())
+    }
+
+    async fn mobile(&self) -> Result<MobileState, String> {
+        let Some(status) = self.machine.mobile_node() else {
+            return Err("`show mobile` is for a mobile node; this is an access router".to_owned());
+        };
+        let counters = self.machine.counters();
+        let hook = self.hook.as_ref().map(Hook::counts);
+        mobile::state(&self.executor, &self.link, status, counters, hook)
+            .await
+            .map_err(|error| format!("{error:#}"))
     }
 
     fn receiver(&self) -> Receiver<'_> {
@@ -611,6 +686,32 @@ async fn station_event(monitor: &mut Option<Monitor>) -> StationEvent {
         Some(monitor) => monitor.next().await,
         None => std::future::pending().await,
     }
+}
+
+/// The next change of an address; none ever at a router.
+async fn address_change(watch: &mut Option<AddressWatch>) -> Change {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Until the program of Mobile IPv6 has ended, if it runs.
+async fn hook_ended(hook: &mut Option<Hook>) {
+    match hook {
+        Some(hook) => hook.follow().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Of a mobile node.
+fn hook(config: &Config) -> Option<Hook> {
+    let Role::MobileNode(node) = &config.role else {
+        return None;
+    };
+    let socket = config.control_socket.clone();
+    let settings = node.mobile_ipv6.clone();
+    Some(Hook::new(settings, node.interface.clone(), socket))
 }
 
 /// The nodes that this router could hand over.

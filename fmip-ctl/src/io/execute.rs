@@ -12,17 +12,18 @@ use fmip_common::binding::NextHop;
 use tracing::warn;
 
 use super::{
+    addresses::{Change, Described},
     admission::Admission,
     drain::{Drain, Report},
     far_ends::FarEnds,
     maps::{Maps, Release},
-    netlink::Netlink,
+    netlink::{AddressOwner, Netlink, Verdict},
     pool::BufferLimits,
     sequences::Sequences,
 };
 use crate::{
     config::{self, Interface},
-    proto::{Command, CommandError, InterfaceIndex, StationEvent, Tunnel},
+    proto::{Command, CommandError, Input, InterfaceIndex, StationEvent, Tunnel},
     wire::MacAddr,
 };
 
@@ -294,6 +295,23 @@ impl Executor {
                     .await?;
                 self.take_signalling(address)
             }
+            Command::PreferAddress { interface, address } => {
+                Ok(self.netlink.prefer_address(interface, address).await?)
+            }
+            Command::KeepAddress { interface, address } => {
+                Ok(self.netlink.keep_address(interface, address).await?)
+            }
+            Command::RestoreAddress {
+                interface,
+                address,
+                prefix_length,
+            } => Ok(self
+                .netlink
+                .restore_address(interface, address, prefix_length)
+                .await?),
+            Command::RemoveAddress { interface, address } => {
+                Ok(self.netlink.remove_address(interface, address).await?)
+            }
             Command::SetDefaultRouter {
                 interface,
                 router,
@@ -343,6 +361,51 @@ impl Executor {
     pub async fn follow_next_hops(&mut self) -> Result<()> {
         let change = self.far_ends.changed().await;
         self.far_ends.apply(change, &mut self.maps)
+    }
+
+    /// Takes note of a change of an address; returns what the core is to be told.
+    ///
+    /// # Errors
+    /// The kernel does not tell what is now.
+    pub async fn note_address(&mut self, change: Change) -> Result<Vec<Input>> {
+        let verdicts = self.netlink.note_address(change).await?;
+        Ok(verdicts.into_iter().map(|of| self.input(of)).collect())
+    }
+
+    fn input(&self, verdict: Verdict) -> Input {
+        match verdict {
+            Verdict::Confirmed(address) => Input::AddressConfirmed { address },
+            Verdict::Duplicate {
+                interface,
+                address,
+                prefix_length,
+            } => Input::CommandFailed {
+                command: Command::ConfigureAddress {
+                    interface,
+                    address,
+                    prefix_length,
+                },
+                error: CommandError::InUse(format!(
+                    "duplicate address detection found {address} at another node{}",
+                    self.interface(interface)
+                        .map(|interface| format!(" on {}", interface.name))
+                        .unwrap_or_default()
+                )),
+            },
+        }
+    }
+
+    /// The addresses of an interface, as the kernel describes them.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub async fn described_addresses(&self, interface: InterfaceIndex) -> Result<Vec<Described>> {
+        self.netlink.described_addresses(interface).await
+    }
+
+    /// Whose an address is.
+    pub fn owner_of(&self, interface: InterfaceIndex, address: Ipv6Addr) -> AddressOwner {
+        self.netlink.owner_of(interface, address)
     }
 
     /// Takes note of what the drain thread tells.

@@ -3,10 +3,11 @@
 //! heard in the same way.
 
 use std::{
-    collections::BTreeMap,
+    collections::VecDeque,
     path::{Path, PathBuf},
 };
 
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 use tracing::{info, warn};
 
@@ -19,14 +20,20 @@ use crate::{
         ieee80211, ieee80216e,
         vocabulary::{self, Indication, Primitive},
     },
-    proto::{self, Command, CommandError, Input, Instant, InterfaceIndex, LinkEvent, Output},
+    proto::{self, Command, CommandError, Input, Instant, LinkEvent, Output},
     wire::MacAddr,
 };
+
+/// How much is kept of what a link layer tells before there is a core, but for what the core must
+/// know.
+const MAX_EARLY: usize = 1_000;
 
 /// The link layer of this controller: none at a router, nor where it is told by the control socket.
 #[derive(Debug, Default)]
 pub(super) struct Link {
     layer: Option<LinkLayer>,
+    /// What it told before anybody could be told.
+    early: VecDeque<Told>,
     damper: Damper,
     /// The LINK_SWITCH that was ordered, until the link is up or it failed.
     switching: Option<MacAddr>,
@@ -55,40 +62,45 @@ pub(super) enum Event {
 
 impl Link {
     /// Starts the link layer that the configuration names.
-    pub(super) fn start(config: &Config, interfaces: &BTreeMap<InterfaceIndex, Interface>) -> Self {
+    ///
+    /// # Errors
+    /// It cannot begin.
+    pub(super) fn start(config: &Config, interfaces: &[Interface]) -> Result<Self> {
         let Role::MobileNode(node) = &config.role else {
-            return Self::default();
+            return Ok(Self::default());
         };
         let layer = match &node.link_layer {
             LinkLayerKind::Told => None,
             LinkLayerKind::Ieee80211(settings) => {
-                let named = |interface: &&Interface| interface.name == node.interface;
                 let place = ieee80211::Place {
-                    // 0 is no interface's: the kernel tells nothing of it then.
-                    interface: interfaces.values().find(named).map_or(0, |of| of.index),
+                    interface: interface(interfaces, &node.interface)?.index,
                     answers: beside(&config.control_socket, &node.interface),
                     clock: now,
                 };
                 Some(ieee80211::start(settings, place))
             }
-            LinkLayerKind::Ieee80216e(settings) => place(interfaces, &node.interface)
-                .and_then(|place| {
-                    ieee80216e::start(settings, place, now).map_err(|error| error.to_string())
-                })
-                .inspect_err(|error| {
-                    warn!("802.16e cannot begin: {error}; nothing is predicted");
-                })
-                .ok(),
+            LinkLayerKind::Ieee80216e(settings) => {
+                let interface = interface(interfaces, &node.interface)?;
+                let place = ieee80216e::Place {
+                    name: interface.name.clone(),
+                    index: interface.index,
+                    address: interface.link_address,
+                };
+                Some(ieee80216e::start(settings, place, now).context("802.16e cannot begin")?)
+            }
         };
-        Self {
+        Ok(Self {
             layer,
             damper: Damper::new(node.damping, node.access_point),
             ..Self::default()
-        }
+        })
     }
 
     /// The next that it tells; never, if there is none. Nothing is lost if this is cancelled.
     pub(super) async fn next(&mut self) -> Told {
+        if let Some(told) = self.early.pop_front() {
+            return told;
+        }
         loop {
             match &mut self.layer {
                 None => std::future::pending().await,
@@ -104,6 +116,36 @@ impl Link {
                 },
             }
         }
+    }
+
+    /// Keeps what the link layer tells for [`Link::next`]; never ends. For as long as there is no core:
+    /// a link layer that nobody listens to stands still, and the node waits for its link to start.
+    /// Nothing is lost if this is cancelled.
+    pub(super) async fn listen(&mut self) -> std::convert::Infallible {
+        loop {
+            let told = match &mut self.layer {
+                None => std::future::pending().await,
+                Some(layer) => layer.next().await,
+            };
+            match told {
+                Some(told) => self.keep(told),
+                None => {
+                    warn!("the link layer ended: nothing is predicted any more");
+                    self.layer = None;
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, told: Told) {
+        match told {
+            // The last one counts.
+            Told::Heard(_) => self.early.retain(|early| !matches!(early, Told::Heard(_))),
+            // What people see of a start that lasts is its beginning.
+            Told::Step(_) if self.early.len() >= MAX_EARLY => return,
+            _ => {}
+        }
+        self.early.push_back(told);
     }
 
     /// What the core is told, and people are, of what the link layer told.
@@ -253,20 +295,12 @@ impl Link {
     }
 }
 
-/// Where the interface of that name is.
-fn place(
-    interfaces: &BTreeMap<InterfaceIndex, Interface>,
-    name: &str,
-) -> Result<ieee80216e::Place, String> {
-    let interface = interfaces
-        .values()
+/// The interface that the configuration names.
+fn interface<'a>(interfaces: &'a [Interface], name: &str) -> Result<&'a Interface> {
+    interfaces
+        .iter()
         .find(|interface| interface.name == name)
-        .ok_or_else(|| format!("there is no interface {name}"))?;
-    Ok(ieee80216e::Place {
-        name: interface.name.clone(),
-        index: interface.index,
-        address: interface.link_address,
-    })
+        .with_context(|| format!("there is no interface {name}"))
 }
 
 /// A socket beside that of the controller, of which there may be several in one directory.

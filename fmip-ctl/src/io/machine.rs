@@ -13,8 +13,8 @@ use super::monotonic_ns;
 use crate::{
     config::{self, Config, Role},
     proto::{
-        Counters, HandoverStatus, Input, Instant, Machine as Core, MachineConfig, Output,
-        RouterConfig,
+        Counters, HandoverStatus, Input, Instant, Machine as Core, MachineConfig, MobileNodeStatus,
+        Output, RouterConfig,
     },
     record::Recorder,
 };
@@ -105,6 +105,15 @@ impl Machine {
             }
         }
         output
+    }
+
+    pub(super) fn may_register(&self, care_of: Ipv6Addr) -> Result<(), String> {
+        self.core.may_register(care_of)
+    }
+
+    /// Of a mobile node.
+    pub(super) fn mobile_node(&self) -> Option<MobileNodeStatus> {
+        self.core.mobile_node()
     }
 
     pub(super) fn counters(&self) -> &Counters {

@@ -1,6 +1,7 @@
 //! Thin adapters between the protocol core and Linux: the only room that knows sockets, netlink,
 //! the BPF maps and a clock.
 
+pub mod addresses;
 pub mod admission;
 pub mod attach;
 mod bindings;
@@ -13,6 +14,7 @@ pub mod events;
 pub mod execute;
 mod far_ends;
 pub mod features;
+pub mod hook;
 mod hostapd;
 mod hurry;
 mod link;
@@ -21,6 +23,7 @@ mod machine;
 pub mod mapped;
 pub mod maps;
 mod memory;
+mod mobile;
 pub mod monitor;
 pub mod netlink;
 pub mod next_hops;
@@ -34,6 +37,7 @@ pub mod signals;
 pub mod transmit;
 pub mod triggers;
 mod watch;
+mod whereabouts;
 
 pub use run::run;
 

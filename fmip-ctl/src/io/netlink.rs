@@ -8,6 +8,7 @@
 //! [`Netlink::remove_leftovers`] finds what a killed controller could not remove. STALE neighbor
 //! entries are neither: they age as any other.
 
+mod addresses;
 mod direct;
 mod messages;
 mod neighbors;
@@ -17,31 +18,30 @@ mod sysctl;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::ErrorKind,
-    net::{IpAddr, Ipv6Addr},
+    net::Ipv6Addr,
 };
 
 use anyhow::{Context, Result, bail};
 use futures_util::TryStreamExt;
-use netlink_packet_route::{
-    AddressFamily,
-    address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo},
-    link::LinkMessage,
-    route::RouteProtocol,
-};
+use netlink_packet_route::{AddressFamily, link::LinkMessage, route::RouteProtocol};
 use rtnetlink::{Handle, LinkUnspec, LinkVeth};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-pub(super) use self::messages::{link_name, neighbor_address, neighbor_link_address};
+pub use self::addresses::{AddressOwner, KEPT, UNUSED_LABEL, Verdict};
+pub(super) use self::messages::{ipv6_of, link_name, neighbor_address, neighbor_link_address};
 use self::{
+    addresses::{Found, Own},
     direct::Direct,
-    messages::{gone_is_done, has_xdp, interface, io_error, ipv6_of, is_veth},
+    messages::{gone_is_done, has_xdp, interface, io_error, is_veth},
     neighbors::neighbor_protocol,
     routes::output_interface,
     sysctl::{Sysctl, interface_sysctl},
 };
-use super::devices::{self, Device};
+use super::{
+    addresses::Described,
+    devices::{self, Device},
+};
 use crate::config::Interface;
 
 /// Whose routes, addresses, neighbor and proxy entries ours are (`rtm_protocol`, `IFA_PROTO`,
@@ -79,7 +79,11 @@ pub struct Netlink {
     /// Name and MTU of the interfaces that were resolved, by index.
     interfaces: BTreeMap<u32, (String, u32)>,
     proxies: BTreeSet<(u32, Ipv6Addr)>,
-    addresses: BTreeMap<(u32, Ipv6Addr), u8>,
+    /// Addresses that were added.
+    addresses: BTreeMap<(u32, Ipv6Addr), Own>,
+    /// Addresses that were there, and are kept.
+    found: BTreeMap<(u32, Ipv6Addr), Found>,
+    labels: BTreeSet<(u32, Ipv6Addr)>,
     /// The router that each interface's default route leads to.
     default_routers: BTreeMap<u32, Ipv6Addr>,
     host_routes: BTreeSet<(u32, Ipv6Addr)>,
@@ -102,6 +106,8 @@ impl Netlink {
             interfaces: BTreeMap::new(),
             proxies: BTreeSet::new(),
             addresses: BTreeMap::new(),
+            found: BTreeMap::new(),
+            labels: BTreeSet::new(),
             default_routers: BTreeMap::new(),
             host_routes: BTreeSet::new(),
             parked: None,
@@ -141,6 +147,21 @@ impl Netlink {
             .collect()
     }
 
+    /// The global addresses of an interface that can be used now, the best first: one that something
+    /// new may begin from, and one that stays.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub async fn usable_addresses(&self, interface: u32) -> Result<Vec<Described>> {
+        let addresses = self.addresses().await?;
+        let described = addresses.iter().filter_map(Described::by);
+        let mut usable: Vec<Described> = described
+            .filter(|of| of.interface == interface && of.global && of.is_usable())
+            .collect();
+        usable.sort_by_key(|of| (of.preferred_s == 0, of.is_temporary()));
+        Ok(usable)
+    }
+
     fn resolved(&self, index: u32) -> Result<(&str, u32)> {
         self.interfaces
             .get(&index)
@@ -169,18 +190,7 @@ impl Netlink {
                 }
             }
         }
-        for message in self.addresses().await? {
-            if here(message.header.index)
-                && message
-                    .attributes
-                    .contains(&AddressAttribute::Protocol(AddressProtocol::Other(
-                        PROTOCOL,
-                    )))
-            {
-                debug!(address = ?ipv6_of(&message), "removing an address that was left behind");
-                self.delete_address(message).await?;
-            }
-        }
+        self.remove_left_addresses(here).await?;
         for message in self.routes().await? {
             let interface = output_interface(&message);
             if message.header.address_family == AddressFamily::Inet6
@@ -270,56 +280,6 @@ impl Netlink {
         Ok(())
     }
 
-    /// Adds an address that may be used at once for what it is needed for, and for nothing else.
-    ///
-    /// At once: it is optimistic (RFC 4429), that is, duplicate address detection runs beside its
-    /// use. Where the kernel knows no optimistic addresses there is no detection at all, which
-    /// would take a second; the new access router has looked for duplicates before. Nothing else:
-    /// its preferred lifetime is 0, so that no connection begins from it (TUN-07).
-    ///
-    /// That the address exists already is no error; it is then left as it is, now and by
-    /// [`Netlink::clean_up`].
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub async fn add_address(
-        &mut self,
-        interface: u32,
-        address: Ipv6Addr,
-        prefix_length: u8,
-    ) -> Result<()> {
-        let (name, _) = self.resolved(interface)?;
-        let action = format!("cannot add the address {address}/{prefix_length} to {name}");
-        // Without this switch the kernel drops the flag in silence. It is turned back at once,
-        // for it would change what becomes of addresses from router advertisements as well.
-        let (flag, _switch) = match Sysctl::set(interface_sysctl(name, "optimistic_dad"), "1") {
-            Ok(switch) => (AddressFlags::Optimistic, Some(switch)),
-            // The kernel was built without.
-            Err(error) if error.kind() == ErrorKind::NotFound => (AddressFlags::Nodad, None),
-            Err(error) => return Err(error).context(action),
-        };
-        let mut lifetimes = CacheInfo::default();
-        lifetimes.ifa_preferred = 0;
-        lifetimes.ifa_valid = u32::MAX;
-        let mut request = self
-            .handle
-            .address()
-            .add(interface, IpAddr::V6(address), prefix_length);
-        request.message_mut().attributes.extend([
-            AddressAttribute::Flags(flag),
-            AddressAttribute::CacheInfo(lifetimes),
-            AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)),
-        ]);
-        match request.execute().await.map_err(io_error) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error).context(action),
-            Ok(()) => {
-                self.addresses.insert((interface, address), prefix_length);
-                Ok(())
-            }
-        }
-    }
-
     /// Removes all that was installed, and puts back the switches that were changed. What cannot
     /// be removed is logged, and the rest is removed all the same.
     pub async fn clean_up(&mut self) {
@@ -334,9 +294,7 @@ impl Netlink {
         for interface in self.default_routers.clone().into_keys() {
             results.push(self.restore_default_router(interface).await);
         }
-        for ((interface, address), prefix_length) in self.addresses.clone() {
-            results.push(self.remove_address(interface, address, prefix_length).await);
-        }
+        self.clean_up_addresses(&mut results).await;
         if let Some(index) = self.parked.take() {
             results.push(self.delete_link(PARKED[0], index).await);
         }
@@ -344,32 +302,6 @@ impl Netlink {
             warn!("left behind: {error:#}");
         }
         self.sysctls.clear();
-    }
-
-    async fn remove_address(
-        &mut self,
-        interface: u32,
-        address: Ipv6Addr,
-        prefix_length: u8,
-    ) -> Result<()> {
-        let mut message = AddressMessage::default();
-        message.header.family = AddressFamily::Inet6;
-        message.header.index = interface;
-        message.header.prefix_len = prefix_length;
-        message
-            .attributes
-            .push(AddressAttribute::Local(address.into()));
-        self.delete_address(message).await?;
-        self.addresses.remove(&(interface, address));
-        Ok(())
-    }
-
-    async fn delete_address(&self, message: AddressMessage) -> Result<()> {
-        let address = ipv6_of(&message).unwrap_or(Ipv6Addr::UNSPECIFIED);
-        let interface = message.header.index;
-        gone_is_done(self.handle.address().del(message).execute().await).with_context(|| {
-            format!("cannot remove the address {address} from interface {interface}")
-        })
     }
 
     async fn delete_link(&self, name: &str, index: u32) -> Result<()> {
@@ -382,16 +314,6 @@ impl Netlink {
         links
             .map_err(io_error)
             .context("cannot list the interfaces")
-    }
-
-    async fn addresses(&self) -> Result<Vec<AddressMessage>> {
-        let addresses: Result<Vec<AddressMessage>, _> =
-            self.handle.address().get().execute().try_collect().await;
-        let mut addresses = addresses
-            .map_err(io_error)
-            .context("cannot list the addresses")?;
-        addresses.retain(|message| message.header.family == AddressFamily::Inet6);
-        Ok(addresses)
     }
 }
 

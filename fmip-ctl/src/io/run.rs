@@ -23,6 +23,7 @@ use super::{
     execute::Executor,
     far_ends::FarEnds,
     hurry::hurry,
+    link::Link,
     load::{DRAIN, MOBILE_IN, MOBILE_OUT, OF_MOBILE_NODE, OF_ROUTER, Programs, Shape},
     machine::Machine,
     maps::{Maps, Port},
@@ -33,6 +34,7 @@ use super::{
     signals::{Ring, Signals},
     transmit::Transmitter,
     watch::Watch,
+    whereabouts,
 };
 use crate::config::{self, Config, Role};
 
@@ -53,11 +55,20 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
     // What waits for this thread is a mobile node that has arrived.
     hurry(NICENESS);
     // Before anything is changed: who interrupts the loading gets everything undone, too.
-    let requests = Requests::new()?;
+    let mut requests = Requests::new()?;
     let mut netlink = Netlink::connect().await?;
-    let interfaces = netlink.resolve(&config.interface_names()).await?;
-    let mut machine = Machine::new(&config, &interfaces, record)?;
+    let mut interfaces = netlink.resolve(&config.interface_names()).await?;
+    // Before the node finds out where it is: an address that a killed controller left is of no link.
     netlink.remove_leftovers(&interfaces).await?;
+    // There is no address to be found on a link that is not up.
+    let mut link = Link::start(&config, &interfaces)?;
+    if let Role::MobileNode(node) = &config.role {
+        match whereabouts::find(&config, node, &mut netlink, &mut requests, &mut link).await? {
+            Some(found) => interfaces = found,
+            None => return Ok(()),
+        }
+    }
+    let mut machine = Machine::new(&config, &interfaces, record)?;
     let sequences = match &config.role {
         Role::AccessRouter(router) => {
             let keyed = router.keyed();
@@ -92,6 +103,7 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
         events: loaded.events,
         reports: loaded.reports,
         requests,
+        link,
     };
     Controller::new(
         file,

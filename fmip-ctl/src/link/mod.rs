@@ -16,7 +16,7 @@ pub mod vocabulary;
 
 use std::future::Future;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{proto::LinkEvent, wire::MacAddr};
@@ -87,7 +87,7 @@ pub struct Heard {
 }
 
 /// Whether what a link layer depends on is there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]
 pub enum Health {
     /// All of it.

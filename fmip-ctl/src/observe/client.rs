@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
+    net::Ipv6Addr,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{
     EventRecord, Heard, Request, Status, Trigger,
-    show::{BindingEntry, BufferEntry, DataPath, Listed, Page},
+    show::{BindingEntry, BufferEntry, DataPath, Listed, MobileState, Page},
 };
 use crate::link::{damping::Outcome, vocabulary::Indication};
 
@@ -149,6 +150,22 @@ impl Client {
     pub fn primitive(&mut self, indication: Indication) -> Result<Outcome, ClientError> {
         let heard: Heard = self.read(&Request::Primitive(indication))?;
         Ok(heard.outcome)
+    }
+
+    /// What a mobile node knows and does.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub fn mobile(&mut self) -> Result<MobileState, ClientError> {
+        self.read(&Request::ShowMobile)
+    }
+
+    /// Tells a mobile node that Mobile IPv6 has registered its care-of address.
+    ///
+    /// # Errors
+    /// As [`Client::request`]; it is refused if it is not the node's care-of address.
+    pub fn registered(&mut self, care_of: Ipv6Addr) -> Result<(), ClientError> {
+        self.request(&Request::Registered { care_of }).map(drop)
     }
 
     /// Has the controller read its configuration file again; returns once the new one is in use.

@@ -6,6 +6,7 @@
 
 use std::{
     fs, io,
+    net::Ipv6Addr,
     os::{
         fd::OwnedFd,
         unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
@@ -37,7 +38,7 @@ use tracing::{debug, warn};
 
 use super::{
     Answer, ControlCounts, Heard, MAX_REQUEST, Request, RequestError, Status, Trigger,
-    show::{BindingEntry, BufferEntry, DataPath, Listed, Page},
+    show::{BindingEntry, BufferEntry, DataPath, Listed, MobileState, Page},
 };
 use crate::link::{damping::Outcome, vocabulary::Indication};
 
@@ -94,6 +95,18 @@ pub enum Order {
         indication: Indication,
         /// Takes what became of it, or the reason why it was refused.
         reply: oneshot::Sender<Result<Outcome, String>>,
+    },
+    /// Asks what a mobile node knows and does.
+    Mobile {
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<MobileState, String>>,
+    },
+    /// Tells that Mobile IPv6 has registered a care-of address.
+    Registered {
+        /// The care-of address.
+        care_of: Ipv6Addr,
+        /// Takes `Ok` once the core was told, or why that cannot be.
+        reply: oneshot::Sender<Result<(), String>>,
     },
     /// Asks for the configuration file to be read again.
     Reload {
@@ -572,6 +585,13 @@ impl Connection {
                         Err(error)
                     }
                 }
+            }
+            Request::ShowMobile => match ask(orders, |reply| Order::Mobile { reply }).await {
+                Ok(mobile) => return body_line(mobile),
+                Err(error) => Err(error),
+            },
+            Request::Registered { care_of } => {
+                ask(orders, |reply| Order::Registered { care_of, reply }).await
             }
             Request::Reload => ask(orders, |reply| Order::Reload { reply }).await,
             Request::Shutdown => ask(orders, |reply| Order::Shutdown { reply }).await,

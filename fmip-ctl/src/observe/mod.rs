@@ -40,6 +40,13 @@ pub enum Request {
     /// Tells a mobile node a primitive of its link layer, in the words of RFC 5270 or of IEEE 802.21;
     /// or that a LINK_SWITCH failed.
     Primitive(Indication),
+    /// Asks a mobile node for a [`show::MobileState`].
+    ShowMobile,
+    /// Tells a mobile node that Mobile IPv6 has registered its care-of address.
+    Registered {
+        /// The care-of address.
+        care_of: Ipv6Addr,
+    },
     /// Asks an access router to read its configuration file again.
     Reload,
     /// Asks for all events from now on; the connection takes no further request.

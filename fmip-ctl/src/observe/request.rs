@@ -33,6 +33,7 @@ const FIELDS: &[Field] = &[
     ("link_address", is::<MacAddr>, LINK_ADDRESS),
     ("node", is::<Ipv6Addr>, ADDRESS),
     ("ncoa", is::<Option<Ipv6Addr>>, ADDRESS),
+    ("care_of", is::<Ipv6Addr>, ADDRESS),
     ("from", is::<Option<Ipv6Addr>>, ADDRESS),
     ("limit", is::<Option<u32>>, "a number from 0 to 4294967295"),
 ];

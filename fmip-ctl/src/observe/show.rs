@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use super::Count;
-use crate::{proto::Tunnel, wire::MacAddr};
+use crate::{
+    link::Health,
+    proto::{AnnouncementsLeft, HandoverUnderWay, Tunnel},
+    wire::MacAddr,
+};
 
 /// The most bindings, or buffers, in one answer: what takes the event loop some hundred microseconds.
 pub const MAX_PAGE: u32 = 512;
@@ -195,4 +199,93 @@ pub struct BufferEntry {
     pub max_octets: u64,
     /// Bound on the time that a packet waits.
     pub max_age_ms: u64,
+}
+
+/// A mobile node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MobileState {
+    /// Its interface.
+    pub interface: String,
+    /// Whether the link is there.
+    pub link_up: bool,
+    /// The link layer that drives it, such as `802.11`; `None` if it is told by the control socket.
+    pub link_layer: Option<String>,
+    /// Whether what the link layer depends on is there, if it said so.
+    pub health: Option<Health>,
+    /// Where it is attached, or was last.
+    pub access_point: Option<MacAddr>,
+    /// The router of the link, if one is known.
+    pub router: Option<Ipv6Addr>,
+    /// That router's link-layer address, if it is known.
+    pub router_link_address: Option<MacAddr>,
+    /// The address in use.
+    pub care_of: Ipv6Addr,
+    /// Whether that address is usable on this link.
+    pub settled: bool,
+    /// Whether Mobile IPv6 has said that it has registered it.
+    pub registered: bool,
+    /// The global addresses of the interface.
+    pub addresses: Vec<AddressEntry>,
+    /// Earlier addresses with a tunnel, the oldest first.
+    pub previous: Vec<PreviousEntry>,
+    /// The handover that is under way.
+    pub handover: Option<HandoverUnderWay>,
+    /// The announcements that are still to be sent.
+    pub announcing: Option<AnnouncementsLeft>,
+    /// Access points that are heard, or that the router told about.
+    pub access_points: Vec<AccessPointEntry>,
+    /// What was counted of what matters, by its name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// An address of a mobile node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressEntry {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Of its prefix.
+    pub prefix_length: u8,
+    /// `care-of` (configured by this controller), `kept` (for a tunnel), or `other`.
+    pub role: String,
+    /// What the kernel says of it, such as `optimistic` or `deprecated`.
+    pub flags: Vec<String>,
+    /// For how many seconds something new may begin from it; `None`: for ever.
+    pub preferred_s: Option<u32>,
+    /// For how many seconds it is there; `None`: for ever.
+    pub valid_s: Option<u32>,
+}
+
+/// An earlier address whose packets still come, and go, through a tunnel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PreviousEntry {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// The tunnel.
+    pub tunnel: Tunnel,
+    /// The time that it has left.
+    pub expires_in_s: f64,
+    /// Whether its router was, or is being, asked to end it.
+    pub ending: bool,
+}
+
+/// An access point that is heard, or that the router told about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessPointEntry {
+    /// Its link-layer address.
+    pub access_point: MacAddr,
+    /// Whether the node is attached to it.
+    pub attached: bool,
+    /// How strong it is, if it is heard.
+    pub signal_dbm: Option<i32>,
+    /// How long ago that was measured.
+    pub age_ms: Option<u64>,
+    /// What the router said of it: `router`, `same-link`, `unknown` or `no-fast-handover`; `None` if it
+    /// was not asked.
+    pub knowledge: Option<String>,
+    /// The router behind it.
+    pub router: Option<Ipv6Addr>,
+    /// The prefix of its link.
+    pub prefix: Option<String>,
+    /// The address that the node would have there.
+    pub ncoa: Option<Ipv6Addr>,
 }

@@ -110,6 +110,11 @@ async fn answer_all(mut orders: mpsc::Receiver<Order>) -> Vec<Trigger> {
                 reply,
             } => drop(reply.send(Err("primitive: not here".to_owned()))),
             Order::Primitive { reply, .. } => drop(reply.send(Ok(Outcome::HeldBack))),
+            Order::Mobile { reply } => drop(reply.send(Err("this is a router".to_owned()))),
+            Order::Registered { care_of, reply } => {
+                let known = care_of == "2001:db8:2::9".parse::<std::net::Ipv6Addr>().unwrap();
+                drop(reply.send(known.then_some(()).ok_or("unknown".to_owned())));
+            }
             Order::Reload { reply } => drop(reply.send(Err("f.toml:3: no".to_owned()))),
             Order::Shutdown { reply } => {
                 drop(reply.send(Ok(())));

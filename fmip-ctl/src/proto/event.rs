@@ -42,6 +42,19 @@ pub enum Event {
         /// The care-of address to register.
         care_of: Ipv6Addr,
     },
+    /// MN: it has another care-of address from now on, which Mobile IPv6 is to register.
+    CareOfAddress {
+        /// The care-of address.
+        care_of: Ipv6Addr,
+        /// The one before.
+        previous: Ipv6Addr,
+        /// The router of the link; global where it is known to be.
+        router: Ipv6Addr,
+        /// Of the link's prefix.
+        prefix_length: u8,
+        /// Whether packets for the previous one still come, through a tunnel.
+        fast: bool,
+    },
     /// MN: addresses come from DHCP here (PRA-23); for now the previous one goes on working.
     DhcpNeeded {
         /// The router.
@@ -126,7 +139,7 @@ pub enum Event {
         /// New care-of address.
         ncoa: Ipv6Addr,
     },
-    /// PAR: the tunnel's removal was ordered.
+    /// PAR: the tunnel's removal was ordered. MN: the tunnel from an earlier address has ended.
     TunnelRemoved {
         /// Previous care-of address.
         pcoa: Ipv6Addr,

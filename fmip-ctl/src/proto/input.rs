@@ -43,6 +43,12 @@ pub enum Input {
         /// What went wrong.
         error: CommandError,
     },
+    /// Duplicate address detection is over for an address of [`Command::ConfigureAddress`], and no
+    /// other node has it; for a mobile node.
+    AddressConfirmed {
+        /// The address.
+        address: Ipv6Addr,
+    },
     /// A command could not be carried out, and had no effect.
     CommandFailed {
         /// The command as it was polled.
@@ -56,7 +62,8 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CommandError {
-    /// The address of a `StartBuffering`, `AddProxyNd` or `AddNeighbor` is another node's.
+    /// The address of a `StartBuffering`, `AddProxyNd`, `AddNeighbor` or `ConfigureAddress` is another
+    /// node's. The kernel may find that out long after the address was configured.
     InUse(String),
     /// Anything else.
     Other(String),
@@ -134,6 +141,12 @@ pub enum Admin {
         access_point: MacAddr,
         /// The address it is to use there; `None`: its own choice.
         ncoa: Option<Ipv6Addr>,
+    },
+    /// For a mobile node: Mobile IPv6 has registered its care-of address with all who need to know
+    /// it, and the tunnels from earlier ones can end (RFC 5568 section 3.1).
+    Registered {
+        /// The care-of address.
+        care_of: Ipv6Addr,
     },
     /// For an access router: tell a mobile node about the access points around (PrRtAdv with
     /// Code 4, RFC 5568 section 6.1.2).

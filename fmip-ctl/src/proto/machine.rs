@@ -5,8 +5,8 @@ use std::net::Ipv6Addr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessRouter, Counters, HandoverStatus, Input, Instant, MobileNode, MobileNodeConfig, Output,
-    RouterConfig,
+    AccessRouter, Counters, HandoverStatus, Input, Instant, MobileNode, MobileNodeConfig,
+    MobileNodeStatus, Output, RouterConfig,
 };
 
 /// What a machine must know, and by that which role it has.
@@ -84,6 +84,27 @@ impl Machine {
         match self {
             Self::AccessRouter(machine) => machine.poll_output(),
             Self::MobileNode(machine) => machine.poll_output(),
+        }
+    }
+
+    /// Whether a mobile node can have this address registered.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn may_register(&self, care_of: Ipv6Addr) -> Result<(), String> {
+        match self {
+            Self::AccessRouter(_) => {
+                Err("`registered` is for a mobile node; this is an access router".to_owned())
+            }
+            Self::MobileNode(machine) => machine.may_register(care_of),
+        }
+    }
+
+    /// What a mobile node knows and does; `None` of a router.
+    pub fn mobile_node(&self) -> Option<MobileNodeStatus> {
+        match self {
+            Self::AccessRouter(_) => None,
+            Self::MobileNode(machine) => Some(machine.status()),
         }
     }
 

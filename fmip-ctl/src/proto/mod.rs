@@ -44,7 +44,10 @@ pub use event::{Event, Failure, HandoverStatus, Removal, Role};
 pub use input::{Admin, CommandError, Input, LinkEvent, StationEvent};
 pub use instant::Instant;
 pub use machine::{Machine, MachineConfig};
-pub use mobile_node::MobileNode;
+pub use mobile_node::{
+    AnnouncementsLeft, HandoverUnderWay, KnownAccessPoint, MobileNode, MobileNodeStatus,
+    PreviousAddress,
+};
 pub use output::{Command, NeighborState, Output, Transmit, Tunnel};
 pub use reason::{Counters, Reason};
 pub use router::AccessRouter;

@@ -225,6 +225,39 @@ pub enum Command {
         /// Of the new link's prefix, 0..=128.
         prefix_length: u8,
     },
+    /// MN: an address of `ConfigureAddress` is one like any other from now on.
+    PreferAddress {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The care-of address.
+        address: Ipv6Addr,
+    },
+    /// MN: keeps the address of a link that it left for as long as its tunnel lives: it does not run
+    /// out, and nothing new begins from it.
+    KeepAddress {
+        /// Where.
+        interface: InterfaceIndex,
+        /// Previous care-of address.
+        address: Ipv6Addr,
+    },
+    /// MN: undoes `KeepAddress`, for it is on the link of that address again; if it was removed, it is
+    /// there again.
+    RestoreAddress {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The care-of address, which was the previous one.
+        address: Ipv6Addr,
+        /// Of the link's prefix, 0..=128.
+        prefix_length: u8,
+    },
+    /// MN: removes an address of `ConfigureAddress` or `KeepAddress`, which leads nowhere here or is
+    /// another node's. One that the people who run this node have given it stays as it is kept.
+    RemoveAddress {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The address.
+        address: Ipv6Addr,
+    },
     /// MN: makes the NAR its default router, before the link is there. It stays that as long as
     /// the mobile node is behind it, beyond the end of the binding.
     SetDefaultRouter {
@@ -269,6 +302,10 @@ impl Command {
             Self::ReleaseUplink { .. } => "release-uplink",
             Self::RemoveUplink { .. } => "remove-uplink",
             Self::ConfigureAddress { .. } => "configure-address",
+            Self::PreferAddress { .. } => "prefer-address",
+            Self::KeepAddress { .. } => "keep-address",
+            Self::RestoreAddress { .. } => "restore-address",
+            Self::RemoveAddress { .. } => "remove-address",
             Self::SetDefaultRouter { .. } => "set-default-router",
             Self::ForgetRouter { .. } => "forget-router",
             Self::SwitchLink { .. } => "switch-link",

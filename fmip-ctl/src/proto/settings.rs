@@ -286,6 +286,10 @@ pub struct MobileNodeConfig {
     pub lifetime: Duration,
     /// How it says that it has arrived.
     pub announcement: Announcement,
+    /// How often its router is asked for all access points that it knows, beginning at once (RFC
+    /// 4260 section 6); `None`: only on a new link.
+    #[serde(default)]
+    pub neighborhood_interval: Option<Duration>,
 }
 
 /// The key that a mobile node shares with one access router.
@@ -295,6 +299,10 @@ pub struct RouterKey {
     pub router: Ipv6Addr,
     /// The prefix of that link: tells the router on a link that was not predicted.
     pub prefix: Option<Prefix>,
+    /// The access point that this router itself is (RFC 4260 figure 2): its link-layer address is
+    /// the router's, so that nobody needs to be asked for it (W11-09).
+    #[serde(default)]
+    pub access_point: Option<MacAddr>,
     /// The key's index in the BADF option.
     pub spi: u32,
     /// The key itself.
@@ -307,6 +315,7 @@ impl fmt::Debug for RouterKey {
         f.debug_struct("RouterKey")
             .field("router", &self.router)
             .field("prefix", &self.prefix)
+            .field("access_point", &self.access_point)
             .field("spi", &self.spi)
             .finish_non_exhaustive()
     }

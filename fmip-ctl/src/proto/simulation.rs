@@ -88,6 +88,8 @@ pub(super) struct Simulation {
     pub(super) gap: Option<Duration>,
     /// The default router that the MN ordered, if it stands.
     pub(super) default_router: Option<Ipv6Addr>,
+    /// The addresses of the MN.
+    pub(super) addresses: BTreeSet<Ipv6Addr>,
     /// What stands: node, what, for which address.
     pub(super) installed: BTreeSet<(Node, &'static str, Ipv6Addr)>,
     /// Commands that failed, of which their node does not know yet: it may undo them.
@@ -155,11 +157,13 @@ pub(super) fn mobile_node_config() -> MobileNodeConfig {
         routers: vec![RouterKey {
             router: PAR,
             prefix: None,
+            access_point: None,
             spi: SPI,
             key: KEY.to_vec(),
         }],
         lifetime: Duration::from_secs(30),
         announcement: Announcement::Una,
+        neighborhood_interval: None,
     }
 }
 
@@ -187,6 +191,7 @@ impl Simulation {
             attached: Some(Node::Par),
             gap: Some(Duration::from_millis(200)),
             default_router: None,
+            addresses: [PCOA].into(),
             installed: BTreeSet::new(),
             unreported: Vec::new(),
             held: BTreeMap::new(),
@@ -359,8 +364,12 @@ impl Simulation {
                     let failing = |&&(of, name, _): &&(Node, &str, bool)| {
                         of == node && name == command.name()
                     };
-                    match self.failures.iter().find(failing) {
+                    match self.failures.iter().find(failing).copied() {
                         None => self.execute(node, command),
+                        // The kernel finds that out when it has configured it.
+                        Some(_) if self.in_use && self.is_configured(&command) => {
+                            self.report_failure(node, command);
+                        }
                         Some((_, _, false)) => self.report_failure(node, command),
                         Some((_, _, true)) => self.unreported.push((node, command)),
                     }
@@ -371,6 +380,16 @@ impl Simulation {
             let (node, command) = self.unreported.remove(0);
             self.report_failure(node, command);
             self.carry_out(node);
+        }
+    }
+
+    fn is_configured(&mut self, command: &Command) -> bool {
+        match command {
+            Command::ConfigureAddress { address, .. } => {
+                self.addresses.insert(*address);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -439,9 +458,17 @@ impl Simulation {
             Command::StartCopying { address, .. } => install("buffer", address, true),
             Command::AddHostRoute { address, .. } => install("host route", address, false),
             Command::RemoveHostRoute { address, .. } => self.remove(node, "host route", address),
-            Command::AddNeighbor { .. }
-            | Command::ConfigureAddress { .. }
-            | Command::StoreSequence { .. } => {}
+            Command::ConfigureAddress { address, .. } | Command::RestoreAddress { address, .. } => {
+                self.addresses.insert(address);
+            }
+            Command::PreferAddress { address, .. } | Command::KeepAddress { address, .. } => {
+                assert!(self.addresses.contains(&address), "{address} is not there");
+            }
+            Command::RemoveAddress { address, .. } => {
+                let was_there = self.addresses.remove(&address);
+                assert!(was_there, "{address} is not there to remove");
+            }
+            Command::AddNeighbor { .. } | Command::StoreSequence { .. } => {}
             Command::SetDefaultRouter { router, .. } => self.default_router = Some(router),
             Command::ForgetRouter { .. } => {
                 let doubtful = |(_, command): &(Node, Command)| {
@@ -539,8 +566,15 @@ impl Simulation {
                     let packet = Packet::decode(&transmit.bytes).expect("what we send can be read");
                     format!("-> {}", packet.message.name())
                 }
-                // Bookkeeping, which changes nothing that a packet could meet.
-                Output::Command(Command::StoreSequence { .. }) | Output::Event(_) => return None,
+                // Bookkeeping, which changes nothing that a packet of a handover could meet.
+                Output::Command(
+                    Command::StoreSequence { .. }
+                    | Command::PreferAddress { .. }
+                    | Command::KeepAddress { .. }
+                    | Command::RestoreAddress { .. }
+                    | Command::RemoveAddress { .. },
+                )
+                | Output::Event(_) => return None,
                 Output::Command(command) => command.name().to_owned(),
             };
             Some(format!("{node:?}: {what}").to_lowercase())

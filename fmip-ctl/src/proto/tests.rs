@@ -1,5 +1,6 @@
 //! The predictive handover of RFC 5568 figure 2, and what can go wrong with it.
 
+mod addresses;
 mod arrival;
 mod assigned;
 mod commands;
@@ -24,6 +25,7 @@ mod primitives;
 mod probe;
 mod reactive;
 mod refused;
+mod registered;
 mod reload;
 mod returning;
 mod shutdown;

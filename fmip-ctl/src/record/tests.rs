@@ -38,11 +38,13 @@ fn mobile_node() -> MachineConfig {
         routers: vec![RouterKey {
             router: "2001:db8:1::1".parse().unwrap(),
             prefix: Some("2001:db8:1::/64".parse().unwrap()),
+            access_point: None,
             spi: 256,
             key: KEY.to_vec(),
         }],
         lifetime: Duration::from_secs(60),
         announcement: Announcement::Una,
+        neighborhood_interval: None,
     })
 }
 
@@ -386,6 +388,8 @@ fn every_input_is_read_as_it_was_written() {
             ncoa: Some(address),
         }),
         Input::Admin(Admin::Advertise { pcoa: address }),
+        Input::Admin(Admin::Registered { care_of: address }),
+        Input::AddressConfirmed { address },
         Input::Drained { address },
         Input::DrainFailed {
             address,

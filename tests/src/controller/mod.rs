@@ -28,8 +28,11 @@ use crate::{
     wait::{SOON, wait_until},
 };
 
+/// How long a controller may take until it has loaded its programs. The verifier walks through a million
+/// instructions for it: half a second, on an emulated and busy processor more than a minute.
+const LOADING: Duration = Duration::from_secs(300);
 /// How long an answer on a control socket may take.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// What a process of `fmip-ctl` is in the lab.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -67,15 +70,19 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts `fmip-ctl run` for `role`; [`Controller::wait_ready`] waits for it.
+    /// Starts `fmip-ctl run`, or `fmip-ctl mobile`, for `role`; [`Controller::wait_ready`] waits for it.
     pub fn start(lab: &Lab, role: Role, settings: &Settings) -> Result<Self> {
         let name = role.name();
         let file = |extension: &str| lab.directory().join(format!("{name}.{extension}"));
         let (config, socket) = (file("toml"), file("sock"));
         write_configuration(lab, role, settings, &config, &socket)?;
         let mut command = Command::new(&settings.fmip_ctl);
+        let subcommand = match role {
+            Role::Router(_) => "run",
+            Role::MobileNode => "mobile",
+        };
         command
-            .args(["run", "--log-level", &settings.log_level, "--config"])
+            .args([subcommand, "--log-level", &settings.log_level, "--config"])
             .arg(&config);
         if settings.record {
             command.arg("--record").arg(recording(&socket));
@@ -98,7 +105,7 @@ impl Controller {
     /// Waits until the control socket answers: everything is loaded then.
     pub fn wait_ready(&mut self) -> Result<()> {
         let what = format!("fmip-ctl of {} to be ready", self.role.name());
-        wait_until(&what, SOON, || {
+        wait_until(&what, LOADING, || {
             self.process.check_running()?;
             Ok(UnixStream::connect(&self.socket).ok().map(drop))
         })
@@ -198,8 +205,7 @@ fn write_configuration(
     config: &Path,
     socket: &Path,
 ) -> Result<()> {
-    let routers: Vec<Router> = lab.routers().map(|(router, _)| router).collect();
-    let text = settings::configuration(role, settings, &routers, socket);
+    let text = settings::configuration(role, settings, lab.network, socket);
     OpenOptions::new()
         .write(true)
         .create(true)
@@ -238,6 +244,7 @@ impl Controllers {
             third: lab
                 .third
                 .as_ref()
+                .filter(|_| !settings.strangers.contains(&Router::Third))
                 .map(|_| start(Role::Router(Router::Third)))
                 .transpose()?,
             mn: start(Role::MobileNode)?,

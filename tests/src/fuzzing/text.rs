@@ -35,7 +35,7 @@ pub fn configuration(data: &[u8]) {
 fn make_machine(config: &Config) {
     let addresses: Vec<Ipv6Addr> = match &config.role {
         Role::AccessRouter(router) => router.access.iter().map(|link| link.address).collect(),
-        Role::MobileNode(node) => vec![node.pcoa],
+        Role::MobileNode(node) => node.pcoa.into_iter().collect(),
     };
     let names = config.interface_names();
     let interfaces: Vec<Interface> = (1u32..)

@@ -269,9 +269,18 @@ impl Books {
             Command::RemoveUplink { pcoa } => {
                 stood(self.uplinks.remove(&pcoa).is_some(), "uplink", pcoa)
             }
-            Command::ConfigureAddress { address, .. } => {
+            Command::ConfigureAddress { address, .. } | Command::RestoreAddress { address, .. } => {
                 self.addresses.insert(address);
                 Ok(Effect::None)
+            }
+            Command::PreferAddress { address, .. } | Command::KeepAddress { address, .. } => {
+                match self.addresses.contains(&address) {
+                    true => Ok(Effect::None),
+                    false => Err(format!("{address} is not there")),
+                }
+            }
+            Command::RemoveAddress { address, .. } => {
+                stood(self.addresses.remove(&address), "address", address)
             }
             Command::SetDefaultRouter { .. } => {
                 self.default_router = true;

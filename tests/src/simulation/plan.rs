@@ -363,6 +363,7 @@ fn mobile_plan(
             .map(|router| RouterKey {
                 router: router_address(router),
                 prefix: Some(prefix(router)),
+                access_point: None,
                 spi: spi(index),
                 key: key(index, router),
             })
@@ -372,6 +373,7 @@ fn mobile_plan(
             true => Announcement::Fna,
             false => Announcement::Una,
         },
+        neighborhood_interval: None,
     };
     let mut at = start;
     let legs = (0..rng.usize(1..=5))

@@ -224,6 +224,15 @@ const NODE_ERRORS: &str = r#"
 - #lifetime-s = 60
 + lifetime-s = 65536
 ! mobile-node.lifetime-s: 65536 is out of range: 1 to 65535
+- #start-timeout-s = 60
++ start-timeout-s = -1
+! mobile-node.start-timeout-s: -1 is out of range: 0 to 86400
+- #on-care-of-address = []
++ on-care-of-address = ["x"]
+! mobile-node.mobile-ipv6.on-care-of-address: is no command: give the absolute path of a program, and then its arguments
+- #timeout-s = 30
++ timeout-s = 0
+! mobile-node.mobile-ipv6.timeout-s: 0 is out of range: 1 to 3600
 - #announcement = "una"
 + announcement = "ra"
 ! mobile-node.announcement: "ra" is no announcement: write "una" or "fna"
@@ -241,13 +250,43 @@ const NODE_ERRORS: &str = r#"
 ! mobile-node.damping.impend-interval-ms: 60001 is out of range: 0 to 60000
 - address = "2001:db8:2::1"
 + address = "2001:db8:1::1"
-! mobile-node.router.address: 2001:db8:1::1 is named on line 13 already: remove one of the two
+! mobile-node.router.address: 2001:db8:1::1 is named on line 15 already: remove one of the two
 - address = "2001:db8:2::1"
 + address = "2001:db8:3::1"
 ! mobile-node.router.address: "2001:db8:3::1" is not within the prefix 2001:db8:2::/64
 - prefix = "2001:db8:2::/64"
 + prefix = "2001:db8:2::/65"
 ! mobile-node.router.prefix: "2001:db8:2::/65" has a length out of range: 1 to 64, because interface identifiers are 64 bits long
+- prefix = "2001:db8:2::/64"
++ access-point = "01:00:00:00:00:01"; prefix = "2001:db8:2::/64"
+! mobile-node.router.access-point: "01:00:00:00:00:01" is no unicast link-layer address
+- #neighborhood-interval-s = 0
++ neighborhood-interval-s = -1
+! mobile-node.neighborhood-interval-s: -1 is out of range: 0 to 86400
+- #control-interface = "/run/wpa_supplicant/wlan0"
++ control-interface = "wlan0"
+! mobile-node.ieee80211.control-interface: "wlan0" is no absolute path of a file
+- #signal-threshold-dbm = -70
++ signal-threshold-dbm = 70
+! mobile-node.ieee80211.signal-threshold-dbm: 70 is out of range: -100 to -20
+- #signal-weight = 0.4
++ signal-weight = 0.0
+! mobile-node.ieee80211.signal-weight: 0 is out of range: above 0 and at most 1, which takes the last measurement alone
+- #indications = 2
++ indications = 0
+! mobile-node.ieee80211.indications: 0 is out of range: 1 to 100
+- #frequencies = []
++ frequencies = [11]
+! mobile-node.ieee80211.frequencies: 11 is out of range: 700 to 75000
+- #allow = []
++ allow = ["wlan0"]
+! mobile-node.ieee80211.allow: "wlan0" is no link-layer address: write six octets like "02:00:00:00:0a:01"
+- #deny = []
++ prefer = ["02:00:00:00:00:05"]; deny = ["02:00:00:00:00:05"]
+! mobile-node.ieee80211.prefer: "02:00:00:00:00:05" is never moved to: see `allow` and `deny`
+- #signal-interval-ms = 500
++ signal = 1
+! mobile-node.ieee80211.signal: unknown field `signal`, expected one of `control-interface`, `choose-target`, `signal-threshold-dbm`, `signal-hysteresis-db`, `signal-interval-ms`, `signal-weight`, `indications`, `link-switch-wait-ms`, `roam-timeout-ms`, `avoid-failed-ms`, `scan-max-age-ms`, `scan-min-interval-ms`, `frequencies`, `allow`, `deny`, `prefer`
 - key = "101112131415161718191a1b1c1d1e1f20212223"
 + key = "1011"
 ! mobile-node.router.key: has 2 octets, out of range: 16 to 256; make one with `openssl rand -hex 20`

@@ -7,14 +7,18 @@
 
 use std::{cell::Cell, io};
 
-use netlink_packet_route::{RouteNetlinkMessage, neighbour::NeighbourMessage};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage, addrlabel::AddrLabelMessage, neighbour::NeighbourMessage,
+};
 use rtnetlink::{
-    packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
+    packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
 
 /// The longest answer: one neighbor, or one refusal with what was refused.
 const ANSWER: usize = 4096;
+/// The longest part of a list.
+const ANSWERS: usize = 32_768;
 
 /// The socket, in the network namespace of the thread that opened it.
 #[derive(Debug)]
@@ -63,21 +67,47 @@ impl Direct {
         }
     }
 
+    /// All address labels.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(super) fn address_labels(&self) -> io::Result<Vec<AddrLabelMessage>> {
+        let mut message = AddrLabelMessage::default();
+        message.header.family = AddressFamily::Inet6;
+        let sequence = self.send(RouteNetlinkMessage::GetAddrLabel(message), NLM_F_DUMP)?;
+        let mut labels = Vec::new();
+        loop {
+            let mut octets = Vec::with_capacity(ANSWERS);
+            self.socket.recv(&mut octets, 0)?;
+            let mut rest = octets.as_slice();
+            // One part has many messages in it.
+            while !rest.is_empty() {
+                let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                    .map_err(io::Error::other)?;
+                let length = answer.header.length as usize;
+                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+                if answer.header.sequence_number != sequence {
+                    continue;
+                }
+                match answer.payload {
+                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddrLabel(label)) => {
+                        labels.push(label);
+                    }
+                    NetlinkPayload::Done(_) => return Ok(labels),
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    other => return Err(unexpected(&other)),
+                }
+            }
+        }
+    }
+
     /// Sends one message and takes its answer; `None` if that is a plain yes.
     fn ask(
         &self,
         message: RouteNetlinkMessage,
         flags: u16,
     ) -> io::Result<Option<RouteNetlinkMessage>> {
-        let mut message = NetlinkMessage::from(message);
-        let sequence = self.sequence.get().wrapping_add(1);
-        self.sequence.set(sequence);
-        message.header.flags = NLM_F_REQUEST | flags;
-        message.header.sequence_number = sequence;
-        message.finalize();
-        let mut octets = vec![0; message.buffer_len()];
-        message.serialize(&mut octets);
-        self.socket.send(&octets, 0)?;
+        let sequence = self.send(message, flags)?;
         loop {
             let mut octets = Vec::with_capacity(ANSWER);
             self.socket.recv(&mut octets, 0)?;
@@ -94,6 +124,20 @@ impl Direct {
                 other => Err(unexpected(&other)),
             };
         }
+    }
+
+    /// Sends one message, and returns its number.
+    fn send(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<u32> {
+        let mut message = NetlinkMessage::from(message);
+        let sequence = self.sequence.get().wrapping_add(1);
+        self.sequence.set(sequence);
+        message.header.flags = NLM_F_REQUEST | flags;
+        message.header.sequence_number = sequence;
+        message.finalize();
+        let mut octets = vec![0; message.buffer_len()];
+        message.serialize(&mut octets);
+        self.socket.send(&octets, 0)?;
+        Ok(sequence)
     }
 }
 

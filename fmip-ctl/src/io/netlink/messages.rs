@@ -118,7 +118,7 @@ pub(super) fn has_xdp(link: &LinkMessage) -> bool {
     })
 }
 
-pub(super) fn ipv6_of(message: &AddressMessage) -> Option<Ipv6Addr> {
+pub(in crate::io) fn ipv6_of(message: &AddressMessage) -> Option<Ipv6Addr> {
     let mut peer = None;
     for attribute in &message.attributes {
         match attribute {

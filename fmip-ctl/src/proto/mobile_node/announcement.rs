@@ -6,15 +6,19 @@ use bytes::Bytes;
 
 use crate::wire::{FastNeighborAdvertisement, Message, NeighborAdvertisement, Packet};
 
-use super::{super::Announcement, ALL_NODES, Event, Instant, MobileNode, place::Destination};
+use super::{
+    super::Announcement, ALL_NODES, Event, Instant, MobileNode, place::Destination,
+    status::AnnouncementsLeft,
+};
 
 /// When duplicate address detection is over at the latest, if nobody objected (RFC 4862 section
 /// 5.4.2): a random delay of MAX_RTR_SOLICITATION_DELAY, 1 s, and RetransTimer, 1 s (RFC 4861
 /// section 10).
 ///
-/// A timer and not a word of the kernel's: what it has to say (that the address is another node's)
-/// is said as a failed [`ConfigureAddress`](super::Command::ConfigureAddress), and silence is
-/// consent in duplicate address detection itself.
+/// The kernel may say so earlier ([`AddressConfirmed`](super::Input::AddressConfirmed)). That it need
+/// not is why there is a time: silence is consent in duplicate address detection itself, and that the
+/// address is another node's is said as a failed
+/// [`ConfigureAddress`](super::Command::ConfigureAddress).
 const CONFIRMATION: Duration = Duration::from_secs(2);
 
 /// How long after the last announcement a router's answer to it is believed.
@@ -36,6 +40,15 @@ pub(super) struct Announced {
     pub(super) ncoa: Ipv6Addr,
     pub(super) destination: Destination,
     pub(super) until: Instant,
+}
+
+impl Announcing {
+    pub(super) fn status(&self) -> AnnouncementsLeft {
+        AnnouncementsLeft {
+            address: self.ncoa,
+            left: self.left,
+        }
+    }
 }
 
 impl MobileNode {
@@ -79,6 +92,19 @@ impl MobileNode {
                 0 => announcing.confirmed,
                 _ => now + self.config.timers.una_interval,
             };
+        }
+    }
+
+    /// Duplicate address detection is over for this address, and nobody objected.
+    pub(super) fn handle_confirmed(&mut self, now: Instant, address: Ipv6Addr) {
+        let announcing = self.announcing.as_mut();
+        if let Some(announcing) = announcing.filter(|announcing| announcing.ncoa == address) {
+            // The announcements that are still to come go first: each must be one that a router
+            // without an entry for us accepts.
+            announcing.confirmed = announcing.confirmed.min(now);
+            if announcing.left == 0 {
+                announcing.due = announcing.due.min(now);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use super::{
     super::Announcement,
-    Command, Elsewhere, Event, Failure, Instant, Link, MobileNode, Origin, Owner,
+    Announced, Elsewhere, Event, Failure, Instant, Link, MobileNode, Origin, Owner,
     handover::{Request, Switch},
     place::Destination,
     uplink::Way,
@@ -110,6 +110,10 @@ impl MobileNode {
     /// Nothing of the old address is of use here: the rest is an ordinary Binding Update's
     /// (W11-15).
     pub(super) fn fall_back(&mut self, now: Instant, destination: &Destination) {
+        // It is another node's, and was good for an FBU at most (NAK-07).
+        if self.refused.contains(&destination.ncoa) {
+            return self.discover(now, true);
+        }
         self.settle_in(destination, false);
         self.release_uplinks(now);
         self.counters.fell_back += 1;
@@ -156,6 +160,7 @@ impl MobileNode {
             None => Origin {
                 pcoa: destination.ncoa,
                 par: self.global_address(destination),
+                prefix_length: destination.router.prefix.length(),
                 link,
                 redirected: None,
                 is_new: true,
@@ -172,24 +177,29 @@ impl MobileNode {
         }
         // Where the next move may lead is better known before it impends.
         if self.key().is_some() {
-            self.want_all(now);
+            self.look_again(now);
         }
-    }
-
-    pub(super) fn configure(&mut self, destination: &Destination) {
-        let configure = Command::ConfigureAddress {
-            interface: self.config.interface,
-            address: destination.ncoa,
-            prefix_length: destination.router.prefix.length(),
-        };
-        self.outbox.command(Owner::Rest, configure);
     }
 
     /// The kernel found that another node has this address.
     pub(super) fn handle_duplicate(&mut self, now: Instant, address: Ipv6Addr) {
         let announced = self.announced.clone().filter(|of| of.ncoa == address);
-        if let Some(announced) = announced {
-            self.refuse(now, &announced);
+        let settled = || {
+            let is_here = self.elsewhere.is_none() && self.origin.pcoa == address;
+            // The link went and came back since it was announced.
+            let again = self.destination_again(&self.origin);
+            again
+                .filter(|_| is_here && self.origin.is_new)
+                .map(|destination| Announced {
+                    ncoa: address,
+                    destination,
+                    until: now,
+                })
+        };
+        match announced.or_else(settled) {
+            Some(announced) => self.refuse(now, &announced),
+            // Not in use here any more, or not yet.
+            None => self.abandon_address(address),
         }
     }
 }

@@ -26,6 +26,9 @@ impl MobileNode {
         bytes: &Bytes,
     ) {
         self.counters.received_fback += 1;
+        if self.handle_ending_fback(now, packet, message, bytes) {
+            return;
+        }
         if packet.source != self.origin.par {
             let is_past = self.past.iter().any(|past| past.par == packet.source);
             return self.counters.count(match is_past {
@@ -146,16 +149,25 @@ impl MobileNode {
         bytes: &Bytes,
         care_of: Ipv6Addr,
     ) -> Result<(), Reason> {
+        self.authenticate_by(self.origin.par, message, bytes, care_of)
+    }
+
+    /// The same of any router.
+    pub(super) fn authenticate_by(
+        &self,
+        par: Ipv6Addr,
+        message: &FastBindingAck,
+        bytes: &Bytes,
+        care_of: Ipv6Addr,
+    ) -> Result<(), Reason> {
         let authorization = message
             .authorization
             .as_ref()
             .ok_or(Reason::AuthorizationMissing)?;
-        let key = self.key().filter(|key| key.spi == authorization.spi);
+        let key = self.key_of(par);
+        let key = key.filter(|key| key.spi == authorization.spi);
         let key = key.ok_or(Reason::UnknownKey)?;
-        let addresses = Addresses {
-            care_of,
-            par: self.origin.par,
-        };
+        let addresses = Addresses { care_of, par };
         if !auth::verify(bytes, authorization, &key.key, addresses) {
             return Err(Reason::BadAuthenticator);
         }

@@ -268,8 +268,20 @@ impl MobileNode {
         care_of: Ipv6Addr,
         lifetime: u16,
     ) -> Bytes {
-        self.sequence = self.sequence.wrapping_add(1); // FBU-10
         let (pcoa, par) = (self.origin.pcoa, self.origin.par);
+        self.update_of(pcoa, par, source, care_of, lifetime)
+    }
+
+    /// An FBU with the next number for an address of this or an earlier link, to its router.
+    pub(super) fn update_of(
+        &mut self,
+        pcoa: Ipv6Addr,
+        par: Ipv6Addr,
+        source: Ipv6Addr,
+        care_of: Ipv6Addr,
+        lifetime: u16,
+    ) -> Bytes {
+        self.sequence = self.sequence.wrapping_add(1); // FBU-10
         let packet = Packet {
             source,
             destination: par,
@@ -289,7 +301,7 @@ impl MobileNode {
             }),
         };
         let addresses = Addresses { care_of, par };
-        match self.key() {
+        match self.key_of(par) {
             Some(key) => auth::sign(packet, key.spi, &key.key, addresses), // FBU-05
             None => packet.encode(),
         }

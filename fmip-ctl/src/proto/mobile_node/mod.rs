@@ -1,5 +1,6 @@
 //! The machine of a mobile node: triggers in, signalling out.
 
+mod addresses;
 mod announcement;
 mod arrival;
 mod default_router;
@@ -10,7 +11,9 @@ mod handover;
 mod movement;
 mod naack;
 mod place;
+mod registration;
 mod solicitation;
+mod status;
 mod uplink;
 
 use std::{net::Ipv6Addr, time::Duration};
@@ -26,14 +29,20 @@ use super::{
     router::malformed,
 };
 
+use addresses::Addresses;
 use announcement::{Announced, Announcing};
 use default_router::DefaultRouter;
 use discovery::RouterDiscovery;
 use farewell::Farewell;
 use handover::{Handover, Phase};
 use place::{Elsewhere, Link, Origin};
+use registration::Endings;
 use solicitation::Neighborhood;
 use uplink::Uplink;
+
+pub use status::{
+    AnnouncementsLeft, HandoverUnderWay, KnownAccessPoint, MobileNodeStatus, PreviousAddress,
+};
 
 /// How many access points are remembered, and how many can be asked about at one time: neighbor
 /// lists can be forged (RFC 5270 section 8).
@@ -67,6 +76,8 @@ pub struct MobileNode {
     /// Of the last FBU.
     sequence: u16,
     neighborhood: Neighborhood,
+    /// When its router is asked for its neighborhood next, if nothing else is under way then.
+    next_look: Option<Instant>,
     /// Whether the link is there.
     link_up: bool,
     access_point: Option<MacAddr>,
@@ -86,6 +97,9 @@ pub struct MobileNode {
     refused: Vec<Ipv6Addr>,
     /// The FBU that ends a binding.
     farewell: Option<Farewell>,
+    /// The FBUs that end bindings of earlier addresses.
+    endings: Endings,
+    addresses: Addresses,
     /// Whose way packets take that need no tunnel.
     default_router: DefaultRouter,
     closed: bool,
@@ -105,9 +119,15 @@ impl MobileNode {
     /// Makes a mobile node at its router, whose sequence numbers and whose addresses in place of
     /// refused ones come from `seed`.
     pub fn new(config: MobileNodeConfig, seed: u64) -> Self {
+        let mut keys = config.routers.iter();
+        let prefix = keys.find(|key| key.router == config.par);
+        let prefix_length = prefix
+            .and_then(|key| key.prefix)
+            .map_or(discovery::IID_BITS, |prefix| prefix.length());
         let origin = Origin {
             pcoa: config.pcoa,
             par: config.par,
+            prefix_length,
             link: Link {
                 router: config.par,
                 router_lla: None,
@@ -122,6 +142,7 @@ impl MobileNode {
             outbox: Outbox::default(),
             sequence: seed as u16,
             neighborhood: Neighborhood::new((seed >> 16) as u16),
+            next_look: None,
             link_up: true,
             access_point: config.current_access_point,
             origin,
@@ -133,6 +154,8 @@ impl MobileNode {
             announced: None,
             refused: Vec::new(),
             farewell: None,
+            endings: Endings::default(),
+            addresses: Addresses::new(config.pcoa),
             default_router: DefaultRouter::default(),
             closed: false,
             config,
@@ -147,6 +170,8 @@ impl MobileNode {
             Input::CommandFailed { command, error } => self.handle_failure(now, &command, &error),
             Input::Admin(Admin::Shutdown) => self.shut_down(),
             _ if self.closed => {}
+            Input::Admin(Admin::Registered { care_of }) => self.handle_registered(now, care_of),
+            Input::AddressConfirmed { address } => self.handle_confirmed(now, address),
             Input::Packet {
                 interface,
                 link_source,
@@ -167,8 +192,12 @@ impl MobileNode {
             let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
             if is_due(self.neighborhood.deadline()) {
                 self.solicit(now);
+            } else if is_due(self.look_deadline()) {
+                self.look_again(now);
             } else if is_due(self.farewell.as_ref().map(|farewell| farewell.due)) {
                 self.repeat_farewell(now);
+            } else if is_due(self.endings.deadline()) {
+                self.handle_ending_timeout(now);
             } else if is_due(self.uplink_deadline()) {
                 self.expire_uplinks(now);
             } else if is_due(self.announcing.as_ref().map(|announcing| announcing.due)) {
@@ -185,7 +214,9 @@ impl MobileNode {
         let handover = self.handover.as_ref();
         [
             self.neighborhood.deadline(),
+            self.look_deadline(),
             self.farewell.as_ref().map(|farewell| farewell.due),
+            self.endings.deadline(),
             self.uplink_deadline(),
             self.announcing.as_ref().map(|announcing| announcing.due),
             handover.and_then(|handover| handover.phase.deadline()),
@@ -277,6 +308,7 @@ impl MobileNode {
             {
                 self.handle_duplicate(now, address);
             }
+            Command::ConfigureAddress { address, .. } => self.forget_address(address),
             // The rest is done by ordinary neighbor discovery in its own time.
             _ => {}
         }
@@ -303,6 +335,7 @@ impl MobileNode {
         self.closed = true;
         self.neighborhood.clear();
         self.farewell = None;
+        self.endings.clear();
         self.announcing = None;
         self.handover = None;
         self.remove_uplinks();
@@ -314,6 +347,7 @@ impl MobileNode {
         if self.closed {
             return;
         }
+        self.next_look = self.next_look.or(Some(now));
         let phase = self.handover.as_ref().map(|handover| &handover.phase);
         let in_transit = matches!(phase, Some(Phase::Switching(_) | Phase::Adrift(_)));
         if !in_transit {
@@ -331,12 +365,17 @@ impl MobileNode {
             let (retries, timeout) = (timers.fbu_retries, timers.initial_timeout);
             self.send_farewell(now, retries, timeout);
         }
+        self.settle_addresses();
     }
 
     /// The key shared with the router that the address in use comes from.
     fn key(&self) -> Option<&RouterKey> {
+        self.key_of(self.origin.par)
+    }
+
+    fn key_of(&self, router: Ipv6Addr) -> Option<&RouterKey> {
         let mut keys = self.config.routers.iter();
-        keys.find(|key| key.router == self.origin.par)
+        keys.find(|key| key.router == router)
     }
 
     fn lifetime(&self) -> u16 {

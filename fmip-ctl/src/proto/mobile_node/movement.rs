@@ -184,7 +184,9 @@ impl MobileNode {
             None if self.access_point.is_none() => Place::Same,
             Some(Knowledge::SameInterface | Knowledge::Unknown) | None => {
                 let past = self.past.iter().rfind(|past| is_there(past));
-                let destination = past.and_then(|past| self.destination_again(past));
+                let destination = past
+                    .and_then(|past| self.destination_again(past))
+                    .or_else(|| self.integrated_router(access_point)); // W11-09
                 destination.map_or(Place::Unknown, Place::Known)
             }
         }
@@ -255,6 +257,8 @@ impl MobileNode {
         self.forget_link();
         let pcoa: Ipv6Addr = past.pcoa;
         self.change_origin(past);
+        self.endings.forget(pcoa);
+        self.restore_address(pcoa);
         // If it was announced there, the router holds its packets until it says that it is here.
         if earlier.is_some_and(|earlier| earlier.care_of == pcoa) {
             self.begin_announcing(now, pcoa);

@@ -99,6 +99,7 @@ impl MobileNode {
             keeps_pcoa: false,
         });
         self.hold_uplinks(now);
+        self.abandon_address(announced.ncoa);
         self.refused.push(announced.ncoa);
         if self.refused.len() <= MAX_REFUSALS {
             return true;

@@ -24,6 +24,8 @@ pub(super) struct Origin {
     pub(super) pcoa: Ipv6Addr,
     /// The router's global address, as far as it is known: the PAR of a move away from here.
     pub(super) par: Ipv6Addr,
+    /// Of the link's prefix.
+    pub(super) prefix_length: u8,
     pub(super) link: Link,
     /// Until when the router may send packets for `pcoa` elsewhere, as far as an FBU asked for it.
     pub(super) redirected: Option<Instant>,
@@ -148,6 +150,22 @@ impl MobileNode {
         Some(Destination {
             router,
             ncoa: self.form_address(prefix),
+            dhcp: false,
+        })
+    }
+
+    /// The router that is itself this access point, if it is known as such.
+    pub(super) fn integrated_router(&self, access_point: MacAddr) -> Option<Destination> {
+        let mut keys = self.config.routers.iter();
+        let key = keys.find(|key| key.access_point == Some(access_point))?;
+        let router = RouterInfo {
+            lla: access_point,
+            address: key.router,
+            prefix: key.prefix?,
+        };
+        Some(Destination {
+            router,
+            ncoa: self.form_address(router.prefix),
             dhcp: false,
         })
     }

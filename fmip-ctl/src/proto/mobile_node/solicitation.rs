@@ -69,6 +69,13 @@ impl Neighborhood {
         self.known.get(&access_point).copied()
     }
 
+    /// All that is known, in the order of the access points.
+    pub(super) fn all(&self) -> impl Iterator<Item = (MacAddr, Knowledge)> + '_ {
+        self.known
+            .iter()
+            .map(|(access_point, of)| (*access_point, *of))
+    }
+
     pub(super) fn is_silent(&self) -> bool {
         self.is_silent
     }
@@ -128,6 +135,22 @@ impl MobileNode {
             self.neighborhood.wants_all = true;
             self.ask(now);
         }
+    }
+
+    /// Asks for all that the router knows, and plans to ask again.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        let interval = self.config.neighborhood_interval;
+        self.next_look = interval.map(|interval| now + interval);
+        self.want_all(now);
+    }
+
+    /// When to ask for all that the router knows, unless there is something better to do (RFC 4260
+    /// section 6).
+    pub(super) fn look_deadline(&self) -> Option<Instant> {
+        let is_idle = self.link_up && self.handover.is_none() && self.is_settled();
+        (self.config.neighborhood_interval.is_some() && is_idle && self.key().is_some())
+            .then_some(self.next_look)
+            .flatten()
     }
 
     /// Begins to ask for what is wanted now.

@@ -5,16 +5,16 @@ use std::net::Ipv6Addr;
 use crate::wire::MacAddr;
 
 use super::{
-    super::Tunnel, Command, Event, Failure, HandoverStatus, Instant, MobileNode, Output, Owner,
-    Phase, Role,
+    super::{Removal, Tunnel},
+    Command, Event, Failure, HandoverStatus, Instant, MobileNode, Output, Owner, Phase, Role,
 };
 
 /// What was ordered for packets from one address.
 #[derive(Clone, Debug)]
 pub(super) struct Uplink {
     pub(super) pcoa: Ipv6Addr,
-    par: Ipv6Addr,
-    way: Way,
+    pub(super) par: Ipv6Addr,
+    pub(super) way: Way,
     /// When the data path stops by itself.
     expires: Instant,
     /// Whether they wait.
@@ -50,6 +50,11 @@ impl Way {
 }
 
 impl Uplink {
+    /// When the data path stops by itself.
+    pub(super) fn expires(&self) -> Instant {
+        self.expires
+    }
+
     /// The binding behind it, if one is in force.
     pub(super) fn status(&self) -> Option<HandoverStatus> {
         let ncoa = match self.way {
@@ -247,7 +252,14 @@ impl MobileNode {
         let over = |uplink: &&Uplink| uplink.expires <= now;
         let over: Vec<Ipv6Addr> = self.uplinks.iter().filter(over).map(|of| of.pcoa).collect();
         for pcoa in over {
+            let tunnelled = self.uplink(pcoa).and_then(Uplink::status);
+            let tunnelled = tunnelled.filter(|of| of.ncoa != Some(pcoa));
             self.remove_uplink(pcoa);
+            if tunnelled.is_some() {
+                let reason = Removal::Expired;
+                self.outbox
+                    .event(None, Event::TunnelRemoved { pcoa, reason });
+            }
             let phase = self.handover.as_ref().map(|handover| &handover.phase);
             let in_transit = matches!(phase, Some(Phase::Switching(_) | Phase::Adrift(_)));
             if pcoa == self.origin.pcoa && in_transit {
@@ -310,6 +322,7 @@ impl MobileNode {
         let Some(index) = self.uplinks.iter().position(|of| of.pcoa == pcoa) else {
             return;
         };
+        self.endings.forget(pcoa);
         let holds = self.uplinks.remove(index).holds;
         // What nobody heard of yet needs no undoing, but for what it took the place of.
         let unsaid = self.outbox.withdraw(Owner::Uplink(pcoa));

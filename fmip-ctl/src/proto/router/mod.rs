@@ -171,7 +171,10 @@ impl AccessRouter {
                 ncoa,
             }) => self.order_handover(now, pcoa, access_point, ncoa),
             Input::Admin(Admin::Advertise { pcoa }) => self.advertise_neighborhood(now, pcoa),
-            Input::Link(_) => {}
+            // A mobile node's.
+            Input::Link(_)
+            | Input::AddressConfirmed { .. }
+            | Input::Admin(Admin::Registered { .. }) => {}
         }
     }
 
@@ -316,6 +319,10 @@ impl AccessRouter {
             | Command::ReleaseUplink { .. }
             | Command::RemoveUplink { .. }
             | Command::ConfigureAddress { .. }
+            | Command::PreferAddress { .. }
+            | Command::KeepAddress { .. }
+            | Command::RestoreAddress { .. }
+            | Command::RemoveAddress { .. }
             | Command::SetDefaultRouter { .. }
             | Command::ForgetRouter { .. }
             | Command::SwitchLink { .. } => {}

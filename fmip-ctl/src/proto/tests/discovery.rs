@@ -75,7 +75,10 @@ fn an_address_of_the_advertised_prefix_comes_before_the_fbu() {
     };
     let fback = accepted(fbu.sequence);
     simulation.inject(Node::Mn, ACCESS, fback_to(NCOA, fback, NCOA));
-    assert_eq!(mobile_commands(&simulation)[3..], ["release-uplink"]);
+    assert_eq!(
+        mobile_commands(&simulation)[3..],
+        ["release-uplink", "keep-address"]
+    );
 }
 
 // Rows: W16-15

@@ -72,6 +72,10 @@ fn the_commands_carry_the_addresses_links_and_lifetimes_of_the_handover() {
                 address: NCOA,
                 prefix_length: 64,
             },
+            Command::KeepAddress {
+                interface: ACCESS,
+                address: PCOA,
+            },
             Command::RemoveProxyNd {
                 interface: ACCESS,
                 address: NCOA,
@@ -89,6 +93,14 @@ fn the_commands_carry_the_addresses_links_and_lifetimes_of_the_handover() {
             Command::RemoveBuffer { address: NCOA },
             Command::RemoveTunnel { pcoa: PCOA },
             Command::RemoveUplink { pcoa: PCOA },
+            Command::PreferAddress {
+                interface: ACCESS,
+                address: NCOA,
+            },
+            Command::RemoveAddress {
+                interface: ACCESS,
+                address: PCOA,
+            },
         ]
     );
     let removed = simulation
@@ -111,8 +123,16 @@ fn the_events_tell_the_story_with_the_names_that_people_look_for() {
             r#"{"event":"fback-received","status":0}"#.to_owned(),
             r#"{"event":"link-switch","access_point":"02:00:00:00:0a:02"}"#.to_owned(),
             format!(r#"{{"event":"una-sent",{ncoa}}}"#),
+            concat!(
+                r#"{"event":"care-of-address","care_of":"2001:db8:2::ff:fe00:1","#,
+                r#""previous":"2001:db8:1::ff:fe00:1","router":"2001:db8:2::1","#,
+                r#""prefix_length":64,"fast":true}"#
+            )
+            .to_owned(),
             format!(r#"{{"event":"una-sent",{ncoa}}}"#),
             format!(r#"{{"event":"una-sent",{ncoa}}}"#),
+            r#"{"event":"tunnel-removed","pcoa":"2001:db8:1::ff:fe00:1","reason":"expired"}"#
+                .to_owned(),
         ]
     );
     assert_eq!(

@@ -251,3 +251,38 @@ fn a_router_without_fast_handover_is_told_by_its_option_whatever_the_code() {
         assert_nothing_changed(&simulation);
     }
 }
+
+// Rows: RTS-04, W11-11
+#[test]
+fn a_node_that_is_to_look_around_asks_at_once_and_now_and_then() {
+    let mut config = mobile_node_config();
+    config.neighborhood_interval = Some(Duration::from_secs(10));
+    let mut simulation = Simulation::with(config, router_config(false), router_config(true));
+    let asked = |simulation: &Simulation| simulation.messages(Node::Mn, "RtSolPr").count();
+    // Its link is said to be up: it is where it was.
+    simulation.link(LinkEvent::LinkUp { access_point: AP1 });
+    simulation.run(SECOND);
+    assert_eq!(asked(&simulation), 1);
+    simulation.run(9 * SECOND);
+    assert_eq!(asked(&simulation), 2);
+    // Without a link there is nobody to ask.
+    simulation.link(LinkEvent::LinkDown);
+    simulation.run(30 * SECOND);
+    assert_eq!(asked(&simulation), 2);
+    simulation.link(LinkEvent::LinkUp { access_point: AP1 });
+    simulation.run(SECOND);
+    assert_eq!(asked(&simulation), 3);
+    for (_, packet) in simulation.messages(Node::Mn, "RtSolPr") {
+        let Message::RtSolPr(message) = packet.message else {
+            unreachable!("only RtSolPrs were asked for")
+        };
+        assert!(message.access_points.is_empty(), "{message:?}");
+    }
+    // What is known so needs no question when the link has moved without a word.
+    simulation.link(LinkEvent::LinkDown);
+    simulation.log.clear();
+    simulation.come_up(AP2);
+    simulation.run(SECOND);
+    assert_eq!(simulation.messages(Node::Mn, "RS").count(), 0);
+    assert_eq!(simulation.messages(Node::Mn, "FBU").count(), 1);
+}

@@ -15,6 +15,7 @@ fn traveller() -> Simulation {
         config.routers.push(RouterKey {
             router: Ipv6Addr::new(0x2001, 0xdb8, n, 0, 0, 0, 0, 1),
             prefix: Some(format!("2001:db8:{n}::/64").parse().unwrap()),
+            access_point: None,
             spi: SPI,
             key: KEY.to_vec(),
         });

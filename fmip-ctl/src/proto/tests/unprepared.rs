@@ -181,10 +181,15 @@ fn a_refusal_from_the_new_link_is_a_fall_back_too() {
         simulation.inject(Node::Mn, ACCESS, fback_to(NCOA, fback, NCOA));
         let events = simulation.events(Node::Mn);
         assert_eq!(
-            events[events.len() - 2..],
+            events[events.len() - 3..],
             [
                 r#"{"event":"handover-failed","reason":"refused"}"#,
-                r#"{"event":"fell-back","care_of":"2001:db8:2::ff:fe00:1"}"#
+                r#"{"event":"fell-back","care_of":"2001:db8:2::ff:fe00:1"}"#,
+                concat!(
+                    r#"{"event":"care-of-address","care_of":"2001:db8:2::ff:fe00:1","#,
+                    r#""previous":"2001:db8:1::ff:fe00:1","router":"2001:db8:2::1","#,
+                    r#""prefix_length":64,"fast":false}"#
+                )
             ]
         );
         assert_eq!(simulation.count("mn: remove-uplink"), 1);
@@ -362,4 +367,42 @@ fn without_a_key_for_the_old_router_the_new_link_is_an_ordinary_one() {
     assert_eq!(simulation.mn.counters().fell_back, 1);
     assert_eq!(simulation.default_router, Some(NAR));
     simulation.assert_clean();
+}
+
+// Rows: W11-03, W11-09
+#[test]
+fn where_access_points_are_routers_nobody_is_asked_who_the_router_is() {
+    let mut config = mobile_node_config();
+    config.routers.push(RouterKey {
+        router: NAR,
+        prefix: Some("2001:db8:2::/64".parse().unwrap()),
+        access_point: Some(AP2),
+        spi: SPI,
+        key: KEY.to_vec(),
+    });
+    let mut simulation = Simulation::with(config, router_config(false), router_config(true));
+    simulation.link(LinkEvent::LinkDown);
+    simulation.log.clear();
+    simulation.come_up(AP2);
+    let steps = mobile_steps(&simulation);
+    assert!(!steps.contains(&"mn: -> rs".to_owned()), "{steps:?}");
+    let sent: Vec<&str> = steps
+        .iter()
+        .filter_map(|step| step.strip_prefix("mn: -> "))
+        .take(2)
+        .collect();
+    assert_eq!(sent, ["na", "fbu"]);
+    let (packet, fbu) = fbus(&simulation).remove(0);
+    assert_eq!((packet.source, fbu.alternate_coa), (NCOA, Some(NCOA)));
+    let router = commands(&simulation)
+        .into_iter()
+        .find_map(|command| match command {
+            Command::SetDefaultRouter {
+                router,
+                link_address,
+                ..
+            } => Some((router, link_address)),
+            _ => None,
+        });
+    assert_eq!(router, Some((NAR, Some(AP2))));
 }

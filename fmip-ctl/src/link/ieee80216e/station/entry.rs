@@ -179,11 +179,10 @@ impl Station {
                 let pkm = pkm.clone();
                 self.handle_pkm(now, bsid, &received, &pkm);
             }
-            Message::RegRsp(_) | Message::DsaReq(_) | Message::DsaAck(_) => {
-                if self.is_authentic(bsid, &received, Freshness::Ordered) {
-                    self.took(bsid, &received.pdu.message);
-                    self.handle_registered(now, bsid, received.pdu.message);
-                }
+            // REG-RSP, DSA-REQ, DSA-ACK.
+            _ if self.is_authentic(bsid, &received, Freshness::Ordered) => {
+                self.took(bsid, &received.pdu.message);
+                self.handle_registered(now, bsid, received.pdu.message);
             }
             _ => {}
         }
@@ -430,9 +429,8 @@ impl Station {
                 }
             }
             Message::DsaAck(acknowledgment) => {
-                if entry.flows.handle_acknowledgment(&acknowledgment) {
-                    self.consider_flows(now);
-                }
+                entry.flows.handle_acknowledgment(&acknowledgment);
+                self.consider_flows(now);
             }
             _ => {}
         }

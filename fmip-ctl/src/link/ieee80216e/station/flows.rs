@@ -59,16 +59,15 @@ impl ServiceFlows {
         Some(answer)
     }
 
-    /// A DSA-ACK; whether it ends a transaction.
-    pub(super) fn handle_acknowledgment(&mut self, acknowledgment: &DsaAnswer) -> bool {
+    /// A DSA-ACK ends a transaction.
+    pub(super) fn handle_acknowledgment(&mut self, acknowledgment: &DsaAnswer) {
         if self.open.remove(&acknowledgment.transaction).is_none() {
-            return false;
+            return;
         }
         self.remember(acknowledgment.transaction);
         if acknowledgment.confirmation == Confirmation::Ok {
             self.made = self.made.saturating_add(1);
         }
-        true
     }
 
     /// The answers that are sent again.

@@ -238,14 +238,8 @@ impl Station {
         let Phase::Connected(connected) = &mut self.phase else {
             return;
         };
-        if !connected
-            .handover
-            .as_ref()
-            .is_some_and(|handover| handover.deadline() <= now)
-        {
-            return;
-        }
-        match connected.handover.take() {
+        let is_due = |handover: &mut Handover| handover.deadline() <= now;
+        match connected.handover.take_if(is_due) {
             Some(Handover::Requested {
                 candidates,
                 retries_left,

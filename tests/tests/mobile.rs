@@ -1,0 +1,665 @@
+//! The mobile node as a program: how it finds out where it is, what it does with the addresses of its
+//! interface, what it tells Mobile IPv6 and hears from it, and that it leaves the host as it found it.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::Ipv6Addr,
+    path::Path,
+    process::{Command, Output},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use fmip_tests::{
+    AccessPoint, Lab, Router,
+    controller::{Controller, Role, Settings},
+    netns::NetNs,
+    scenario::stage::{Harm, Stage, check},
+    testing,
+    topology::{NAR, PAR, PCOA, WLAN},
+    wait::SOON,
+    wait_until,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const NCOA: Ipv6Addr = Router::New.care_of_address();
+
+/// Plays with the controllers, and tells all that is known if it goes wrong.
+fn play(settings: Settings, play: impl FnOnce(&mut Stage) -> Result<()>) {
+    let Some(_turn) = testing::turn() else { return };
+    let mut stage = Stage::set(settings, false).unwrap();
+    if let Err(error) = play(&mut stage) {
+        panic!("{error:#}\n{}", stage.account());
+    }
+}
+
+/// A prepared handover to the new router, with traffic, up to where everything that was held has left.
+fn hand_over(stage: &Stage) -> Result<()> {
+    stage.prepare(AccessPoint::New)?;
+    stage.leave()?;
+    stage.arrive(AccessPoint::New)?;
+    stage.nar.wait_for("buffer-drained", SOON)?;
+    stage.mn_says("buffer-drained")?;
+    stage.flows()
+}
+
+fn fmip_ctl(settings: &Settings, of: &Controller, arguments: &str) -> Result<Output> {
+    let mut command = Command::new(&settings.fmip_ctl);
+    command.arg("--socket").arg(of.socket());
+    Ok(command.args(arguments.split(' ')).output()?)
+}
+
+fn show_mobile(settings: &Settings, of: &Controller) -> Result<Value> {
+    let output = fmip_ctl(settings, of, "show mobile --json")?;
+    ensure!(output.status.success(), "show mobile: {output:?}");
+    serde_json::from_slice(&output.stdout).context("this is no JSON")
+}
+
+/// The global addresses of the mobile node's interface, as `ip` has them.
+fn addresses(mn: &NetNs) -> Result<Vec<Value>> {
+    let links = mn.ip_json(&format!("-6 address show dev {WLAN} scope global"))?;
+    let links = links.as_array().cloned().unwrap_or_default();
+    Ok(links
+        .iter()
+        .flat_map(|link| link["addr_info"].as_array().cloned().unwrap_or_default())
+        .filter(|entry| entry["local"].is_string())
+        .collect())
+}
+
+fn address(mn: &NetNs, address: Ipv6Addr) -> Result<Option<Value>> {
+    let mut all = addresses(mn)?.into_iter();
+    Ok(all.find(|entry| entry["local"] == json!(address)))
+}
+
+/// What of the host's network configuration a program could change: addresses, routes, rules,
+/// neighbors that stay, address labels, the interface's switches; without what changes by itself.
+#[derive(Debug, PartialEq, Eq)]
+struct Host {
+    tables: BTreeSet<String>,
+    switches: BTreeSet<(String, String)>,
+}
+
+impl Host {
+    fn of(mn: &NetNs) -> Result<Self> {
+        const VOLATILE: [&str; 4] = [
+            "expires",
+            "valid_life_time",
+            "preferred_life_time",
+            "operstate",
+        ];
+        let mut tables = BTreeSet::new();
+        for arguments in [
+            "-6 address show",
+            "-6 route show table all",
+            "-6 rule show",
+            "-6 neigh show nud permanent",
+            "-6 neigh show proxy",
+            "-details link show",
+        ] {
+            let list = mn.ip_json(arguments)?;
+            for entry in list.as_array().into_iter().flatten() {
+                let entries = match entry["addr_info"].as_array() {
+                    Some(addresses) => addresses.clone(),
+                    None => vec![entry.clone()],
+                };
+                for mut entry in entries {
+                    if arguments.contains("link") {
+                        entry = json!([entry["ifname"], entry["mtu"], entry["address"]]);
+                    }
+                    let Some(fields) = entry.as_object_mut() else {
+                        tables.insert(format!("{arguments}: {entry}"));
+                        continue;
+                    };
+                    // Whether it runs out, and whether anything may begin from it, is no detail.
+                    for (name, what) in [("valid_life_time", "valid"), ("preferred_life_time", "")]
+                    {
+                        let left = fields.get(name).and_then(Value::as_u64);
+                        let kind = match left {
+                            None => "none",
+                            Some(0) => "over",
+                            Some(left) if left >= u64::from(u32::MAX) - 1 => "forever",
+                            Some(_) => "some",
+                        };
+                        fields.insert(format!("{what} kind of life"), kind.into());
+                    }
+                    fields.retain(|name, _| !VOLATILE.contains(&name.as_str()));
+                    // Of a link without a carrier, for a moment.
+                    fields
+                        .remove("flags")
+                        .filter(|_| arguments.contains("route"));
+                    tables.insert(format!("{arguments}: {entry}"));
+                }
+            }
+        }
+        // The kernel numbers them anew; what they are for stays.
+        for line in mn.ip("addrlabel list")?.lines() {
+            tables.insert(format!("label: {}", line.trim()));
+        }
+        let directory = format!("/proc/sys/net/ipv6/conf/{WLAN}");
+        let switches = mn.run(|| {
+            let mut switches = BTreeSet::new();
+            for entry in fs::read_dir(&directory)? {
+                let path = entry?.path();
+                let name = path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                // A secret that cannot be read before it is set.
+                if let Ok(value) = fs::read_to_string(&path) {
+                    switches.insert((name, value.trim().to_owned()));
+                }
+            }
+            Ok(switches)
+        })?;
+        Ok(Self { tables, switches })
+    }
+
+    /// Tells what is another than it was.
+    fn check_same(&self, before: &Self, state: &str) -> Result<()> {
+        let more: Vec<_> = self.tables.difference(&before.tables).collect();
+        let less: Vec<_> = before.tables.difference(&self.tables).collect();
+        ensure!(
+            more.is_empty() && less.is_empty(),
+            "{state}: the host is left with\n{more:#?}\nand without\n{less:#?}"
+        );
+        let switches: Vec<_> = self
+            .switches
+            .symmetric_difference(&before.switches)
+            .collect();
+        ensure!(switches.is_empty(), "{state}: other switches: {switches:?}");
+        Ok(())
+    }
+}
+
+/// Sends a signal to the mobile node's controller and waits until it has ended well.
+fn end(stage: &mut Stage, signal: Signal) -> Result<()> {
+    let process = &mut stage.controllers.mn.process;
+    process.signal(signal)?;
+    let status = process.wait(SOON)?;
+    ensure!(status.success(), "it ended with {status}");
+    Ok(())
+}
+
+#[test]
+fn a_node_that_is_not_told_where_it_is_waits_until_it_knows_and_is_handed_over() {
+    let Some(_turn) = testing::turn() else { return };
+    let mut settings = testing::settings();
+    settings.finds_its_place = true;
+    let lab = Lab::build().unwrap();
+    lab.mn
+        .ip(&format!("-6 address flush dev {WLAN} scope global"))
+        .unwrap();
+    let mut mn = Controller::start(&lab, Role::MobileNode, &settings).unwrap();
+    wait_until("it to say what it waits for", SOON, || {
+        mn.process.check_running()?;
+        let said = mn.process.output();
+        let waits = said.contains("waiting for one") && said.contains("it has no global address");
+        Ok(waits.then_some(()))
+    })
+    .unwrap();
+    // Whoever has enough of waiting can say so.
+    mn.process.signal(Signal::TERM).unwrap();
+    assert!(mn.process.wait(SOON).unwrap().success());
+
+    settings
+        .mobile_node
+        .insert("start-timeout-s".to_owned(), 0.into());
+    let mut mn = Controller::start(&lab, Role::MobileNode, &settings).unwrap();
+    assert!(!mn.process.wait(SOON).unwrap().success());
+    let said = mn.process.output();
+    assert!(
+        said.contains("has no address in a prefix of a router that there is a key for")
+            && said.contains(Router::New.prefix()),
+        "{said}"
+    );
+    drop(mn);
+
+    settings.mobile_node.remove("start-timeout-s");
+    let mut mn = Controller::start(&lab, Role::MobileNode, &settings).unwrap();
+    wait_until("it to wait", SOON, || {
+        Ok(mn
+            .process
+            .output()
+            .contains("waiting for one")
+            .then_some(()))
+    })
+    .unwrap();
+    lab.solicit_routers().unwrap();
+    mn.wait_ready().unwrap();
+    let state = show_mobile(&settings, &mn).unwrap();
+    assert_eq!(state["care_of"], json!(PCOA), "{state}");
+    assert_eq!(state["router"], json!(PAR), "{state}");
+    assert_eq!(state["addresses"][0]["role"], "other", "{state}");
+    drop(mn);
+    drop(lab);
+
+    let mut stage = Stage::set(settings, false).unwrap();
+    let played = hand_over(&stage).and_then(|()| {
+        let run = stage.close()?;
+        check("downlink", &run.downlink, Harm::None)?;
+        check("uplink", &run.uplink, Harm::None)
+    });
+    if let Err(error) = played {
+        panic!("{error:#}\n{}", stage.account());
+    }
+}
+
+#[test]
+fn a_file_of_another_role_is_refused_in_words() {
+    let directory = std::env::temp_dir().join(format!("fmip-mobile-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    let file = directory.join("router.toml");
+    let settings = testing::settings();
+    let (_, text) = settings.files().swap_remove(0);
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(&settings.fmip_ctl);
+    let output = command.args(["mobile", "--config"]).arg(&file).output();
+    fs::remove_dir_all(&directory).unwrap();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(
+            "role is \"access-router\", and this is for a mobile node: `fmip-ctl run` takes any role"
+        ),
+        "{said}"
+    );
+}
+
+// Rows: UNA-05, TUN-07
+#[test]
+fn an_address_that_another_node_has_is_given_up_for_another() {
+    play(testing::settings(), |stage| {
+        let _other = stage.lab.add_node(AccessPoint::New, NCOA)?;
+        stage.prepare(AccessPoint::New)?;
+        stage.leave()?;
+        stage.arrive(AccessPoint::New)?;
+        let failed = stage.mn_says("command-failed")?;
+        ensure!(
+            failed.fields["command"] == "configure-address",
+            "{failed:?}"
+        );
+        let told = stage.mn.count("care-of-address");
+        wait_until("another care-of address", SOON, || {
+            let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
+            let care_of: Ipv6Addr = serde_json::from_value(state["care_of"].clone())?;
+            let another = care_of != NCOA && care_of != PCOA && state["settled"] == true;
+            Ok(another.then_some(care_of))
+        })?;
+        ensure!(told > 0, "nobody was told of the first one");
+        ensure!(
+            address(&stage.lab.mn, NCOA)?.is_none(),
+            "the node still has the other's address"
+        );
+        stage
+            .story
+            .check_order(&["mn: RS", "nar: RA", "mn: FBU", "par: HI 1", "nar: HAck 0"])?;
+        stage.flows()
+    });
+}
+
+// Rows: UNA-10
+#[test]
+fn the_last_word_comes_when_the_kernel_has_checked_the_address() {
+    play(testing::settings(), |stage| {
+        hand_over(stage)?;
+        let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
+        ensure!(
+            state["announcing"]["address"] == json!(NCOA),
+            "it has said its last word before the address was checked: {state}"
+        );
+        let flags = |what: &str| -> Result<bool> {
+            let entry = address(&stage.lab.mn, NCOA)?.context("the address is not there")?;
+            Ok(entry[what] == true)
+        };
+        wait_until("the check to be over", SOON, || {
+            Ok((!flags("optimistic")? && !flags("tentative")?).then_some(()))
+        })?;
+        wait_until("the last word", SOON, || {
+            let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
+            Ok(state["announcing"].is_null().then_some(()))
+        })
+    });
+}
+
+// Rows: TUN-07, MOV-02
+#[test]
+fn mobile_ipv6_is_told_and_says_when_the_tunnel_can_end() {
+    let mut settings = testing::settings();
+    let file = std::env::temp_dir().join(format!("fmip-hook-{}", std::process::id()));
+    let script = format!(
+        "env | grep ^FMIP_ | grep -Ev '^FMIP_(CTL|LOG)=' | sort > {0}.part; mv {0}.part {0}",
+        file.display()
+    );
+    let hook = toml::Table::from_iter([(
+        "on-care-of-address".to_owned(),
+        vec!["/bin/sh".to_owned(), "-c".to_owned(), script].into(),
+    )]);
+    settings
+        .mobile_node
+        .insert("mobile-ipv6".to_owned(), hook.into());
+    play(settings, |stage| registered(stage, &file));
+    let _ = fs::remove_file(&file);
+}
+
+fn registered(stage: &mut Stage, file: &Path) -> Result<()> {
+    hand_over(stage)?;
+    let told = stage.mn_says("care-of-address")?;
+    for (name, value) in [
+        ("care_of", json!(NCOA)),
+        ("previous", json!(PCOA)),
+        ("router", json!(NAR)),
+        ("prefix_length", json!(64)),
+        ("fast", json!(true)),
+    ] {
+        ensure!(told.fields[name] == value, "{name}: {told:?}");
+    }
+    let told = wait_until("the program to have run", SOON, || {
+        Ok(fs::read_to_string(file).ok())
+    })?;
+    let socket = stage.controllers.mn.socket().display();
+    ensure!(
+        told == format!(
+            "FMIP_CARE_OF_ADDRESS={NCOA}\nFMIP_CONTROL_SOCKET={socket}\nFMIP_FAST=1\n\
+             FMIP_INTERFACE={WLAN}\nFMIP_PREFIX_LENGTH=64\nFMIP_PREVIOUS_ADDRESS={PCOA}\n\
+             FMIP_ROUTER={NAR}\n"
+        ),
+        "{told}"
+    );
+    // The old address is kept for its tunnel, and nothing begins from the new one yet.
+    let mn = &stage.lab.mn;
+    let old = address(mn, PCOA)?.context("the old address is gone")?;
+    ensure!(
+        old["deprecated"] == true && old["valid_life_time"].as_u64() > Some(1 << 31),
+        "{old}"
+    );
+    let new = address(mn, NCOA)?.context("the new address is not there")?;
+    ensure!(new["deprecated"] == true, "{new}");
+    let begins_from = |mn: &NetNs| -> Result<Value> {
+        let route = mn.ip_json("-6 route get 2001:db8:c::2")?;
+        Ok(route[0]["prefsrc"].clone())
+    };
+    ensure!(begins_from(mn)? == json!(PCOA), "{:?}", begins_from(mn)?);
+
+    // What Mobile IPv6 does now: the correspondent hears of the new address.
+    stage.streams().follow_new_address(&stage.lab, SOON)?;
+    let (settings, controller) = (&stage.settings, &stage.controllers.mn);
+    let refused = fmip_ctl(
+        settings,
+        controller,
+        &format!("registered --care-of {PCOA}"),
+    )?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(
+        !refused.status.success() && said.contains("was the care-of address before"),
+        "{said}"
+    );
+    let taken = fmip_ctl(
+        settings,
+        controller,
+        &format!("registered --care-of {NCOA}"),
+    )?;
+    ensure!(taken.status.success(), "{taken:?}");
+    let removed = stage.par.wait_for("tunnel-removed", SOON)?;
+    ensure!(removed.fields["reason"] == "ended", "{removed:?}");
+    stage.story.wait_for("mn", "FBU to end")?;
+    ensure!(begins_from(mn)? == json!(NCOA), "{:?}", begins_from(mn)?);
+    let ended = stage.mn_says("tunnel-removed")?;
+    ensure!(ended.fields["reason"] == "ended", "{ended:?}");
+    wait_until("the old address to go", SOON, || {
+        Ok(address(&stage.lab.mn, PCOA)?.is_none().then_some(()))
+    })?;
+    let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
+    ensure!(
+        state["registered"] == true && state["previous"] == json!([]),
+        "{state}"
+    );
+    let counted = &state["counters"];
+    ensure!(
+        counted["on-care-of-address-started"] == 1
+            && counted["on-care-of-address-failed"].is_null(),
+        "{counted}"
+    );
+    let run = stage.close()?;
+    for (name, direction) in [("downlink", &run.downlink), ("uplink", &run.uplink)] {
+        ensure!(direction.lost == 0, "{name}: {} lost", direction.lost);
+        ensure!(
+            direction.duplicated == 0,
+            "{name}: {} doubled",
+            direction.duplicated
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn without_anybody_who_registers_the_new_address_is_used_when_the_tunnel_has_ended() {
+    let mut settings = testing::settings();
+    settings.lifetime_s = 2;
+    play(settings, |stage| {
+        hand_over(stage)?;
+        let ended = stage.mn_says("tunnel-removed")?;
+        ensure!(ended.fields["reason"] == "expired", "{ended:?}");
+        wait_until("the new address to be used", SOON, || {
+            let mn = &stage.lab.mn;
+            let new = address(mn, NCOA)?.context("the new address is not there")?;
+            let old = address(mn, PCOA)?;
+            Ok((new["deprecated"] != true && old.is_none()).then_some(()))
+        })
+    });
+}
+
+#[test]
+fn back_on_its_link_the_old_address_has_what_it_had() {
+    play(testing::settings(), |stage| {
+        let before = address(&stage.lab.mn, PCOA)?.context("the address is not there")?;
+        hand_over(stage)?;
+        let kept = address(&stage.lab.mn, PCOA)?.context("the address is gone")?;
+        ensure!(kept["deprecated"] == true, "{kept}");
+        stage.leave()?;
+        stage.arrive(AccessPoint::Previous)?;
+        wait_until("the address to be as it was", SOON, || {
+            let now = address(&stage.lab.mn, PCOA)?.context("the address is gone")?;
+            Ok((now["deprecated"] != true).then_some(()))
+        })?;
+        let now = address(&stage.lab.mn, PCOA)?.context("the address is gone")?;
+        for life in ["valid_life_time", "preferred_life_time"] {
+            // Advertised anew meanwhile, it has as much as it ever had, and never more.
+            let (now, before) = (now[life].as_u64(), before[life].as_u64());
+            ensure!(
+                now > Some(0) && now <= Some(86_400),
+                "{life}: {before:?}, {now:?}"
+            );
+        }
+        for mark in ["dynamic", "mngtmpaddr", "noprefixroute"] {
+            ensure!(now[mark] == before[mark], "{mark}: {before}, {now}");
+        }
+        ensure!(
+            address(&stage.lab.mn, NCOA)?.is_none(),
+            "the address of the other link is still there"
+        );
+        stage.flows()
+    });
+}
+
+/// The kernel's own router discovery stops, so that what changes is what the program changes.
+fn freeze_host(stage: &Stage) -> Result<Host> {
+    stage
+        .lab
+        .mn
+        .sysctl(&format!("ipv6/conf/{WLAN}/accept_ra"), 0)?;
+    Host::of(&stage.lab.mn)
+}
+
+/// Where the mobile node is when it is told to end.
+type State = (&'static str, fn(&Stage) -> Result<()>);
+
+const STATES: [State; 4] = [
+    ("at the start", |_| Ok(())),
+    ("prepared", |stage| stage.prepare(AccessPoint::New)),
+    ("half-way", |stage| {
+        stage.prepare(AccessPoint::New)?;
+        stage.leave()
+    }),
+    ("at the new router, with its tunnel", hand_over),
+];
+
+/// Ends the mobile node's controller in one of the states, and compares the host with what it was
+/// before the controller started.
+fn leaves_no_trace(state: State, signal: Signal) {
+    let (name, reach) = state;
+    let Some(_turn) = testing::turn() else { return };
+    let mut stage = Stage::set(testing::settings(), false).unwrap();
+    let result = (|| {
+        // Before its start, not while it runs.
+        end(&mut stage, Signal::TERM)?;
+        let before = freeze_host(&stage)?;
+        stage.controllers.mn = Controller::start(&stage.lab, Role::MobileNode, &stage.settings)?;
+        stage.controllers.mn.wait_ready()?;
+        stage.mn = stage.controllers.mn.subscribe()?;
+        reach(&stage).with_context(|| format!("cannot be {name}"))?;
+        let during = Host::of(&stage.lab.mn)?;
+        ensure!(
+            during.tables != before.tables,
+            "{name}: it has changed nothing"
+        );
+        end(&mut stage, signal)?;
+        Host::of(&stage.lab.mn)?.check_same(&before, name)
+    })();
+    if let Err(error) = result {
+        panic!("{error:#}\n{}", stage.account());
+    }
+}
+
+#[test]
+fn the_host_is_left_as_it_was_found_at_the_start() {
+    leaves_no_trace(STATES[0], Signal::TERM);
+}
+
+#[test]
+fn the_host_is_left_as_it_was_found_when_all_is_prepared() {
+    leaves_no_trace(STATES[1], Signal::INT);
+}
+
+#[test]
+fn the_host_is_left_as_it_was_found_half_way() {
+    leaves_no_trace(STATES[2], Signal::TERM);
+}
+
+#[test]
+fn the_host_is_left_as_it_was_found_at_the_new_router() {
+    leaves_no_trace(STATES[3], Signal::TERM);
+}
+
+#[test]
+fn the_host_is_left_as_it_was_found_at_the_new_router_after_ctrl_c() {
+    leaves_no_trace(STATES[3], Signal::INT);
+}
+
+#[test]
+fn what_a_killed_node_left_is_gone_after_the_next_start_which_finds_the_new_place() {
+    let mut settings = testing::settings();
+    settings.finds_its_place = true;
+    play(settings, |stage| {
+        hand_over(stage)?;
+        let process = &mut stage.controllers.mn.process;
+        process.signal(Signal::KILL)?;
+        process.wait(SOON)?;
+        // It could not say good-bye.
+        let mn = &stage.lab.mn;
+        ensure!(address(mn, PCOA)?.is_some() && address(mn, NCOA)?.is_some());
+        ensure!(mn.ip("addrlabel list")?.contains("label 1179470160"));
+        ensure!(!mn.ip("-6 route show proto 55")?.is_empty());
+
+        let started = Controller::start(&stage.lab, Role::MobileNode, &stage.settings)?;
+        stage.controllers.mn = started;
+        stage.lab.solicit_routers()?;
+        stage.controllers.mn.wait_ready()?;
+        let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
+        ensure!(
+            state["care_of"] == json!(NCOA) && state["router"] == json!(NAR),
+            "{state}"
+        );
+        let mn = &stage.lab.mn;
+        ensure!(
+            address(mn, PCOA)?.is_none(),
+            "the old address is still there"
+        );
+        ensure!(!mn.ip("addrlabel list")?.contains("label 1179470160"));
+        end(stage, Signal::TERM)?;
+        ensure!(stage.lab.mn.ip("-6 route show proto 55")?.is_empty());
+        let new =
+            address(&stage.lab.mn, NCOA)?.context("the address of the kernel's own is gone")?;
+        ensure!(new["deprecated"] != true, "{new}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_node_is_shown_on_its_way_and_a_router_is_none() {
+    play(testing::settings(), |stage| {
+        let (settings, controllers) = (&stage.settings, &stage.controllers);
+        stage.prepare(AccessPoint::New)?;
+        let state = show_mobile(settings, &controllers.mn)?;
+        ensure!(state["handover"]["state"] == "switching", "{state}");
+        ensure!(
+            state["handover"]["target"] == AccessPoint::New.id(),
+            "{state}"
+        );
+        ensure!(
+            state["access_point"] == AccessPoint::Previous.id(),
+            "{state}"
+        );
+        let known = &state["access_points"][0];
+        ensure!(
+            known["access_point"] == AccessPoint::New.id()
+                && known["router"] == json!(NAR)
+                && known["ncoa"] == json!(NCOA),
+            "{known}"
+        );
+        stage.leave()?;
+        ensure!(show_mobile(settings, &controllers.mn)?["link_up"] == false);
+        stage.arrive(AccessPoint::New)?;
+        stage.mn_says("buffer-drained")?;
+        let state = show_mobile(settings, &controllers.mn)?;
+        ensure!(
+            state["link_up"] == true && state["care_of"] == json!(NCOA),
+            "{state}"
+        );
+        let previous = &state["previous"][0];
+        ensure!(
+            previous["tunnel"] == json!({"local": NCOA, "remote": PAR})
+                && previous["ending"] == false,
+            "{previous}"
+        );
+        let roles: BTreeSet<_> = (state["addresses"].as_array().into_iter().flatten())
+            .map(|of| format!("{} {}", of["address"].as_str().unwrap_or(""), of["role"]))
+            .collect();
+        let expected = [format!("{PCOA} \"kept\""), format!("{NCOA} \"care-of\"")];
+        ensure!(roles == expected.into(), "{state}");
+        let output = fmip_ctl(settings, &controllers.mn, "show mobile")?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(
+            text.contains(&format!("care-of address: {NCOA}"))
+                && text.contains("link layer: told by the control socket")
+                && text.lines().all(|line| line.len() <= 100),
+            "{text}"
+        );
+        let refused = fmip_ctl(settings, &controllers.par, "show mobile")?;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(
+            said.contains("is for a mobile node; this is an access router"),
+            "{said}"
+        );
+        let refused = fmip_ctl(
+            settings,
+            &controllers.par,
+            &format!("registered --care-of {NCOA}"),
+        )?;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(said.contains("`registered` is for a mobile node"), "{said}");
+        Ok(())
+    });
+}

@@ -2,9 +2,11 @@
 //!
 //! Tests that need the kernel are all in the package fmip-tests. They run one after the other,
 //! since they measure time and a machine with few processors would have them disturb each other;
-//! the rest runs in parallel.
+//! but for those that play something in a lab of their own, with processes that wait for each other
+//! most of the time. The rest runs in parallel.
 
 use std::{
+    fs,
     io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
     process::{Command, ExitCode, Stdio},
     time::Instant,
@@ -17,6 +19,18 @@ use crate::{machine, setup, step};
 
 /// The package whose tests need root, a kernel and the machine for themselves.
 const KERNEL_TESTS: &str = "fmip-tests";
+/// Its programs whose tests play something, each in namespaces of its own, and judge the order of what
+/// happened and what was lost, not how fast it was.
+const PLAYS: [&str; 6] = [
+    "emulated_wifi",
+    "hostapd",
+    "link_layers",
+    "mobile",
+    "modes",
+    "primitives",
+];
+/// How many of those are played at a time.
+const STAGES: &str = "--test-threads=3";
 
 pub(crate) fn command_line() -> clap::Command {
     clap::Command::new("test")
@@ -69,12 +83,16 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
             &["--release", "--package", "fmip-ctl", "--bins"],
             false,
         )?;
-        let mut command = step::cargo();
-        command
-            .args(["test", "--no-fail-fast", "--package", KERNEL_TESTS])
-            .env("PATH", machine::search_path())
-            .env("FMIP_CTL", built.program("fmip-ctl")?);
-        failed |= !run_tests(command, matches, &["--test-threads=1"], &mut tally)?;
+        let fmip_ctl = built.program("fmip-ctl")?;
+        for (targets, threads) in [(alone()?, "--test-threads=1"), (plays(), STAGES)] {
+            let mut command = step::cargo();
+            command
+                .args(["test", "--no-fail-fast", "--package", KERNEL_TESTS])
+                .args(targets)
+                .env("PATH", machine::search_path())
+                .env("FMIP_CTL", &fmip_ctl);
+            failed |= !run_tests(command, matches, &[threads], &mut tally)?;
+        }
     }
 
     if tally.skipped > 0 && machine::is_root() {
@@ -109,6 +127,40 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// What cargo is to test of the kernel's tests one after the other.
+fn alone() -> Result<Vec<String>> {
+    let directory = step::workspace_root().join("tests/tests");
+    let listed = || format!("cannot list {}", directory.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&directory).with_context(listed)? {
+        let path = entry.with_context(listed)?.path();
+        let is_program = path.extension().is_some_and(|extension| extension == "rs")
+            || path.join("main.rs").is_file();
+        if let (true, Some(name)) = (is_program, path.file_stem().and_then(|name| name.to_str())) {
+            names.push(name.to_owned());
+        }
+    }
+    names.retain(|name| !PLAYS.contains(&name.as_str()));
+    names.sort_unstable();
+    let programs = names
+        .into_iter()
+        .flat_map(|name| ["--test".to_owned(), name]);
+    Ok(["--lib", "--bins"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(programs)
+        .collect())
+}
+
+/// The same, of those that are played side by side.
+fn plays() -> Vec<String> {
+    PLAYS
+        .iter()
+        .flat_map(|name| ["--test", name])
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Runs `cargo test` with its output as it comes; whether all passed.
@@ -191,6 +243,23 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_program_of_the_kernels_tests_is_run_once() {
+        let alone = alone().unwrap();
+        for name in ["attach", "prog_run", "journeys", "predictive"] {
+            assert!(alone.iter().any(|program| program == name), "{name}");
+        }
+        let directory = step::workspace_root().join("tests/tests");
+        for name in PLAYS {
+            assert!(alone.iter().all(|program| program != name), "{name}");
+            let file = directory.join(name).with_extension("rs");
+            assert!(
+                file.is_file() || directory.join(name).join("main.rs").is_file(),
+                "there is no program {name}"
+            );
+        }
+    }
 
     #[test]
     fn closing_lines_are_summed() {

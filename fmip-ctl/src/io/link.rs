@@ -166,6 +166,7 @@ impl Link {
                 }
             },
             Told::Step(step) => (None, Some(Event::LinkStep(step))),
+            Told::Mark => (None, None),
             Told::Heard(heard) => {
                 self.heard = heard;
                 (None, None)

@@ -14,12 +14,13 @@ use crate::{
     topology::{CN, Router},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long a router may take to pass a message on: what takes longer was kept, and is drawn as two.
 const PASSED_ON: Duration = Duration::from_millis(20);
 /// How long after it was sent somebody may tell that he has sent it: the other end may be quicker.
 const TOLD: Duration = Duration::from_millis(50);
-/// How long after it was decided a message of the mobile node may be seen on the air.
-const SENT: Duration = Duration::from_millis(50);
 /// How long a router may take to answer a solicitation (RFC 4861 section 6.2.6: half a second at most).
 const ANSWERED: Duration = Duration::from_millis(500);
 /// A silence of that length in the packets to the mobile node is shown.
@@ -183,15 +184,13 @@ impl Sources {
                 .filter(|row| row.from == Place::MnL3 && is_sent_as(&row.what, what))
                 .map(|row| row.at)
                 .collect();
-            for sent in self
-                .events_of("mn")
-                .iter()
-                .filter(|sent| sent.name == event)
-            {
+            // The last first: a message on the air is that of the last word before it.
+            let sent = self.events_of("mn").iter().rev();
+            for sent in sent.filter(|sent| sent.name == event) {
                 let at = time_of(sent);
-                let on_the_air = seen.iter().position(|seen| {
-                    *seen + self.clocks.tolerance() >= at && seen.saturating_sub(at) < SENT
-                });
+                let on_the_air = seen
+                    .iter()
+                    .rposition(|seen| *seen + self.clocks.tolerance() >= at);
                 match on_the_air {
                     Some(found) => drop(seen.remove(found)),
                     None => {

@@ -141,7 +141,7 @@ pub const SCENARIOS: &[Scenario] = &[
         "rfc4260-ab123456cdefg",
         "802.11, reactive: the firmware moves, to a router that is known",
         "RFC 4260 section 7.2",
-        rfc4260::heard_before,
+        rfc4260::told_before,
         rfc4260::reactive_known,
     ),
     Scenario::new(
@@ -171,6 +171,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "RFC 4260 section 3",
         rfc4260::figure_2,
         rfc4260::figure_2_handover,
+    ),
+    Scenario::new(
+        "rfc4260-figure-2-123456cdefg",
+        "802.11, figure 2, reactive: the new access point is the router, and needs no finding",
+        "RFC 4260 section 7.3",
+        rfc4260::figure_2_told,
+        rfc4260::figure_2_reactive,
     ),
     Scenario::new(
         "rfc4260-wrong-prediction",

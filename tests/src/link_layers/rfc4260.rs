@@ -46,9 +46,12 @@ pub(super) fn two_routers(setup: &mut Setup) {
     setup.wifi = Some(wifi);
 }
 
-/// The new access point is there from the beginning; the firmware decides when to move there.
-pub(super) fn heard_before(setup: &mut Setup) {
-    setup.wifi = Some(Wifi::firmware());
+/// The node asks its router for all access points around at the beginning, which needs no scan; the
+/// firmware decides when to move.
+pub(super) fn told_before(setup: &mut Setup) {
+    never_heard(setup);
+    let node = &mut setup.settings.mobile_node;
+    node.insert("neighborhood-interval-s".to_owned(), 60.into());
 }
 
 /// The new access point is there only when the firmware moves there.
@@ -72,7 +75,7 @@ pub(super) fn reactive_known(scene: &mut Scene) -> Result<Run> {
     scene.stage.story.wait_for("par", "PrRtAdv 0")?;
     scene.firmware_moves(AccessPoint::New)?;
     let run = react(scene)?;
-    // The scan that told of the access point was the first: the one meant is that of the firmware.
+    // The host's own scans found nothing: the one meant is that of the firmware.
     let mut legend = STEPS.to_vec();
     let scan = [Is::what("scan").from(MnL2).again()];
     legend[0] = step("1", &scan);
@@ -202,6 +205,28 @@ pub(super) fn figure_2_handover(scene: &mut Scene) -> Result<Run> {
     )?;
     let run = lossless(scene)?;
     check_sequence(&scene.ladder()?, "1abcdef23456g", STEPS)?;
+    Ok(run)
+}
+
+/// As [`figure_2`]; the firmware moves, and the node knows the figure.
+pub(super) fn figure_2_told(setup: &mut Setup) {
+    figure_2(setup);
+    setup.settings.tells_of_integrated_routers = true;
+    let absent = setup.wifi.take().map(|wifi| wifi.absent);
+    setup.wifi = Some(Wifi {
+        absent: absent.unwrap_or_default(),
+        ..Wifi::firmware()
+    });
+}
+
+/// RFC 4260 section 7.3: where the new access point's address is the NAR's, `ab` can be left out.
+pub(super) fn figure_2_reactive(scene: &mut Scene) -> Result<Run> {
+    scene.firmware_moves(AccessPoint::Integrated(Router::New))?;
+    let run = react(scene)?;
+    let ladder = scene.ladder()?;
+    check_sequence(&ladder, "123456gcdef", STEPS)?;
+    not_before(&ladder, Is::what("RtSolPr"), Is::what("FBack"))?;
+    never(&ladder, Is::what("RS"))?;
     Ok(run)
 }
 

@@ -8,7 +8,7 @@ fn all_is_said_before_the_node_leaves() {
     play("rfc4260-1abcdef23456g");
 }
 
-// Rows: W11-07
+// Rows: W11-07, W11-11
 #[test]
 fn a_node_that_knows_the_new_router_announces_itself_first() {
     play("rfc4260-ab123456cdefg");
@@ -36,6 +36,12 @@ fn figure_1_from_ap5_to_ap6_is_a_handover() {
 #[test]
 fn figure_2_every_access_point_is_a_router() {
     play("rfc4260-figure-2-handover");
+}
+
+// Rows: W11-09
+#[test]
+fn figure_2_a_node_that_knows_the_figure_asks_for_no_router() {
+    play("rfc4260-figure-2-123456cdefg");
 }
 
 // Rows: W11-06, MOV-04, MOV-05

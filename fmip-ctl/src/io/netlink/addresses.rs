@@ -424,18 +424,19 @@ impl Netlink {
             seconds => seconds.saturating_sub(elapsed),
         };
         let prefix_length = found.before.header.prefix_len;
-        let valid = left(described.valid_s).max(at_least);
+        let valid = match left(described.valid_s) {
+            0 => at_least,
+            valid => valid,
+        };
         if valid == 0 {
             return self
                 .delete_address(message(interface, address, prefix_length))
                 .await;
         }
-        let preferred = left(described.preferred_s)
-            .max(match described.preferred_s {
-                0 => 0,
-                _ => at_least,
-            })
-            .min(valid);
+        let preferred = match (described.preferred_s, left(described.preferred_s)) {
+            (1.., 0) => at_least.min(valid),
+            (_, preferred) => preferred,
+        };
         let mut attributes = found.before.attributes.iter();
         let protocol = attributes.find_map(|attribute| match attribute {
             AddressAttribute::Protocol(protocol) => Some(u8::from(*protocol)),

@@ -477,7 +477,7 @@ impl Play {
                 Output::SwitchFailed { access_point, .. } => {
                     assert!(self.ordered.contains(&access_point), "nobody ordered that");
                 }
-                Output::Tune(_) | Output::Step(_) | Output::Heard(_) => {}
+                Output::Tune(_) | Output::Settle | Output::Step(_) | Output::Heard(_) => {}
             }
         }
     }

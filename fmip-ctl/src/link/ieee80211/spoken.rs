@@ -43,19 +43,24 @@ impl Supplicant {
     /// # Errors
     /// In words, if it is not understood; the station is told so too.
     pub fn say(&mut self, now: Instant, datagram: &[u8]) -> Result<(), String> {
-        let heard = if control::is_event(datagram) {
-            supplicant::event(datagram).map(Heard::Event)
+        let (heard, understood) = if control::is_event(datagram) {
+            match supplicant::event(datagram) {
+                Ok(event) => (Heard::Event(event), Ok(())),
+                Err(garbage) => {
+                    let error = garbage.to_string();
+                    (Heard::Garbage(garbage), Err(error))
+                }
+            }
         } else if let Some(request) = self.asked.pop_front() {
-            supplicant::reply(&request, datagram).map(|reply| Heard::Replied { request, reply })
+            match supplicant::reply(&request, datagram) {
+                Ok(reply) => (Heard::Replied { request, reply }, Ok(())),
+                Err(garbage) => {
+                    let error = garbage.to_string();
+                    (Heard::Unreadable { request, garbage }, Err(error))
+                }
+            }
         } else {
             return Err("an answer to nothing".to_owned());
-        };
-        let (heard, understood) = match heard {
-            Ok(heard) => (heard, Ok(())),
-            Err(garbage) => {
-                let error = garbage.to_string();
-                (Heard::Garbage(garbage), Err(error))
-            }
         };
         self.input(now, heard);
         understood

@@ -42,6 +42,10 @@ const LOOKING: Duration = Duration::from_secs(3);
 /// How long 802.1X may take: the supplicant's own patience is 70 s.
 const AUTHENTICATING: Duration = Duration::from_secs(75);
 
+/// The longest list of results that is read. The supplicant's own has 200 entries, if nobody says
+/// otherwise.
+const MAX_FOUND: usize = 4096;
+
 /// What the station is told.
 #[derive(Debug)]
 pub(super) enum Input {
@@ -175,6 +179,13 @@ impl Station {
                 Heard::Event(event) => self.handle_event(now, event),
                 Heard::Replied { request, reply } => self.handle_reply(now, &request, reply),
                 Heard::Garbage(garbage) => self.handle_garbage(&garbage.to_string()),
+                Heard::Unreadable { request, garbage } => {
+                    self.handle_garbage(&garbage.to_string());
+                    // What was read before it must do; the next results are read from the start.
+                    if let Request::Found { .. } | Request::ScanResults = request {
+                        self.take_results(now);
+                    }
+                }
             },
             Input::KernelOpened => {
                 self.kernel = true;
@@ -498,10 +509,17 @@ impl Station {
             (Request::SignalPoll, Reply::Signal(signal)) => self.handle_signal(now, signal.dbm),
             (Request::Found { .. } | Request::ScanResults, Reply::Found(found)) => {
                 let last = found.last().and_then(|bss| bss.id);
-                if let Some(reading) = &mut self.reading {
-                    reading.extend(found);
-                }
-                match last.and_then(|last| last.checked_add(1)) {
+                let Some(reading) = &mut self.reading else {
+                    return;
+                };
+                reading.extend(found);
+                let next = last.and_then(|last| last.checked_add(1));
+                // A list that does not come nearer to its end has none.
+                let goes_on = |next: &u32| {
+                    reading.len() < MAX_FOUND
+                        && matches!(request, Request::Found { from } if next > from)
+                };
+                match next.filter(goes_on) {
                     Some(from) => self.ask(Request::Found { from }),
                     None => self.take_results(now),
                 }

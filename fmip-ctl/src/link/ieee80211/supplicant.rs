@@ -472,6 +472,8 @@ pub(super) enum Heard {
     Replied { request: Request, reply: Reply },
     /// It wrote what is not understood.
     Garbage(Garbage),
+    /// That was its answer.
+    Unreadable { request: Request, garbage: Garbage },
 }
 
 /// A client of the supplicant that outlives it.
@@ -623,7 +625,7 @@ impl Open {
         let request = self.questions.pop_front().expect("one was sent");
         Ok(match reply(&request, datagram) {
             Ok(reply) => Heard::Replied { request, reply },
-            Err(garbage) => Heard::Garbage(garbage),
+            Err(garbage) => Heard::Unreadable { request, garbage },
         })
     }
 }

@@ -710,6 +710,44 @@ fn a_switch_that_the_supplicants_end_interrupts_has_failed() {
 }
 
 #[test]
+fn results_that_cannot_be_read_do_not_keep_the_next_from_being_read() {
+    let mut playback = attached(|_| {});
+    playback.input(Input::Supplicant(Heard::Event(Event::ScanResults)));
+    assert_eq!(playback.told.remove(0), "scan received");
+    let request = playback.asked.remove(0);
+    assert_eq!(request, Request::Found { from: 0 });
+    let garbage = supplicant::reply(&request, b"id=1\n====\n").unwrap_err();
+    playback.input(Input::Supplicant(Heard::Unreadable { request, garbage }));
+    let told = playback.told.remove(0);
+    assert!(told.starts_with("unreadable local"), "{told}");
+    playback.play(&found(-50, -60));
+}
+
+#[test]
+fn results_that_do_not_end_are_read_only_once() {
+    let mut playback = attached(|_| {});
+    playback.play(
+        "<3>CTRL-EVENT-SCAN-RESULTS
+        ! scan received
+        ? BSS RANGE=0- MASK=0x21a87
+        = id=7
+        = bssid=02:00:00:00:02:00
+        = freq=2437
+        = level=-60
+        = ssid=fmip
+        = ====
+        ? BSS RANGE=8- MASK=0x21a87
+        = id=7
+        = bssid=02:00:00:00:02:00
+        = freq=2437
+        = level=-60
+        = ssid=fmip
+        = ====",
+    );
+    playback.play(&found(-50, -60));
+}
+
+#[test]
 fn garbage_is_counted_and_told_of_less_and_less() {
     let mut playback = attached(|_| {});
     let garbage = || Garbage::NoLevel("?".to_owned());

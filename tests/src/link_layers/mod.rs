@@ -187,6 +187,13 @@ pub const SCENARIOS: &[Scenario] = &[
         rfc4260::wrong_prediction,
     ),
     Scenario::new(
+        "rfc4260-stale-scan",
+        "802.11: what was found once is gone when the mobile node goes there",
+        "RFC 4260 sections 4 and 7.1",
+        rfc4260::out_of_date,
+        rfc4260::stale_scan,
+    ),
+    Scenario::new(
         "rfc4260-802.1x-delay",
         "802.11, predictive: 802.1X takes seconds, and what is held is held as long",
         "RFC 4260 section 4",

@@ -268,6 +268,53 @@ pub(super) fn wrong_prediction(scene: &mut Scene) -> Result<Run> {
     Ok(run)
 }
 
+/// The node has seen the new access point, and does not look again for long.
+pub(super) fn out_of_date(setup: &mut Setup) {
+    three_routers(setup);
+    let mut wifi = Wifi::quick();
+    wifi.near = vec![AccessPoint::New];
+    wifi.absent = vec![AccessPoint::Third, AccessPoint::Beside];
+    wifi.delays.silence_ms = 150;
+    let minute = 60_000;
+    wifi.station
+        .insert("scan-min-interval-ms".to_owned(), minute.into());
+    setup.wifi = Some(wifi);
+}
+
+/// RFC 4260 sections 4 and 7.1: steps 1, a and b were far in advance of the handover, and the neighbor
+/// list is out of date: the join fails, and the station finds another access point, of whose router
+/// nothing is known.
+pub(super) fn stale_scan(scene: &mut Scene) -> Result<Run> {
+    scene.begin_at_the_start();
+    scene.stage.story.wait_for("par", "PrRtAdv 0")?;
+    scene.air().vanish(AccessPoint::New)?;
+    scene.walk(AccessPoint::Previous, AccessPoint::Third)?;
+    scene.comes_to(AccessPoint::Third)?;
+    scene.stage.story.wait_for("third", "FBack 0")?;
+    let run = scene.close()?;
+    // What went to the NAR is held there for nobody.
+    stage::check("downlink", &run.downlink, Harm::LostInGap)?;
+    stage::check("uplink", &run.uplink, Harm::MayLoseInGap)?;
+    let ladder = scene.ladder()?;
+    check_sequence(&ladder, "abcdef2", STEPS)?;
+    check(
+        &ladder,
+        &[
+            step("f", &[Is::what("FBack").from(Par).to(MnL3)]),
+            step("2", &[Is::what("join").from(MnL2)]),
+            step("1", &[Is::what("scan").from(MnL2).again()]),
+            step("4", &[Is::what("associate").to(Place::ThirdAp)]),
+            step("a", &[Is::what("RS").from(MnL3).to(Place::Third)]),
+            step("b", &[Is::what("RA").from(Place::Third).to(MnL3)]),
+            step("c", &[Is::what("FBU").from(MnL3).to(Par).again()]),
+            step("d", &[Is::what("HI 1").from(Par).to(Place::Third)]),
+            step("e", &[Is::what("HAck 0").from(Place::Third).to(Par)]),
+        ],
+    )?;
+    never(&ladder, Is::what("associate").to(NewAp))?;
+    Ok(run)
+}
+
 /// How long 802.1X takes with a server that is far away.
 const DOT1X_MS: u64 = 2000;
 

@@ -55,6 +55,8 @@ pub struct Wifi {
     pub delays: Delays,
     /// Access points that are not on the air at first.
     pub absent: Vec<AccessPoint>,
+    /// Access points that the mobile node is near to from the beginning, besides its own.
+    pub near: Vec<AccessPoint>,
     /// Keys of the mobile node's `[mobile-node.ieee80211]`.
     pub station: toml::Table,
 }
@@ -79,6 +81,7 @@ impl Wifi {
         Self {
             delays: Delays::default(),
             absent: Vec::new(),
+            near: Vec::new(),
             station: toml::Table::try_from(station).expect("names and numbers have a form in TOML"),
         }
     }
@@ -209,6 +212,9 @@ impl Scene {
             let mut started = Air::start_with(&lab, wifi.delays.clone())?;
             for access_point in &wifi.absent {
                 started.vanish(*access_point)?;
+            }
+            for access_point in &wifi.near {
+                started.signal(*access_point, NEAR)?;
             }
             settings = setup.settings_with(started.wpa_supplicant());
             air = Some(started);

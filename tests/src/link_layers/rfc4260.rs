@@ -43,7 +43,7 @@ const fn step<'a>(name: &'a str, shown_by: &'a [Is]) -> Step<'a> {
 pub(super) fn two_routers(setup: &mut Setup) {
     let mut wifi = Wifi::quick();
     wifi.absent = vec![AccessPoint::New];
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// The node asks its router for all access points around at the beginning, which needs no scan; the
@@ -58,7 +58,7 @@ pub(super) fn told_before(setup: &mut Setup) {
 pub(super) fn never_heard(setup: &mut Setup) {
     let mut wifi = Wifi::firmware();
     wifi.absent = vec![AccessPoint::New];
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// RFC 4260 section 7.1.
@@ -133,7 +133,7 @@ pub(super) fn figure_1(setup: &mut Setup) {
         Network::Figure1,
         &[AccessPoint::Relay(1), AccessPoint::Relay(2)],
     );
-    setup.wifi = Some(Wifi::quick());
+    setup.use_802_11(Wifi::quick());
 }
 
 pub(super) fn figure_1_edge(setup: &mut Setup) {
@@ -146,7 +146,7 @@ pub(super) fn figure_1_edge(setup: &mut Setup) {
         .filter(|number| ![1, 5].contains(number))
         .map(AccessPoint::Relay)
         .collect();
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// RFC 4260 section 3, figure 1: AP1 to AP2 is no change of the router, and nothing is said of it.
@@ -193,7 +193,7 @@ pub(super) fn figure_2(setup: &mut Setup) {
     setup.set_network(Network::Figure2, &access_points);
     let mut wifi = Wifi::quick();
     wifi.absent = access_points[1..].to_vec();
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// RFC 4260 section 3, figure 2: every change of the access point is one of the router, and the router's
@@ -213,7 +213,7 @@ pub(super) fn figure_2_told(setup: &mut Setup) {
     figure_2(setup);
     setup.settings.tells_of_integrated_routers = true;
     let absent = setup.wifi.take().map(|wifi| wifi.absent);
-    setup.wifi = Some(Wifi {
+    setup.use_802_11(Wifi {
         absent: absent.unwrap_or_default(),
         ..Wifi::firmware()
     });
@@ -237,7 +237,7 @@ pub(super) fn three_routers(setup: &mut Setup) {
     );
     let mut wifi = Wifi::quick();
     wifi.absent = vec![AccessPoint::New, AccessPoint::Third, AccessPoint::Beside];
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// RFC 4260 section 7.1: changing radio conditions make the NAR unreachable, and the handover devolves
@@ -278,7 +278,7 @@ pub(super) fn out_of_date(setup: &mut Setup) {
     let minute = 60_000;
     wifi.station
         .insert("scan-min-interval-ms".to_owned(), minute.into());
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// RFC 4260 sections 4 and 7.1: steps 1, a and b were far in advance of the handover, and the neighbor
@@ -382,7 +382,7 @@ pub(super) fn stranger(setup: &mut Setup) {
     setup.settings.strangers.insert(Router::Third);
     let mut wifi = Wifi::firmware();
     wifi.absent = vec![AccessPoint::New, AccessPoint::Beside, AccessPoint::Third];
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// RFC 4260 section 8: an access point that is somebody else's lures the node, and behind it is a router

@@ -67,6 +67,7 @@ pub struct Config {
 
 /// What a machine is, and what it must know for it.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Role {
     /// An access router: PAR of some handovers and NAR of others.
     AccessRouter(AccessRouter),

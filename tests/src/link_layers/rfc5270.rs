@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fmip_ctl::link::ieee80216e::{
     air::Frame,
     message::{HoIndication, Message, Pdu},
@@ -143,16 +143,12 @@ const SWITCHED: Step<'static> = Step {
     shown_by: &[
         Is::what("LINK_SWITCH").from(MnL3).to(MnL2),
         Is::what("MOB_HO-IND").from(MnL2).to(OldAp),
-        Is::what("released").from(OldAp),
     ],
 };
 
 const LEFT: Step<'static> = Step {
     name: "8",
-    shown_by: &[
-        Is::what("MOB_HO-IND").from(MnL2).to(OldAp),
-        Is::what("released").from(OldAp),
-    ],
+    shown_by: &[Is::what("MOB_HO-IND").from(MnL2).to(OldAp)],
 };
 
 /// SBC, PKM and REG are skipped: the target has the context.
@@ -556,8 +552,12 @@ fn silent_after_indication(scene: &Scene, silence: Silence) -> Result<()> {
     let steps = scene.network()?.steps()?;
     let carried = steps
         .iter()
-        .find(|step| step.act.step == "carries" && step.time_ns > released)
-        .map_or(u64::MAX, |step| step.time_ns);
+        .filter(|step| step.act.step == "carries")
+        .map(|step| step.time_ns)
+        // The first is that of the first entry.
+        .nth(1)
+        .context("the radio came to no other link")?;
+    ensure!(released < carried, "the radio was in two links at once");
     let mut indicated = false;
     for crossed in after {
         indicated = true;

@@ -42,6 +42,8 @@ use crate::{config::Ieee80216e, proto::Instant, wire::MacAddr};
 /// The pause before the air is opened again: at first, and at last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// How long the station waits for the core to hold what the node sends: the signal does not wait.
+const SETTLED: Duration = Duration::from_millis(100);
 
 /// The interface that the station is at.
 #[derive(Clone, Debug)]
@@ -215,6 +217,7 @@ impl Runner {
                     self.tuned = tuned;
                 }
                 Output::Primitive(event) => self.teller.primitive(event).await,
+                Output::Settle => self.teller.settled(SETTLED).await,
                 Output::SwitchFailed {
                     access_point,
                     error,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    Phase, Station,
+    Output, Phase, Station,
     entry::{Entry, Origin},
 };
 
@@ -185,7 +185,7 @@ impl Station {
             access_point: target,
         });
         if wait.is_zero() {
-            self.leave(now, target, is_retained, false);
+            self.leave(now, target, is_retained);
         }
     }
 
@@ -208,13 +208,13 @@ impl Station {
                     _ => false,
                 };
                 if self.neighbors.signal(target).is_some() {
-                    return self.leave(now, target, is_retained, true);
+                    return self.leave(now, target, is_retained);
                 }
                 Some("no scan has heard it".to_owned())
             }
         };
         if let Some(error) = refused {
-            self.output(super::Output::SwitchFailed {
+            self.output(Output::SwitchFailed {
                 access_point: target,
                 error,
             });
@@ -230,7 +230,7 @@ impl Station {
                 ..
             }) = connected.handover
         {
-            self.leave(now, target, is_retained, false);
+            self.leave(now, target, is_retained);
         }
     }
 
@@ -256,14 +256,19 @@ impl Station {
                 target,
                 is_retained,
                 ..
-            }) => self.leave(now, target, is_retained, false),
+            }) => self.leave(now, target, is_retained),
             None => {}
         }
     }
 
     /// Says MOB_HO-IND and goes: after it nothing passes on the old link, either way (W16-08).
-    fn leave(&mut self, now: Instant, target: MacAddr, is_retained: bool, is_ordered: bool) {
+    ///
+    /// So the core is told before it is said, and holds what the node sends (whatever is sent after it
+    /// is lost); also where the core has ordered the move, for within a subnet it holds nothing else.
+    fn leave(&mut self, now: Instant, target: MacAddr, is_retained: bool) {
         self.abandon_scan(now);
+        self.link_down();
+        self.output(Output::Settle);
         self.indicate(HoIndication::Release { target });
         let Phase::Connected(connected) = &self.phase else {
             return;
@@ -273,12 +278,6 @@ impl Station {
             basic_cid: connected.basic_cid,
             retained_until: is_retained.then(|| now + connected.retain),
         };
-        if is_ordered {
-            // The core knows.
-            self.link_up = false;
-        } else {
-            self.link_down();
-        }
         let lost_dl_map = self.settings.lost_dl_map;
         self.enter(Entry::handover(now, target, origin, lost_dl_map));
     }

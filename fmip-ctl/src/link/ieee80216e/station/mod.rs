@@ -103,6 +103,8 @@ pub enum Output {
     Tune(Tuned),
     /// Tell the core.
     Primitive(LinkEvent),
+    /// Go on when the core has done what it was told to.
+    Settle,
     /// Tell the core that a LINK_SWITCH is not obeyed.
     SwitchFailed {
         /// Where to.

@@ -232,6 +232,7 @@ impl World {
                 }
                 Output::Step(step) => self.steps.push(step),
                 Output::Heard(heard) => self.heard = heard,
+                Output::Settle => {}
             }
         }
     }

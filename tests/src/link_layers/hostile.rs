@@ -97,7 +97,7 @@ fn forge(scene: &Scene, forgery: Forgery, what: &str) -> Result<()> {
 
 /// How many messages of that name have gone down to the mobile node.
 fn crossed(scene: &Scene, name: &str) -> Result<usize> {
-    let message = |frame: &[u8]| Some(Pdu::decode(&Frame::decode(frame).ok()?.pdu).ok()?);
+    let message = |frame: &[u8]| Pdu::decode(&Frame::decode(frame).ok()?.pdu).ok();
     let all = scene.watch()?.all();
     let down = all
         .iter()

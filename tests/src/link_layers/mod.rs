@@ -222,6 +222,13 @@ pub const SCENARIOS: &[Scenario] = &[
         rfc5270::predictive_by_base_station,
     ),
     Scenario::new(
+        "rfc5270-without-context",
+        "802.16e, predictive: nothing of the network entry is skipped at the target",
+        "RFC 5270 section 5.3",
+        rfc5270::set_up,
+        rfc5270::without_context,
+    ),
+    Scenario::new(
         "rfc5270-reactive",
         "802.16e, reactive: the FBU is lost before the mobile station moves",
         "RFC 5270 section 6.2, figure 4",

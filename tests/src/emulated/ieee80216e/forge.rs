@@ -73,7 +73,9 @@ impl Flood {
         let mut source = self.as_base_station;
         let (destination, pdu) = match self.forgery {
             Forgery::NeighborAdvertisements => (BROADCAST, neighbors(number * BASE_STATIONS)),
-            Forgery::BaseStations if number % BASE_STATIONS == 0 => (BROADCAST, neighbors(0)),
+            Forgery::BaseStations if number.is_multiple_of(BASE_STATIONS) => {
+                (BROADCAST, neighbors(0))
+            }
             Forgery::BaseStations => {
                 source = forged(number % BASE_STATIONS);
                 (BROADCAST, downlink_map(source, number))

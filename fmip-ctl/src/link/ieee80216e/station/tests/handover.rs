@@ -44,8 +44,9 @@ fn station_asks_and_holds_mob_ho_ind_until_link_switch() {
     let order = [
         &format!("MOB_MSHO-REQ to {BS1}"),
         "HandoverImpend",
-        // The core holds what the node sends before the base station stops taking it.
+        // The core holds what the node sends before it would be lost.
         "LinkDown",
+        "settle",
         &format!("MOB_HO-IND to {BS1}"),
         &format!("RNG-REQ to {BS2}"),
         "LinkUp { access_point: 02:00:00:00:0a:02 }",

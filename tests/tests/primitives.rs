@@ -281,7 +281,7 @@ fn garbage_is_refused_by_field_and_a_flood_is_damped_and_both_are_counted() {
         ensure!(flooded >= 1_000 - told, "{flooded}");
 
         // And in the midst of it all somebody moves the node by hand.
-        let arguments = ["LINK_HANDOVER_IMMINENT", &ap.to_string()];
+        let arguments = ["LINK_HANDOVER_IMMINENT", ap];
         let by_hand = driver.command_line(&arguments)?;
         ensure!(by_hand.status.success(), "{by_hand:?}");
         ensure!(by_hand.stdout.is_empty(), "{by_hand:?}");

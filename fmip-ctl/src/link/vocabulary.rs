@@ -4,8 +4,8 @@
 //! Two primitives stand in neither column of that table, and are taken nevertheless, under the name
 //! that 802.21 has for them, because who drives the node by 802.21 tells them as a matter of course:
 //!
-//! - LINK_DOWN, that the node is attached to nothing. RFC 5270 needs no name for it, for its base
-//!   station says so (MOB_HO-IND); without it, packets of the node would be lost in the gap.
+//! - LINK_DOWN, that the node is attached to nothing. RFC 5270 needs no name for it, for there the
+//!   node ends the link itself (MOB_HO-IND); without it, what the node sends into the gap is lost.
 //! - LINK_GOING_DOWN, that the link will be gone before long. It names the link that the node is on and
 //!   no target, so no handover can be prepared for it, and 802.21 has it taken back if the signal
 //!   returns: it must not move anything. What a user of 802.21 expects of it is that the node gets

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{
     controller::{Events, Settings},
     emulated::{
-        ieee80211::{Air, Control, Delays},
+        ieee80211::{self, Air, Control, Delays},
         ieee80216e::{self, AirWatch},
     },
     ladder::{
@@ -23,6 +23,7 @@ use crate::{
     scenario::stage::Stage,
     stream::Passage,
     topology::{AccessPoint, Lab, Network, Router},
+    wait::elapse,
 };
 
 /// How strong an access point is that the mobile node is near to, and one that it is about to lose, in
@@ -31,6 +32,8 @@ pub const NEAR: i32 = -45;
 /// See [`NEAR`].
 pub const FADING: i32 = -82;
 
+/// No scan follows another sooner.
+const SCAN_MIN_INTERVAL: Duration = Duration::from_millis(150);
 /// How long the routers hold packets for a node that is to come, where the scenario is not about that.
 const PROXY_ND_LIFETIME_MS: u64 = 5000;
 
@@ -77,7 +80,7 @@ impl Wifi {
     pub fn quick() -> Self {
         let station = json!({
             "signal-interval-ms": 50,
-            "scan-min-interval-ms": 300,
+            "scan-min-interval-ms": SCAN_MIN_INTERVAL.as_millis() as u64,
             // As long as a busy machine may take: no scenario is about this.
             "link-switch-wait-ms": 5000,
             // As many as an administrator knows: all channels take a quarter of a second.
@@ -368,11 +371,20 @@ impl Scene {
         self.air.as_mut().expect("the scenario has an air")
     }
 
-    /// The mobile node walks: it comes near to one access point, and far from another.
+    /// The mobile node walks: it comes near to one access point, and far from another. It may scan at
+    /// once when it notices: its last scan is long enough ago.
     ///
     /// # Errors
     /// If the emulated 802.11 does not take it.
     pub fn walk(&mut self, from: AccessPoint, to: AccessPoint) -> Result<()> {
+        // It has one when it starts.
+        self.air().wait_for_step(ieee80211::Step::Scan, 1)?;
+        let steps = self.air().steps()?.into_iter().rev();
+        let mut scans = steps.filter(|step| step.step == ieee80211::Step::Scan);
+        if let Some(last) = scans.next() {
+            let ago = monotonic_ns().saturating_sub(last.time_ns);
+            elapse((2 * SCAN_MIN_INTERVAL).saturating_sub(Duration::from_nanos(ago)))?;
+        }
         self.appear(to)?;
         let air = self.air();
         air.signal(to, NEAR)?;

@@ -36,6 +36,8 @@ pub struct Settings {
     pub routers: BTreeMap<Router, RouterSettings>,
     /// Whether the mobile node is left to find out where it is.
     pub finds_its_place: bool,
+    /// Whether the mobile node is told that the routers are access points themselves.
+    pub tells_of_integrated_routers: bool,
     /// More keys of the mobile node's `[mobile-node]` table.
     pub mobile_node: toml::Table,
     /// Routers that run no controller, and that no other node has heard of.
@@ -79,6 +81,7 @@ impl Settings {
             record: false,
             routers: BTreeMap::new(),
             finds_its_place: false,
+            tells_of_integrated_routers: false,
             mobile_node: toml::Table::new(),
             strangers: BTreeSet::new(),
         }
@@ -218,12 +221,16 @@ fn mobile_node(settings: &Settings, network: Network) -> toml::Table {
     let others: Vec<toml::Table> = known(settings, network)
         .filter(|router| settings.finds_its_place || *router != Router::Previous)
         .map(|router| {
-            table(&json!({
+            let mut entry = table(&json!({
                 "address": router.address(),
                 "prefix": router.prefix(),
                 "spi": SPI,
                 "key": KEY,
-            }))
+            }));
+            if settings.tells_of_integrated_routers {
+                entry.insert("access-point".to_owned(), router.lla().into());
+            }
+            entry
         })
         .collect();
     let mut table = match settings.finds_its_place {

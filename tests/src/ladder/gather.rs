@@ -14,12 +14,13 @@ use crate::{
     topology::{CN, Router},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long a router may take to pass a message on: what takes longer was kept, and is drawn as two.
 const PASSED_ON: Duration = Duration::from_millis(20);
 /// How long after it was sent somebody may tell that he has sent it: the other end may be quicker.
 const TOLD: Duration = Duration::from_millis(50);
-/// How long after it was decided a message of the mobile node may be seen on the air.
-const SENT: Duration = Duration::from_millis(50);
 /// How long a router may take to answer a solicitation (RFC 4861 section 6.2.6: half a second at most).
 const ANSWERED: Duration = Duration::from_millis(500);
 /// A silence of that length in the packets to the mobile node is shown.
@@ -80,7 +81,8 @@ impl Sources {
         }
         rows.extend(self.link_steps());
         rows.extend(self.air_steps());
-        rows.extend(self.silence());
+        let silence = self.silence(&rows);
+        rows.extend(silence);
         rows.retain(|row| row.at >= self.began && row.at <= self.ended);
         // What is known from one clock stays in its order: the sort is stable.
         rows.sort_by_key(|row| row.at);
@@ -183,15 +185,13 @@ impl Sources {
                 .filter(|row| row.from == Place::MnL3 && is_sent_as(&row.what, what))
                 .map(|row| row.at)
                 .collect();
-            for sent in self
-                .events_of("mn")
-                .iter()
-                .filter(|sent| sent.name == event)
-            {
+            // The last first: a message on the air is that of the last word before it.
+            let sent = self.events_of("mn").iter().rev();
+            for sent in sent.filter(|sent| sent.name == event) {
                 let at = time_of(sent);
-                let on_the_air = seen.iter().position(|seen| {
-                    *seen + self.clocks.tolerance() >= at && seen.saturating_sub(at) < SENT
-                });
+                let on_the_air = seen
+                    .iter()
+                    .rposition(|seen| *seen + self.clocks.tolerance() >= at);
                 match on_the_air {
                     Some(found) => drop(seen.remove(found)),
                     None => {
@@ -246,6 +246,7 @@ impl Sources {
                     "NEW_LINK_DETECTED" => "NLD",
                     "LINK_HANDOVER_IMPEND" => "LHI",
                     "LINK_UP" => "LUP",
+                    "LINK_GOING_DOWN" => "LGD",
                     "LINK_DOWN" => "LDN",
                     other => other,
                 };
@@ -444,16 +445,24 @@ impl Sources {
 
     // Streams
 
-    /// The ends of the longest silence that the mobile node heard.
-    fn silence(&self) -> Vec<Row> {
+    /// The ends of the longest silence that the mobile node heard since it left a link for the first time.
+    fn silence(&self, rows: &[Row]) -> Vec<Row> {
+        let leaves = |row: &&Row| {
+            row.at >= self.began
+                && row.from == Place::MnL2
+                && ["join", "disconnect", "LINK_DOWN"].contains(&row.what.as_str())
+        };
+        let left = rows.iter().filter(leaves).map(|row| row.at).min();
+        let since = left.unwrap_or(self.began);
         let mut arrivals: Vec<Duration> = self
             .passages
             .iter()
             .filter_map(|passage| Some(self.streams_began + passage.arrived?))
-            .filter(|at| *at >= self.began && *at <= self.ended)
+            .filter(|at| *at <= self.ended)
             .collect();
         arrivals.sort();
-        let longest = arrivals.windows(2).max_by_key(|pair| pair[1] - pair[0]);
+        let pairs = arrivals.windows(2).filter(|pair| pair[1] >= since);
+        let longest = pairs.max_by_key(|pair| pair[1] - pair[0]);
         match longest {
             Some(&[last, first]) if first - last >= SILENCE => {
                 let silence = (first - last).as_millis();

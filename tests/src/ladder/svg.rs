@@ -88,6 +88,10 @@ impl Ladder {
             "<text class=\"title\" x=\"16\" y=\"28\">{}</text>",
             escaped(&self.title)
         ));
+        put(&format!(
+            "<text class=\"time\" x=\"{}\" y=\"58\">ms</text>",
+            LEFT - 46
+        ));
         for place in &columns {
             let (x, name) = (at(*place), escaped(self.names.name(*place)));
             put(&format!(

@@ -17,6 +17,7 @@ impl fmt::Display for Ladder {
         let positions = self.positions(&columns);
         writeln!(formatter, "{}", self.title)?;
         let mut heads = Canvas::default();
+        heads.put(TIME - 2, "ms");
         for (place, position) in columns.iter().zip(&positions) {
             let name = self.names.name(*place);
             heads.put(position.saturating_sub(name.len() / 2), name);

@@ -141,7 +141,7 @@ pub const SCENARIOS: &[Scenario] = &[
         "rfc4260-ab123456cdefg",
         "802.11, reactive: the firmware moves, to a router that is known",
         "RFC 4260 section 7.2",
-        rfc4260::heard_before,
+        rfc4260::told_before,
         rfc4260::reactive_known,
     ),
     Scenario::new(
@@ -173,11 +173,25 @@ pub const SCENARIOS: &[Scenario] = &[
         rfc4260::figure_2_handover,
     ),
     Scenario::new(
+        "rfc4260-figure-2-123456cdefg",
+        "802.11, figure 2, reactive: the new access point is the router, and needs no finding",
+        "RFC 4260 section 7.3",
+        rfc4260::figure_2_told,
+        rfc4260::figure_2_reactive,
+    ),
+    Scenario::new(
         "rfc4260-wrong-prediction",
         "802.11: prepared for one router the mobile node comes to another, and reacts",
         "RFC 4260 section 7.1",
         rfc4260::three_routers,
         rfc4260::wrong_prediction,
+    ),
+    Scenario::new(
+        "rfc4260-stale-scan",
+        "802.11: what was found once is gone when the mobile node goes there",
+        "RFC 4260 sections 4 and 7.1",
+        rfc4260::out_of_date,
+        rfc4260::stale_scan,
     ),
     Scenario::new(
         "rfc4260-802.1x-delay",

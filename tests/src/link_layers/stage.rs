@@ -31,6 +31,9 @@ pub const NEAR: i32 = -45;
 /// See [`NEAR`].
 pub const FADING: i32 = -82;
 
+/// How long the routers hold packets for a node that is to come, where the scenario is not about that.
+const PROXY_ND_LIFETIME_MS: u64 = 5000;
+
 /// What a scenario needs before it begins.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -55,6 +58,8 @@ pub struct Wifi {
     pub delays: Delays,
     /// Access points that are not on the air at first.
     pub absent: Vec<AccessPoint>,
+    /// Access points that the mobile node is near to from the beginning, besides its own.
+    pub near: Vec<AccessPoint>,
     /// Keys of the mobile node's `[mobile-node.ieee80211]`.
     pub station: toml::Table,
 }
@@ -73,12 +78,15 @@ impl Wifi {
         let station = json!({
             "signal-interval-ms": 50,
             "scan-min-interval-ms": 300,
+            // As long as a busy machine may take: no scenario is about this.
+            "link-switch-wait-ms": 5000,
             // As many as an administrator knows: all channels take a quarter of a second.
             "frequencies": [2412, 2437, 2462],
         });
         Self {
             delays: Delays::default(),
             absent: Vec::new(),
+            near: Vec::new(),
             station: toml::Table::try_from(station).expect("names and numbers have a form in TOML"),
         }
     }
@@ -98,6 +106,14 @@ impl Setup {
             wifi: None,
             base_stations: None,
         }
+    }
+
+    /// The mobile node's interface is of 802.11, and the emulated air moves it.
+    pub fn use_802_11(&mut self, wifi: Wifi) {
+        self.wifi = Some(wifi);
+        // Far longer than a roam takes on a busy machine.
+        let timers = &mut self.settings.timers;
+        timers.insert("proxy-nd-lifetime-ms", PROXY_ND_LIFETIME_MS);
     }
 
     /// The links are of 802.16e: base stations at the access points, and a mobile station that knows
@@ -209,6 +225,9 @@ impl Scene {
             let mut started = Air::start_with(&lab, wifi.delays.clone())?;
             for access_point in &wifi.absent {
                 started.vanish(*access_point)?;
+            }
+            for access_point in &wifi.near {
+                started.signal(*access_point, NEAR)?;
             }
             settings = setup.settings_with(started.wpa_supplicant());
             air = Some(started);

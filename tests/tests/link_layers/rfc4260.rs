@@ -8,7 +8,7 @@ fn all_is_said_before_the_node_leaves() {
     play("rfc4260-1abcdef23456g");
 }
 
-// Rows: W11-07
+// Rows: W11-07, W11-11
 #[test]
 fn a_node_that_knows_the_new_router_announces_itself_first() {
     play("rfc4260-ab123456cdefg");
@@ -38,10 +38,22 @@ fn figure_2_every_access_point_is_a_router() {
     play("rfc4260-figure-2-handover");
 }
 
+// Rows: W11-09
+#[test]
+fn figure_2_a_node_that_knows_the_figure_asks_for_no_router() {
+    play("rfc4260-figure-2-123456cdefg");
+}
+
 // Rows: W11-06, MOV-04, MOV-05
 #[test]
 fn a_prediction_that_goes_wrong_devolves_to_a_reaction() {
     play("rfc4260-wrong-prediction");
+}
+
+// Rows: W11-05
+#[test]
+fn a_scan_that_is_out_of_date_devolves_to_a_reaction() {
+    play("rfc4260-stale-scan");
 }
 
 // Rows: W11-13

@@ -336,7 +336,7 @@ fn neighbors_are_announced_once_that_is_wanted() {
     let listed = |world: &mut World| {
         world.acts.clear();
         world.pass(Duration::from_secs(1));
-        let acts = world.acts.iter();
+        let mut acts = world.acts.iter();
         let act = acts.rfind(|(by, act)| *by == BS1 && act.step == "MOB_NBR-ADV");
         act.unwrap().1.detail.clone().unwrap()
     };

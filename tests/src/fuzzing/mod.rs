@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All fuzzers.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target {
         name: "packet",
         run: octets::packet,
@@ -41,6 +41,10 @@ pub const TARGETS: [Target; 7] = [
     Target {
         name: "mobility",
         run: octets::mobility,
+    },
+    Target {
+        name: "management",
+        run: octets::management,
     },
     Target {
         name: "configuration",

@@ -300,7 +300,7 @@ pub enum LinkLayerKind {
     #[default]
     Told,
     /// 802.11: wpa_supplicant and the kernel.
-    Ieee80211(Ieee80211),
+    Ieee80211(Box<Ieee80211>),
 }
 
 /// A `[[mobile-node.router]]`: what authenticates the node's FBUs to another router than the first.

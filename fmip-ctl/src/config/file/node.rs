@@ -107,7 +107,7 @@ impl RawMobileNode {
         }
         let interface = check_interface_name(&self.interface)?;
         let link_layer = match self.ieee80211 {
-            Some(raw) => LinkLayerKind::Ieee80211(raw.check(text, &interface)?),
+            Some(raw) => LinkLayerKind::Ieee80211(Box::new(raw.check(text, &interface)?)),
             None => LinkLayerKind::Told,
         };
         Ok(MobileNode {

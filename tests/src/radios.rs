@@ -40,7 +40,9 @@ const PASSPHRASE: &str = "a passphrase of the lab";
 /// How well an access point is heard near by, in dBm.
 pub const NEAR_DBM: i32 = -40;
 /// How well an access point is heard that is about to be lost.
-pub const FAR_DBM: i32 = -85;
+pub const FAR_DBM: i32 = -80;
+/// How strongly all of them send, in dBm; what the driver is told is what is lost on the way.
+const SENT_DBM: i32 = 20;
 
 /// What each access point has: its interface's name, its channel, and that in MHz.
 const fn air_of(access_point: AccessPoint) -> (&'static str, u32, u32) {
@@ -183,7 +185,7 @@ impl Radios {
         let (_, radio) = radio.context("the access point has no radio")?;
         let path = format!("/sys/kernel/debug/ieee80211/{}/hwsim/rx_rssi", radio.phy);
         // As the kernel's number without a sign: Linux 6.1 reads no other there, and newer ones take it.
-        let unsigned = i64::from(dbm) as u64;
+        let unsigned = i64::from(dbm - SENT_DBM) as u64;
         fs::write(&path, unsigned.to_string())
             .with_context(|| format!("cannot write {dbm} to {path}"))
     }

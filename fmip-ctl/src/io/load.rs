@@ -34,6 +34,8 @@ pub const CLOCK: &str = "fmip_clock";
 pub const MOBILE_IN: &str = "fmip_mobile_in";
 /// Name of the program on what goes out of a mobile node.
 pub const MOBILE_OUT: &str = "fmip_mobile_out";
+/// Name of the program on a mobile node's loopback, for what was held and leaves by way of it.
+pub const RELEASE: &str = "fmip_release";
 
 /// The loaded object. What it attached is detached when it is dropped, or when the process ends in
 /// whatever way; but for TC programs below Linux 6.6, which stay if the process is killed, until
@@ -134,7 +136,7 @@ impl Programs {
         for name in [ROUTER, DRAIN, CLOCK, probe::SEND] {
             loaded(programs.xdp(name)?.load(), name)?;
         }
-        for name in [ROUTER_IN, ROUTER_OUT, MOBILE_IN, MOBILE_OUT] {
+        for name in [ROUTER_IN, ROUTER_OUT, MOBILE_IN, MOBILE_OUT, RELEASE] {
             loaded(programs.classifier(name)?.load(), name)?;
         }
         // Tracing is a right of its own (CAP_PERFMON), and a kernel may be built without.

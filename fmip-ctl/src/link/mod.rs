@@ -10,7 +10,7 @@
 //! primitives and nothing of the protocol behind them.
 
 pub mod damping;
-pub(crate) mod ieee80211;
+pub mod ieee80211;
 pub mod ieee80216e;
 pub mod vocabulary;
 

@@ -104,10 +104,20 @@ fn named(object: &Map<String, Value>, error: &serde_json::Error) -> String {
         let word = object.get(**field).and_then(Value::as_str);
         word.is_some_and(|word| error.starts_with(&format!("unknown variant `{word}`")))
     };
-    match ["command", "trigger"].iter().find(is_about) {
+    let said = match ["command", "trigger"].iter().find(is_about) {
         Some(field) => format!("{field}: {error}"),
         None => error,
-    }
+    };
+    on_one_line(&said)
+}
+
+/// Serde shows a word as it is, and a word may have a line end in it.
+fn on_one_line(text: &str) -> String {
+    let shown = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 /// A value, cut to what fits into a message.

@@ -353,6 +353,18 @@ async fn what_is_no_request_is_answered_and_counted() {
     assert_eq!(got.control.bad_requests, 5);
 }
 
+/// Found by a fuzzer. The words of serde were not shown to it before with a line end in them.
+#[test]
+fn an_error_is_one_line_whatever_is_in_the_request() {
+    for line in [
+        r#"{"command":"fly\n"}"#,
+        r#"{"command":"trigger","trigger":"\new-link"}"#,
+    ] {
+        let error = Request::parse(line.as_bytes()).unwrap_err().to_string();
+        assert!(!error.contains(char::is_control), "{error}");
+    }
+}
+
 /// Whatever is wrong, the words say where.
 #[test]
 fn an_error_line_names_the_field() {

@@ -5,15 +5,18 @@
 //! that the fuzzers found is replayed as an ordinary test. How to run a fuzzer says the README.
 //!
 //! Two kinds: decoders and parsers get the octets as they are ([`octets`], [`text`]); the machines
-//! of the protocol get a sequence of inputs that is made of them ([`router`], [`mobile_node`] on a
-//! [`stage`]).
+//! of the protocol and of the link layers get a sequence of inputs that is made of them ([`router`],
+//! [`mobile_node`] on a [`stage`]; [`station`], [`supplicant`], [`hostapd`]).
 
+pub mod hostapd;
 pub mod mobile_node;
 pub mod octets;
 pub mod router;
 pub mod script;
 pub mod seeds;
 pub mod stage;
+pub mod station;
+pub mod supplicant;
 pub mod text;
 
 /// One fuzzer.
@@ -29,7 +32,7 @@ pub struct Target {
 }
 
 /// All fuzzers.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 11] = [
     Target {
         name: "packet",
         run: octets::packet,
@@ -61,6 +64,18 @@ pub const TARGETS: [Target; 8] = [
     Target {
         name: "mobile_node",
         run: mobile_node::run,
+    },
+    Target {
+        name: "station",
+        run: station::run,
+    },
+    Target {
+        name: "supplicant",
+        run: supplicant::run,
+    },
+    Target {
+        name: "hostapd",
+        run: hostapd::run,
     },
 ];
 

@@ -1,5 +1,7 @@
 //! What the fuzzers begin with: a valid input of every kind, from which they find their way.
 
+mod link_layers;
+
 use std::net::Ipv6Addr;
 
 use bytes::Bytes;
@@ -59,6 +61,9 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "control" => requests(),
         "access_router" => ROUTER_STORIES.iter().map(|story| story.concat()).collect(),
         "mobile_node" => MOBILE_STORIES.iter().map(|story| story.concat()).collect(),
+        "station" => link_layers::station(),
+        "supplicant" => link_layers::supplicant(),
+        "hostapd" => link_layers::hostapd(),
         _ => Vec::new(),
     }
 }

@@ -1,14 +1,15 @@
 //! 802.11 at a mobile node: wpa_supplicant tells what the radio does, and moves it; the kernel says
 //! what becomes of the link.
 //!
-//! [`station`] decides, [`supplicant`] and [`nl80211`] speak with the two, and this file carries words
-//! between them.
+//! `station` decides, `supplicant` and `nl80211` speak with the two, and this file carries words between
+//! them.
 
 pub(crate) mod control;
 pub(crate) mod hostapd;
 mod nl80211;
 mod policy;
 mod scan;
+pub mod spoken;
 mod station;
 mod supplicant;
 #[cfg(test)]

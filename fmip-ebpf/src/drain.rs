@@ -1,7 +1,7 @@
 //! The drain: each frame of a run takes one packet out of a handover buffer.
 
 use fmip_common::{
-    binding::{ACTION_MOBILE, Egress, NextHop},
+    binding::{ACTION_MOBILE, Egress, LOOPBACK, NextHop},
     buffer::{
         self, Buffer, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_OPEN, DRAIN_RELEASE, DRAIN_TRIM, DrainJob,
         OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT, PRIORITY, STREAM, Slot, Take,
@@ -22,16 +22,14 @@ use crate::{
     too_big, tunnel,
 };
 
-/// Interface index of the loopback, in every network namespace: what a run by the controller shows
-/// as its interface. A packet that really arrives on the parked interface is not ours to fill.
-const LOOPBACK: u32 = 1;
-
 const UNWRITABLE: Outcome = Outcome::Drop(Reason::Unwritable);
 
 /// Carries out the first of the jobs that is not done; what becomes of the packet, and its length.
 #[inline(always)]
 pub(crate) fn handle(packet: &mut XdpPacket) -> (Outcome, u64) {
     const NOTHING: (Outcome, u64) = (Outcome::Nothing, 0);
+    // What a run by the controller shows as its interface. A packet that really arrives on the parked
+    // interface is not ours to fill.
     if packet.interface() != LOOPBACK {
         return (Outcome::Pass(Reason::NoBinding), packet.length());
     }
@@ -176,14 +174,14 @@ fn release(packet: &mut XdpPacket, queue: &Queue, job: *mut DrainJob) -> (u32, O
     // SAFETY: map elements; only runs of the one drain thread write these fields.
     unsafe {
         (*job).taken += 1;
-        if let Outcome::Pass(_) = verdict {
+        if let Outcome::Pass(Reason::ReleasedByKernel) = verdict {
             (*job).passed += 1;
             if way.resolves {
                 (*job).resolving = 1;
             }
         }
         match verdict {
-            Outcome::Redirect(..) | Outcome::Pass(Reason::ReleasedByKernel) => {
+            Outcome::Redirect(..) | Outcome::Pass(Reason::ReleasedByKernel | Reason::Released) => {
                 (*queue.buffer()).released += 1;
             }
             Outcome::Drop(reason) => queue.count_dropped(reason),
@@ -350,6 +348,8 @@ unsafe fn send(
     }
     match way.hop.port {
         0 => Outcome::Pass(Reason::ReleasedByKernel),
+        // `mobile::exit_of_released` meets it there.
+        LOOPBACK => Outcome::Pass(Reason::Released),
         port => Outcome::Redirect(Reason::Released, port),
     }
 }

@@ -123,6 +123,18 @@ pub fn fmip_mobile_out(ctx: TcContext) -> i32 {
     tc_verdict(outcome, packet.arrived(), packet.interface(), Side::Out)
 }
 
+/// Sends out of a mobile node's interface what the drain has passed up on the loopback: for drivers that
+/// take no redirected frames, such as all of 802.11.
+#[classifier]
+#[inline(always)]
+pub fn fmip_release(ctx: TcContext) -> i32 {
+    match mobile::exit_of_released(&TcPacket::new(&ctx)) {
+        // It was counted when it was taken.
+        Some(interface) => packet::redirect(interface) as i32,
+        None => TC_ACT_UNSPEC,
+    }
+}
+
 /// Where a TC program stands.
 #[derive(Clone, Copy)]
 enum Side {

@@ -147,6 +147,11 @@ pub(crate) static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(
 #[map]
 pub(crate) static PARKED: Array<u32> = Array::with_max_entries(1, 0);
 
+/// Index of the interface that a mobile node's released packets leave by if they are passed up, one entry.
+/// Controller writes, `fmip_release` reads.
+#[map]
+pub(crate) static RELEASE_TO: Array<u32> = Array::with_max_entries(1, 0);
+
 /// The interfaces that this node's programs are attached to, by index. Its size is set by the controller, which
 /// writes it; every program reads: only these are known to take redirected frames.
 #[map]

@@ -4,7 +4,7 @@
 //! goes into the tunnel from the second PCoA, and that into the tunnel from where it is now.
 
 use fmip_common::{
-    binding::{ACTION_MOBILE, Egress},
+    binding::{ACTION_MOBILE, Egress, LOOPBACK},
     event::Kind,
     reason::Reason,
 };
@@ -14,6 +14,7 @@ use crate::{
     buffer::{Put, Queue},
     checksum, events,
     lookup::{self, State},
+    maps::RELEASE_TO,
     packet::{Packet, Resize, TUNNEL_HEADER, TcPacket},
     parse::{self, Headers, INNER, IPV6_HEADER, IPV6_IN_IPV6, Ipv6},
     router,
@@ -86,9 +87,28 @@ pub(crate) fn handle_in(packet: &mut TcPacket<'_>) -> Outcome {
     Outcome::Pass(opened.unwrap_or(Reason::NoBinding))
 }
 
+/// The interface that a packet on the loopback is to leave by, if the drain has passed it up there.
+///
+/// What this node sends to itself has no link-layer addresses there; what the drain has made has those of
+/// the link.
+#[inline(always)]
+pub(crate) fn exit_of_released(packet: &TcPacket<'_>) -> Option<u32> {
+    if packet.read::<u64>(0)? == 0 {
+        return None;
+    }
+    RELEASE_TO
+        .get(0)
+        .copied()
+        .filter(|interface| *interface != 0)
+}
+
 /// One packet that goes out.
 #[inline(always)]
 pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
+    // It comes from the drain, in its tunnels, and would be held again.
+    if packet.came_in_on() == LOOPBACK {
+        return Outcome::Unseen;
+    }
     packet.pull(HEADERS);
     let inner = match parse::parse(packet) {
         Headers::Ipv6(header) => header,

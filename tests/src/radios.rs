@@ -40,7 +40,9 @@ const PASSPHRASE: &str = "a passphrase of the lab";
 /// How well an access point is heard near by, in dBm.
 pub const NEAR_DBM: i32 = -40;
 /// How well an access point is heard that is about to be lost.
-pub const FAR_DBM: i32 = -85;
+pub const FAR_DBM: i32 = -80;
+/// How strongly all of them send, in dBm; what the driver is told is what is lost on the way.
+const SENT_DBM: i32 = 20;
 
 /// What each access point has: its interface's name, its channel, and that in MHz.
 const fn air_of(access_point: AccessPoint) -> (&'static str, u32, u32) {
@@ -185,7 +187,10 @@ impl Radios {
         let radio = self.radios.iter().find(|(of, _)| *of == access_point);
         let (_, radio) = radio.context("the access point has no radio")?;
         let path = format!("/sys/kernel/debug/ieee80211/{}/hwsim/rx_rssi", radio.phy);
-        fs::write(&path, dbm.to_string()).with_context(|| format!("cannot write {dbm} to {path}"))
+        // As the kernel's number without a sign: Linux 6.1 reads no other there, and newer ones take it.
+        let unsigned = i64::from(dbm - SENT_DBM) as u64;
+        fs::write(&path, unsigned.to_string())
+            .with_context(|| format!("cannot write {dbm} to {path}"))
     }
 
     /// Asks wpa_supplicant, in the words of its control interface.
@@ -199,15 +204,20 @@ impl Radios {
         )
     }
 
-    /// The station moves of itself, and says nothing about it before.
-    pub fn roam(&self, access_point: AccessPoint) -> Result<()> {
+    /// The station looks for an access point until it has heard it: it moves only to such a one.
+    pub fn hear(&self, access_point: AccessPoint) -> Result<()> {
         let (_, _, frequency) = air_of(access_point);
-        // It moves only to what it has heard.
         wait_until("the access point to be heard", SOON, || {
+            // Refused while another scan lasts, which will do as well.
             self.ask(&["scan", &format!("freq={frequency}"), "TYPE=ONLY"])?;
             let results = self.ask(&["scan_results"])?;
             Ok(results.contains(access_point.id()).then_some(()))
-        })?;
+        })
+    }
+
+    /// The station moves of itself, and says nothing about it before.
+    pub fn roam(&self, access_point: AccessPoint) -> Result<()> {
+        self.hear(access_point)?;
         let answer = self.ask(&["roam", access_point.id()])?;
         ensure!(
             answer.trim() == "OK",

@@ -34,11 +34,13 @@ pub const CLOCK: &str = "fmip_clock";
 pub const MOBILE_IN: &str = "fmip_mobile_in";
 /// Name of the program on what goes out of a mobile node.
 pub const MOBILE_OUT: &str = "fmip_mobile_out";
+/// Name of the program on a mobile node's loopback, for what was held and leaves by way of it.
+pub const RELEASE: &str = "fmip_release";
 
 /// The programs of an access router.
 pub const OF_ROUTER: &[&str] = &[ROUTER, ROUTER_IN, ROUTER_OUT, DRAIN, probe::SEND];
 /// The programs of a mobile node.
-pub const OF_MOBILE_NODE: &[&str] = &[MOBILE_IN, MOBILE_OUT, DRAIN];
+pub const OF_MOBILE_NODE: &[&str] = &[MOBILE_IN, MOBILE_OUT, RELEASE, DRAIN];
 
 /// The loaded object. What it attached is detached when it is dropped, or when the process ends in
 /// whatever way; but for TC programs below Linux 6.6, which stay if the process is killed, until

@@ -34,6 +34,7 @@ pub struct Maps {
     local: HashMap<MapData, Address, u32>,
     pool: Pool,
     parked: Array<MapData, u32>,
+    release_to: Array<MapData, u32>,
     interfaces: Array<MapData, Interface>,
     vlans: HashMap<MapData, Vlan, u32>,
     ports: BTreeMap<u32, Port>,
@@ -171,6 +172,7 @@ impl Maps {
             local: take(ebpf, "LOCAL")?.try_into()?,
             pool,
             parked: take(ebpf, "PARKED")?.try_into()?,
+            release_to: take(ebpf, "RELEASE_TO")?.try_into()?,
             interfaces: take(ebpf, "INTERFACES")?.try_into()?,
             vlans: take(ebpf, "VLANS")?.try_into()?,
             ports: BTreeMap::new(),
@@ -279,6 +281,16 @@ impl Maps {
         self.parked
             .set(0, interface, 0)
             .context("cannot name the parked interface")
+    }
+
+    /// Names the interface that released packets leave by which are passed up on the loopback.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_release_to(&mut self, interface: u32) -> Result<()> {
+        self.release_to
+            .set(0, interface, 0)
+            .context("cannot name the interface for what was held")
     }
 
     /// Names the routers that this one hands over to and from, each by all of its addresses: what comes

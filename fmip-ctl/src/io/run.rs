@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context as _, Result};
 use aya::programs::TcAttachType;
 use aya_log::EbpfLogger;
-use fmip_common::{binding::Tag, limits::MOBILE_NODE_BINDINGS};
+use fmip_common::{
+    binding::{LOOPBACK, Tag},
+    limits::MOBILE_NODE_BINDINGS,
+};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -17,14 +20,14 @@ use super::{
     attach::Mode,
     check,
     controller::{Controller, Sources},
-    devices::{self, Device},
+    devices::{self, Device, Kind},
     drain::{Drain, DrainMaps, Report},
     events::Events,
     execute::Executor,
     far_ends::FarEnds,
     hurry::hurry,
     link::Link,
-    load::{DRAIN, MOBILE_IN, MOBILE_OUT, OF_MOBILE_NODE, OF_ROUTER, Programs, Shape},
+    load::{DRAIN, MOBILE_IN, MOBILE_OUT, OF_MOBILE_NODE, OF_ROUTER, Programs, RELEASE, Shape},
     machine::Machine,
     maps::{Maps, Port},
     netlink::Netlink,
@@ -195,7 +198,15 @@ async fn load(
                 let name = &interface.name;
                 programs.attach_classifier(MOBILE_IN, name, TcAttachType::Ingress)?;
                 programs.attach_classifier(MOBILE_OUT, name, TcAttachType::Egress)?;
-                maps.add_interface(interface.index, interface.mtu, Port::of(interface.index))?;
+                let device = devices
+                    .iter()
+                    .find(|device| device.index == interface.index);
+                let port = uplink_port(interface.index, device.map(|device| &device.kind));
+                if port.index == LOOPBACK {
+                    maps.set_release_to(interface.index)?;
+                    programs.attach_classifier(RELEASE, "lo", TcAttachType::Ingress)?;
+                }
+                maps.add_interface(interface.index, interface.mtu, port)?;
                 modes.insert(interface.index, Mode::Tc);
                 info!(interface = name, mode = Mode::Tc.name(), "attached");
             }
@@ -232,6 +243,16 @@ fn port(device: &Device, mode: Mode) -> Port {
     }
 }
 
+/// Where what a mobile node has held goes: straight to a veth, which takes redirected frames. Other drivers
+/// may not (those of 802.11 never do), and drop them without a word, so for those it goes by way of the
+/// loopback, whose program hands it to the kernel's ordinary transmission.
+fn uplink_port(interface: u32, kind: Option<&Kind>) -> Port {
+    match kind {
+        Some(Kind::Veth { .. }) => Port::of(interface),
+        _ => Port::of(LOOPBACK),
+    }
+}
+
 /// Shows what the programs log among the controller's own lines.
 fn forward_logs(programs: &mut Programs) -> Result<()> {
     let logger = EbpfLogger::init(programs.ebpf()).context("cannot read what the programs log")?;
@@ -245,4 +266,18 @@ fn forward_logs(programs: &mut Programs) -> Result<()> {
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_veth_gets_what_was_held_as_redirected_frames() {
+        let veth = Kind::Veth { peer: Some(3) };
+        assert_eq!(uplink_port(7, Some(&veth)), Port::of(7));
+        for kind in [Some(&Kind::Physical), Some(&Kind::Bridge), None] {
+            assert_eq!(uplink_port(7, kind), Port::of(LOOPBACK));
+        }
+    }
 }

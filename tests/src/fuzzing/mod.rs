@@ -6,16 +6,16 @@
 //!
 //! Two kinds: decoders and parsers get the octets as they are ([`octets`], [`text`]); the machines
 //! of the protocol and of the link layers get a sequence of inputs that is made of them ([`router`],
-//! [`mobile_node`] on a [`stage`]; [`management`], [`supplicant`], [`hostapd`]).
+//! [`mobile_node`] on a [`stage`]; [`station`], [`supplicant`], [`hostapd`]).
 
 pub mod hostapd;
-pub mod management;
 pub mod mobile_node;
 pub mod octets;
 pub mod router;
 pub mod script;
 pub mod seeds;
 pub mod stage;
+pub mod station;
 pub mod supplicant;
 pub mod text;
 
@@ -32,7 +32,7 @@ pub struct Target {
 }
 
 /// All fuzzers.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target {
         name: "packet",
         run: octets::packet,
@@ -44,6 +44,10 @@ pub const TARGETS: [Target; 10] = [
     Target {
         name: "mobility",
         run: octets::mobility,
+    },
+    Target {
+        name: "management",
+        run: octets::management,
     },
     Target {
         name: "configuration",
@@ -62,8 +66,8 @@ pub const TARGETS: [Target; 10] = [
         run: mobile_node::run,
     },
     Target {
-        name: "management",
-        run: management::run,
+        name: "station",
+        run: station::run,
     },
     Target {
         name: "supplicant",

@@ -1,10 +1,17 @@
 //! The decoders of packets and of the messages in them.
 
 use bytes::Buf;
-use fmip_ctl::wire::{
-    BindingError, DecodeError, FastBindingAck, FastBindingUpdate, FastNeighborAdvertisement,
-    HandoverAck, HandoverInitiate, Leniency, NeighborAdvertisement, NeighborSolicitation, Packet,
-    ParameterProblem, PrRtAdv, RouterAdvertisement, RouterSolicitation, RtSolPr, mobility_header,
+use fmip_ctl::{
+    link::ieee80216e::{
+        air::Frame,
+        message::{self, Pdu},
+    },
+    wire::{
+        BindingError, DecodeError, FastBindingAck, FastBindingUpdate, FastNeighborAdvertisement,
+        HandoverAck, HandoverInitiate, Leniency, NeighborAdvertisement, NeighborSolicitation,
+        Packet, ParameterProblem, PrRtAdv, RouterAdvertisement, RouterSolicitation, RtSolPr,
+        mobility_header,
+    },
 };
 
 /// What is longer than this is not written again: a message near the longest that its length field
@@ -116,4 +123,45 @@ pub fn mobility(data: &[u8]) {
             }
         }
     }
+}
+
+/// A PDU of 802.16e: as a frame of the air, as it is, and with the header that it should have.
+pub fn management(data: &[u8]) {
+    if let Ok(frame) = Frame::decode(data) {
+        assert_eq!(frame.encode(), data);
+    }
+    read_pdu(data);
+    let mut mended = data.to_vec();
+    if mend_header(&mut mended) {
+        read_pdu(&mended);
+    }
+}
+
+fn read_pdu(data: &[u8]) {
+    match Pdu::decode(data) {
+        Err(error) => drop(error.to_string()),
+        Ok(received) => match received.pdu.encode() {
+            Ok(written) => {
+                let again = Pdu::decode(&written).map(|again| again.pdu);
+                assert_eq!(again.as_ref(), Ok(&received.pdu));
+            }
+            Err(error) => drop(error.to_string()),
+        },
+    }
+}
+
+/// Gives a PDU the plain header of its length and connection.
+fn mend_header(pdu: &mut [u8]) -> bool {
+    let Ok(length) = u16::try_from(pdu.len()) else {
+        return false;
+    };
+    if !(6..=0x7ff).contains(&length) {
+        return false;
+    }
+    pdu[0] = 0;
+    pdu[1..3].copy_from_slice(&length.to_be_bytes());
+    if let Err(message::DecodeError::HeaderCheck { computed, .. }) = Pdu::decode(pdu) {
+        pdu[5] = computed;
+    }
+    true
 }

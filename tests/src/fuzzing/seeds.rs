@@ -6,7 +6,20 @@ use std::net::Ipv6Addr;
 
 use bytes::Bytes;
 use fmip_ctl::{
-    link::vocabulary::Indication,
+    link::{
+        ieee80216e::{
+            auth::{Ak, Context, End, KEY_LEN, KEY_SEQUENCE, Pmk, Requirement, requirement},
+            message::{
+                BasicCapabilities, Candidate, Confirmation, DlMap, DsaAnswer, DsaReq, Flows,
+                HoIndication, HoOptimization, Measured, Message as Management, MobBshoReq,
+                MobBshoRsp, MobHoInd, MobMshoReq, MobNbrAdv, MobScnRep, MobScnReq, MobScnRsp,
+                Neighbor, Pdu, Pkm, PkmCode, RangingStatus, Recommendation, RegReq, RegResponse,
+                RegRsp, RegistrationParameters, RngReq, RngRsp, Rssi, ScanGrant, ScanTarget,
+                ScanType, SecurityNegotiation, ServiceFlow, Target,
+            },
+        },
+        vocabulary::Indication,
+    },
     observe::{Request, Trigger},
     proto::LinkEvent,
     wire::{
@@ -40,6 +53,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             .collect(),
         "icmpv6" => packets().iter().filter_map(icmpv6).collect(),
         "mobility" => packets().iter().filter_map(mobility).collect(),
+        "management" => management(),
         "configuration" => vec![
             include_str!("../../../fmip-ctl/examples/access-router.toml").into(),
             include_str!("../../../fmip-ctl/examples/mobile-node.toml").into(),
@@ -47,11 +61,174 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "control" => requests(),
         "access_router" => ROUTER_STORIES.iter().map(|story| story.concat()).collect(),
         "mobile_node" => MOBILE_STORIES.iter().map(|story| story.concat()).collect(),
-        "management" => link_layers::management(),
+        "station" => link_layers::station(),
         "supplicant" => link_layers::supplicant(),
         "hostapd" => link_layers::hostapd(),
         _ => Vec::new(),
     }
+}
+
+/// A PDU of 802.16e of every kind, some of them with what authenticates them.
+fn management() -> Vec<Vec<u8>> {
+    let ak = Ak::derive(&Pmk([7; KEY_LEN]), MN, AP);
+    let mut context = Context::new(&ak, KEY_SEQUENCE, MN, AP, End::BaseStation);
+    let flows = || Flows {
+        downlink: Some(ServiceFlow {
+            sfid: Some(1),
+            convergence: Some(ServiceFlow::IPV6),
+            ..ServiceFlow::default()
+        }),
+        ..Flows::default()
+    };
+    let pkm = |code| Pkm {
+        ms_random: Some([1; 8]),
+        bs_random: Some([2; 8]),
+        akid: Some([3; 8]),
+        security: Some(SecurityNegotiation::profile()),
+        ..Pkm::new(code, 1)
+    };
+    let measured = Measured {
+        bsid: AP,
+        rssi: Rssi::from_dbm(-70),
+    };
+    let targets = || {
+        vec![ScanTarget {
+            bsid: AP,
+            kind: ScanType::Listen,
+        }]
+    };
+    let recommendation = || Recommendation {
+        mandatory: true,
+        resource_retain: true,
+        targets: vec![Target {
+            ho_id: Some(1),
+            policy: Some(2),
+            ..Target::new(AP)
+        }],
+    };
+    let answer = || DsaAnswer {
+        transaction: 0x8000,
+        confirmation: Confirmation::Ok,
+        flows: flows(),
+    };
+    let unknown = Vec::new;
+    let messages = [
+        Management::DlMap(DlMap {
+            frame_duration: DlMap::FRAME_5_MS,
+            frame_number: 1,
+            dcd_count: 0,
+            bsid: AP,
+            symbols: 0,
+            allocations: Bytes::new(),
+        }),
+        Management::RngReq(RngReq {
+            station: Some(MN),
+            serving: Some(AP),
+            handover: true,
+            ..RngReq::default()
+        }),
+        Management::RngRsp(RngRsp {
+            station: Some(MN),
+            basic_cid: Some(1),
+            primary_cid: Some(2),
+            ho_optimization: Some(HoOptimization::OMIT_PKM),
+            sbc: Some(BasicCapabilities::profile()),
+            reg: Some(RegistrationParameters::default()),
+            ..RngRsp::new(RangingStatus::Success)
+        }),
+        Management::RegReq(RegReq::default()),
+        Management::RegRsp(RegRsp {
+            response: RegResponse::Ok,
+            parameters: RegistrationParameters {
+                service_flows: Some(1),
+                ..RegistrationParameters::default()
+            },
+        }),
+        Management::PkmReq(pkm(PkmCode::SaTekRequest)),
+        Management::PkmRsp(pkm(PkmCode::SaTekResponse)),
+        Management::DsaReq(DsaReq {
+            transaction: 0x8000,
+            flows: flows(),
+        }),
+        Management::DsaRsp(answer()),
+        Management::DsaAck(answer()),
+        Management::SbcReq(BasicCapabilities::profile()),
+        Management::SbcRsp(BasicCapabilities::profile()),
+        Management::MobNbrAdv(MobNbrAdv {
+            operator: Some([2, 0, 0]),
+            change_count: 1,
+            fragment: 0,
+            fragments: 1,
+            neighbors: vec![Neighbor {
+                fa_index: Some(1),
+                eirp: Some(2),
+                ..Neighbor::new(AP)
+            }],
+        }),
+        Management::MobScnReq(MobScnReq {
+            duration: 1,
+            interleaving: 2,
+            iterations: 3,
+            targets: targets(),
+            unknown: unknown(),
+        }),
+        Management::MobScnRsp(MobScnRsp {
+            grant: Some(ScanGrant {
+                duration: 1,
+                start: 2,
+                interleaving: 3,
+                iterations: 4,
+                targets: targets(),
+            }),
+            report_mode: 1,
+            report_period: 0,
+            unknown: unknown(),
+        }),
+        Management::MobScnRep(MobScnRep {
+            event_triggered: false,
+            serving: Some(Rssi(1)),
+            neighbors: vec![measured],
+            unknown: unknown(),
+        }),
+        Management::MobMshoReq(MobMshoReq {
+            candidates: vec![Candidate {
+                measured,
+                preamble: 0,
+                service_level: 2,
+            }],
+            serving: Some(Rssi(1)),
+            unknown: unknown(),
+        }),
+        Management::MobBshoReq(MobBshoReq {
+            network_assisted: true,
+            recommendation: recommendation(),
+            action_time: 1,
+            unknown: unknown(),
+        }),
+        Management::MobBshoRsp(MobBshoRsp {
+            recommendation: Some(recommendation()),
+            action_time: 1,
+            unknown: unknown(),
+        }),
+        Management::MobHoInd(MobHoInd::new(HoIndication::Release { target: AP })),
+    ];
+    messages
+        .into_iter()
+        .flat_map(|message| {
+            let plain = Pdu {
+                cid: 1,
+                message: message.clone(),
+                authentication: None,
+            };
+            let plain = plain.encode().expect("it is short");
+            let signed = match requirement(&message) {
+                Requirement::Never => None,
+                _ => Some(context.sign(1, message).expect("it is short")),
+            };
+            [Some(plain), signed].into_iter().flatten()
+        })
+        .map(|pdu| pdu.to_vec())
+        .collect()
 }
 
 /// An ICMPv6 message as [`super::octets::icmpv6`] reads it.

@@ -81,7 +81,8 @@ impl Sources {
         }
         rows.extend(self.link_steps());
         rows.extend(self.air_steps());
-        rows.extend(self.silence());
+        let silence = self.silence(&rows);
+        rows.extend(silence);
         rows.retain(|row| row.at >= self.began && row.at <= self.ended);
         // What is known from one clock stays in its order: the sort is stable.
         rows.sort_by_key(|row| row.at);
@@ -245,6 +246,7 @@ impl Sources {
                     "NEW_LINK_DETECTED" => "NLD",
                     "LINK_HANDOVER_IMPEND" => "LHI",
                     "LINK_UP" => "LUP",
+                    "LINK_GOING_DOWN" => "LGD",
                     "LINK_DOWN" => "LDN",
                     other => other,
                 };
@@ -443,16 +445,24 @@ impl Sources {
 
     // Streams
 
-    /// The ends of the longest silence that the mobile node heard.
-    fn silence(&self) -> Vec<Row> {
+    /// The ends of the longest silence that the mobile node heard since it left a link for the first time.
+    fn silence(&self, rows: &[Row]) -> Vec<Row> {
+        let leaves = |row: &&Row| {
+            row.at >= self.began
+                && row.from == Place::MnL2
+                && ["join", "disconnect", "LINK_DOWN"].contains(&row.what.as_str())
+        };
+        let left = rows.iter().filter(leaves).map(|row| row.at).min();
+        let since = left.unwrap_or(self.began);
         let mut arrivals: Vec<Duration> = self
             .passages
             .iter()
             .filter_map(|passage| Some(self.streams_began + passage.arrived?))
-            .filter(|at| *at >= self.began && *at <= self.ended)
+            .filter(|at| *at <= self.ended)
             .collect();
         arrivals.sort();
-        let longest = arrivals.windows(2).max_by_key(|pair| pair[1] - pair[0]);
+        let pairs = arrivals.windows(2).filter(|pair| pair[1] >= since);
+        let longest = pairs.max_by_key(|pair| pair[1] - pair[0]);
         match longest {
             Some(&[last, first]) if first - last >= SILENCE => {
                 let silence = (first - last).as_millis();

@@ -1,10 +1,11 @@
 //! Somebody near the mobile node forges what base stations say (RFC 5270 section 8).
 
 use anyhow::{Result, ensure};
+use fmip_ctl::link::ieee80216e::{air::Frame, message::Pdu};
 
 use super::{
     order::{Is, never},
-    rfc5270::discover,
+    rfc5270::{arrive_prepared, discover},
     stage::Scene,
 };
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     report::Run,
     scenario::stage::{Harm, check},
     topology::AccessPoint,
+    wait::{SOON, wait_until},
 };
 
 /// How many forged messages there are.
@@ -19,62 +21,97 @@ const MESSAGES: u32 = 2000;
 /// MAX_RTSOLPR_RATE of RFC 5568 section 9: in any one second.
 const MAX_RTSOLPR_RATE: usize = 3;
 
-/// A flood of MOB_NBR-ADV: whom no scan hears is nobody, and is not asked about.
+/// A flood of MOB_NBR-ADV: whom no scan hears is nobody, and is not asked about. Then one of base
+/// stations that a scan does hear: they are asked about no faster than RFC 5568 allows.
 pub(super) fn neighbor_advertisements(scene: &mut Scene) -> Result<Run> {
-    let network = scene.network()?;
-    network.forge(
-        &scene.stage.lab,
-        Forgery::NeighborAdvertisements,
-        AccessPoint::Previous,
-        AccessPoint::New,
-        MESSAGES,
-    )?;
-    let detected = scene.stage.mn.all().into_iter();
-    let detected = detected.filter(|event| event.fields["primitive"] == "NEW_LINK_DETECTED");
+    forge(scene, Forgery::NeighborAdvertisements, "MOB_NBR-ADV")?;
     ensure!(
-        detected.count() == 0,
-        "a base station that is not there was detected"
+        detected(scene) == 0,
+        "a base station that no scan can have heard was detected"
     );
-    let asked: Vec<_> = (scene.stage.story.all().into_iter())
+    // One that is there is found among them all the same.
+    discover(scene, AccessPoint::New)?;
+    forge(scene, Forgery::BaseStations, "DL-MAP")?;
+    ensure!(
+        detected(scene) > MAX_RTSOLPR_RATE,
+        "there were not detected as many as would break the limit"
+    );
+    let seen = scene.stage.story.all().into_iter();
+    let asked: Vec<_> = seen
         .filter(|seen| seen.by == "mn" && seen.what == "RtSolPr")
         .map(|seen| seen.at)
         .collect();
-    for window in asked.windows(MAX_RTSOLPR_RATE + 1) {
-        let [first, .., last] = window else { continue };
+    // Not each second by itself: what the mobile node decides comes onto the wire a moment later.
+    if let (Some(first), Some(last)) = (asked.first(), asked.last()) {
+        let seconds = (*last - *first).as_secs() as usize + 2;
         ensure!(
-            last.as_secs() - first.as_secs() >= 1 || (*last - *first).as_secs() >= 1,
-            "more than {MAX_RTSOLPR_RATE} RtSolPrs in a second"
+            asked.len() <= seconds * MAX_RTSOLPR_RATE,
+            "{} RtSolPrs in {seconds} seconds",
+            asked.len()
         );
     }
-    // One that is there is found among them all the same.
-    discover(scene, AccessPoint::New)?;
     let run = scene.close()?;
     check("downlink", &run.downlink, Harm::None)?;
     check("uplink", &run.uplink, Harm::None)?;
-    never(&scene.ladder()?, Is::what("LINK_HANDOVER_IMPEND"))?;
+    let ladder = scene.ladder()?;
+    for what in ["LINK_HANDOVER_IMPEND", "FBU", "MOB_HO-IND"] {
+        never(&ladder, Is::what(what))?;
+    }
     Ok(run)
 }
 
-/// A flood of MOB_BSHO-REQ: nothing impends, and the mobile node stays.
+/// A flood of MOB_BSHO-REQ: nothing impends, and the mobile node stays. A genuine one behind them is
+/// obeyed.
 pub(super) fn handover_requests(scene: &mut Scene) -> Result<Run> {
     // The target is a good one; what is forged is the order to go there.
     discover(scene, AccessPoint::New)?;
-    let network = scene.network()?;
-    network.forge(
-        &scene.stage.lab,
-        Forgery::HandoverRequests,
-        AccessPoint::Previous,
-        AccessPoint::New,
-        MESSAGES,
-    )?;
+    forge(scene, Forgery::HandoverRequests, "MOB_BSHO-REQ")?;
+    // Whatever came of them has come.
     scene.stage.flows()?;
-    // The mobile node has heard them: a genuine one comes behind them, and is obeyed.
+    scene.stage.controllers.mn.status()?;
     let ladder = scene.ladder()?;
-    never(&ladder, Is::what("LINK_HANDOVER_IMPEND"))?;
-    for what in ["FBU", "MOB_HO-IND"] {
+    for what in ["LINK_HANDOVER_IMPEND", "FBU", "MOB_HO-IND"] {
         never(&ladder, Is::what(what))?;
     }
     let network = scene.network()?;
     network.order_handover(AccessPoint::Previous, AccessPoint::New)?;
-    super::rfc5270::arrive_prepared(scene)
+    arrive_prepared(scene)
+}
+
+/// Floods, and makes sure that the flood came to the mobile node.
+fn forge(scene: &Scene, forgery: Forgery, what: &str) -> Result<()> {
+    let before = crossed(scene, what)?;
+    scene.network()?.forge(
+        &scene.stage.lab,
+        forgery,
+        AccessPoint::Previous,
+        AccessPoint::New,
+        MESSAGES,
+    )?;
+    let title = format!("most of {MESSAGES} forged messages on the air, as {what}");
+    wait_until(&title, SOON, || {
+        let came = crossed(scene, what)? - before;
+        Ok((came >= MESSAGES as usize / 2).then_some(()))
+    })
+}
+
+/// How many messages of that name have gone down to the mobile node.
+fn crossed(scene: &Scene, name: &str) -> Result<usize> {
+    let message = |frame: &[u8]| Pdu::decode(&Frame::decode(frame).ok()?.pdu).ok();
+    let all = scene.watch()?.all();
+    let down = all
+        .iter()
+        .filter(|crossed| !crossed.up && crossed.is_management());
+    Ok(down
+        .filter_map(|crossed| message(&crossed.frame))
+        .filter(|received| received.pdu.message.name() == name)
+        .count())
+}
+
+/// How many base stations the mobile node was told of.
+fn detected(scene: &Scene) -> usize {
+    let events = scene.stage.mn.all().into_iter();
+    events
+        .filter(|event| event.fields["primitive"] == "NEW_LINK_DETECTED")
+        .count()
 }

@@ -187,6 +187,13 @@ pub const SCENARIOS: &[Scenario] = &[
         rfc4260::wrong_prediction,
     ),
     Scenario::new(
+        "rfc4260-stale-scan",
+        "802.11: what was found once is gone when the mobile node goes there",
+        "RFC 4260 sections 4 and 7.1",
+        rfc4260::out_of_date,
+        rfc4260::stale_scan,
+    ),
+    Scenario::new(
         "rfc4260-802.1x-delay",
         "802.11, predictive: 802.1X takes seconds, and what is held is held as long",
         "RFC 4260 section 4",
@@ -213,6 +220,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "RFC 5270 section 6.1, figure 3",
         rfc5270::set_up,
         rfc5270::predictive_by_base_station,
+    ),
+    Scenario::new(
+        "rfc5270-without-context",
+        "802.16e, predictive: nothing of the network entry is skipped at the target",
+        "RFC 5270 section 5.3",
+        rfc5270::set_up,
+        rfc5270::without_context,
     ),
     Scenario::new(
         "rfc5270-reactive",

@@ -43,7 +43,7 @@ const fn step<'a>(name: &'a str, shown_by: &'a [Is]) -> Step<'a> {
 pub(super) fn two_routers(setup: &mut Setup) {
     let mut wifi = Wifi::quick();
     wifi.absent = vec![AccessPoint::New];
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// The node asks its router for all access points around at the beginning, which needs no scan; the
@@ -58,7 +58,7 @@ pub(super) fn told_before(setup: &mut Setup) {
 pub(super) fn never_heard(setup: &mut Setup) {
     let mut wifi = Wifi::firmware();
     wifi.absent = vec![AccessPoint::New];
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// RFC 4260 section 7.1.
@@ -133,7 +133,7 @@ pub(super) fn figure_1(setup: &mut Setup) {
         Network::Figure1,
         &[AccessPoint::Relay(1), AccessPoint::Relay(2)],
     );
-    setup.wifi = Some(Wifi::quick());
+    setup.use_802_11(Wifi::quick());
 }
 
 pub(super) fn figure_1_edge(setup: &mut Setup) {
@@ -146,7 +146,7 @@ pub(super) fn figure_1_edge(setup: &mut Setup) {
         .filter(|number| ![1, 5].contains(number))
         .map(AccessPoint::Relay)
         .collect();
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// RFC 4260 section 3, figure 1: AP1 to AP2 is no change of the router, and nothing is said of it.
@@ -193,7 +193,7 @@ pub(super) fn figure_2(setup: &mut Setup) {
     setup.set_network(Network::Figure2, &access_points);
     let mut wifi = Wifi::quick();
     wifi.absent = access_points[1..].to_vec();
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// RFC 4260 section 3, figure 2: every change of the access point is one of the router, and the router's
@@ -213,7 +213,7 @@ pub(super) fn figure_2_told(setup: &mut Setup) {
     figure_2(setup);
     setup.settings.tells_of_integrated_routers = true;
     let absent = setup.wifi.take().map(|wifi| wifi.absent);
-    setup.wifi = Some(Wifi {
+    setup.use_802_11(Wifi {
         absent: absent.unwrap_or_default(),
         ..Wifi::firmware()
     });
@@ -237,7 +237,7 @@ pub(super) fn three_routers(setup: &mut Setup) {
     );
     let mut wifi = Wifi::quick();
     wifi.absent = vec![AccessPoint::New, AccessPoint::Third, AccessPoint::Beside];
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// RFC 4260 section 7.1: changing radio conditions make the NAR unreachable, and the handover devolves
@@ -265,6 +265,53 @@ pub(super) fn wrong_prediction(scene: &mut Scene) -> Result<Run> {
         ],
     )?;
     never(&ladder, Is::what("UNA").to(Nar))?;
+    Ok(run)
+}
+
+/// The node has seen the new access point, and does not look again for long.
+pub(super) fn out_of_date(setup: &mut Setup) {
+    three_routers(setup);
+    let mut wifi = Wifi::quick();
+    wifi.near = vec![AccessPoint::New];
+    wifi.absent = vec![AccessPoint::Third, AccessPoint::Beside];
+    wifi.delays.silence_ms = 150;
+    let minute = 60_000;
+    wifi.station
+        .insert("scan-min-interval-ms".to_owned(), minute.into());
+    setup.use_802_11(wifi);
+}
+
+/// RFC 4260 sections 4 and 7.1: steps 1, a and b were far in advance of the handover, and the neighbor
+/// list is out of date: the join fails, and the station finds another access point, of whose router
+/// nothing is known.
+pub(super) fn stale_scan(scene: &mut Scene) -> Result<Run> {
+    scene.begin_at_the_start();
+    scene.stage.story.wait_for("par", "PrRtAdv 0")?;
+    scene.air().vanish(AccessPoint::New)?;
+    scene.walk(AccessPoint::Previous, AccessPoint::Third)?;
+    scene.comes_to(AccessPoint::Third)?;
+    scene.stage.story.wait_for("third", "FBack 0")?;
+    let run = scene.close()?;
+    // What went to the NAR is held there for nobody.
+    stage::check("downlink", &run.downlink, Harm::LostInGap)?;
+    stage::check("uplink", &run.uplink, Harm::MayLoseInGap)?;
+    let ladder = scene.ladder()?;
+    check_sequence(&ladder, "abcdef2", STEPS)?;
+    check(
+        &ladder,
+        &[
+            step("f", &[Is::what("FBack").from(Par).to(MnL3)]),
+            step("2", &[Is::what("join").from(MnL2)]),
+            step("1", &[Is::what("scan").from(MnL2).again()]),
+            step("4", &[Is::what("associate").to(Place::ThirdAp)]),
+            step("a", &[Is::what("RS").from(MnL3).to(Place::Third)]),
+            step("b", &[Is::what("RA").from(Place::Third).to(MnL3)]),
+            step("c", &[Is::what("FBU").from(MnL3).to(Par).again()]),
+            step("d", &[Is::what("HI 1").from(Par).to(Place::Third)]),
+            step("e", &[Is::what("HAck 0").from(Place::Third).to(Par)]),
+        ],
+    )?;
+    never(&ladder, Is::what("associate").to(NewAp))?;
     Ok(run)
 }
 
@@ -335,7 +382,7 @@ pub(super) fn stranger(setup: &mut Setup) {
     setup.settings.strangers.insert(Router::Third);
     let mut wifi = Wifi::firmware();
     wifi.absent = vec![AccessPoint::New, AccessPoint::Beside, AccessPoint::Third];
-    setup.wifi = Some(wifi);
+    setup.use_802_11(wifi);
 }
 
 /// RFC 4260 section 8: an access point that is somebody else's lures the node, and behind it is a router

@@ -164,6 +164,26 @@ const ENTERED: Step<'static> = Step {
     ],
 };
 
+/// All of it.
+const ENTERED_WHOLE: Step<'static> = Step {
+    name: "9",
+    shown_by: &[
+        Is::what("RNG-REQ").from(MnL2).to(NewAp),
+        Is::what("RNG-RSP").from(NewAp).to(MnL2),
+        Is::what("SBC-REQ").from(MnL2).to(NewAp),
+        Is::what("SBC-RSP").from(NewAp).to(MnL2),
+        Is::what("PKM-RSP").from(NewAp).to(MnL2),
+        Is::what("PKM-REQ").from(MnL2).to(NewAp),
+        Is::what("PKM-RSP").from(NewAp).to(MnL2),
+        Is::what("REG-REQ").from(MnL2).to(NewAp),
+        Is::what("REG-RSP").from(NewAp).to(MnL2),
+        Is::what("DSA-REQ").from(NewAp).to(MnL2),
+        Is::what("DSA-RSP").from(MnL2).to(NewAp),
+        Is::what("carries").from(NewAp),
+        Is::what("DSA-ACK").from(NewAp).to(MnL2),
+    ],
+};
+
 const ANNOUNCED: Step<'static> = Step {
     name: "10",
     shown_by: &[
@@ -229,6 +249,22 @@ pub(super) fn predictive_by_base_station(scene: &mut Scene) -> Result<Run> {
     let end = [ENTERED, ANNOUNCED, RELEASED];
     order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
     never(&ladder, Is::what("MOB_MSHO-REQ"))?;
+    silent_after_indication(scene, Silence::Both)?;
+    Ok(run)
+}
+
+/// Section 5.3: the serving base station keeps what it knows of the station to itself.
+pub(super) fn without_context(scene: &mut Scene) -> Result<Run> {
+    discover(scene, AccessPoint::New)?;
+    let network = scene.network()?;
+    let secretive = Control::Transfers { contexts: false };
+    network.tell(AccessPoint::Previous, &secretive)?;
+    fade(scene, AccessPoint::New)?;
+    let run = arrive_prepared(scene)?;
+    let ladder = scene.ladder()?;
+    let rest = [BY_STATION, IMPENDING, PREPARED, SWITCHED];
+    let end = [ENTERED_WHOLE, ANNOUNCED, RELEASED];
+    order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
     silent_after_indication(scene, Silence::Both)?;
     Ok(run)
 }
@@ -582,7 +618,7 @@ fn silent_after_indication(scene: &Scene, silence: Silence) -> Result<()> {
 
 /// Whether it is a MOB_HO-IND that says that the station leaves.
 fn is_release(crossed: &Crossed) -> bool {
-    let message = || Some(Pdu::decode(&Frame::decode(&crossed.frame).ok()?.pdu).ok()?);
+    let message = || Pdu::decode(&Frame::decode(&crossed.frame).ok()?.pdu).ok();
     crossed.is_management()
         && message().is_some_and(|received| {
             matches!(&received.pdu.message, Message::MobHoInd(indication)

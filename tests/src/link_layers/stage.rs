@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{
     controller::{Events, Settings},
     emulated::{
-        ieee80211::{Air, Control, Delays},
+        ieee80211::{self, Air, Control, Delays},
         ieee80216e::{self, AirWatch},
     },
     ladder::{
@@ -23,6 +23,7 @@ use crate::{
     scenario::stage::Stage,
     stream::Passage,
     topology::{AccessPoint, Lab, Network, Router},
+    wait::elapse,
 };
 
 /// How strong an access point is that the mobile node is near to, and one that it is about to lose, in
@@ -30,6 +31,11 @@ use crate::{
 pub const NEAR: i32 = -45;
 /// See [`NEAR`].
 pub const FADING: i32 = -82;
+
+/// No scan follows another sooner.
+const SCAN_MIN_INTERVAL: Duration = Duration::from_millis(150);
+/// How long the routers hold packets for a node that is to come, where the scenario is not about that.
+const PROXY_ND_LIFETIME_MS: u64 = 5000;
 
 /// What a scenario needs before it begins.
 #[derive(Clone, Debug)]
@@ -55,6 +61,8 @@ pub struct Wifi {
     pub delays: Delays,
     /// Access points that are not on the air at first.
     pub absent: Vec<AccessPoint>,
+    /// Access points that the mobile node is near to from the beginning, besides its own.
+    pub near: Vec<AccessPoint>,
     /// Keys of the mobile node's `[mobile-node.ieee80211]`.
     pub station: toml::Table,
 }
@@ -72,13 +80,16 @@ impl Wifi {
     pub fn quick() -> Self {
         let station = json!({
             "signal-interval-ms": 50,
-            "scan-min-interval-ms": 300,
+            "scan-min-interval-ms": SCAN_MIN_INTERVAL.as_millis() as u64,
+            // As long as a busy machine may take: no scenario is about this.
+            "link-switch-wait-ms": 5000,
             // As many as an administrator knows: all channels take a quarter of a second.
             "frequencies": [2412, 2437, 2462],
         });
         Self {
             delays: Delays::default(),
             absent: Vec::new(),
+            near: Vec::new(),
             station: toml::Table::try_from(station).expect("names and numbers have a form in TOML"),
         }
     }
@@ -98,6 +109,14 @@ impl Setup {
             wifi: None,
             base_stations: None,
         }
+    }
+
+    /// The mobile node's interface is of 802.11, and the emulated air moves it.
+    pub fn use_802_11(&mut self, wifi: Wifi) {
+        self.wifi = Some(wifi);
+        // Far longer than a roam takes on a busy machine.
+        let timers = &mut self.settings.timers;
+        timers.insert("proxy-nd-lifetime-ms", PROXY_ND_LIFETIME_MS);
     }
 
     /// The links are of 802.16e: base stations at the access points, and a mobile station that knows
@@ -209,6 +228,9 @@ impl Scene {
             let mut started = Air::start_with(&lab, wifi.delays.clone())?;
             for access_point in &wifi.absent {
                 started.vanish(*access_point)?;
+            }
+            for access_point in &wifi.near {
+                started.signal(*access_point, NEAR)?;
             }
             settings = setup.settings_with(started.wpa_supplicant());
             air = Some(started);
@@ -349,11 +371,20 @@ impl Scene {
         self.air.as_mut().expect("the scenario has an air")
     }
 
-    /// The mobile node walks: it comes near to one access point, and far from another.
+    /// The mobile node walks: it comes near to one access point, and far from another. It may scan at
+    /// once when it notices: its last scan is long enough ago.
     ///
     /// # Errors
     /// If the emulated 802.11 does not take it.
     pub fn walk(&mut self, from: AccessPoint, to: AccessPoint) -> Result<()> {
+        // It has one when it starts.
+        self.air().wait_for_step(ieee80211::Step::Scan, 1)?;
+        let steps = self.air().steps()?.into_iter().rev();
+        let mut scans = steps.filter(|step| step.step == ieee80211::Step::Scan);
+        if let Some(last) = scans.next() {
+            let ago = monotonic_ns().saturating_sub(last.time_ns);
+            elapse((2 * SCAN_MIN_INTERVAL).saturating_sub(Duration::from_nanos(ago)))?;
+        }
         self.appear(to)?;
         let air = self.air();
         air.signal(to, NEAR)?;

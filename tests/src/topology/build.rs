@@ -337,6 +337,26 @@ impl Lab {
         self.first_address()
     }
 
+    /// Makes the mobile node's interface one whose driver takes no redirected frames, as those of 802.11
+    /// are: a bridge, with the end of the wire as its port.
+    pub fn make_mobile_node_plain(&mut self) -> Result<()> {
+        const PORT: &str = "port0";
+        self.mn.ip(&format!("link set {WLAN} down"))?;
+        self.mn.ip(&format!("addr flush dev {WLAN}"))?;
+        self.mn.ip(&format!("link set {WLAN} name {PORT}"))?;
+        self.mn
+            .sysctl(&format!("ipv6/conf/{PORT}/disable_ipv6"), 1)?;
+        self.mn.ip(&format!(
+            "link add {WLAN} address {MN_LLA} type bridge \
+             stp_state 0 forward_delay 0 mcast_snooping 0"
+        ))?;
+        self.mn.ip(&format!("link set {PORT} master {WLAN}"))?;
+        self.mn.ip(&format!("link set {PORT} up"))?;
+        self.mn.ip(&format!("link set {WLAN} up"))?;
+        self.attach(AccessPoint::Previous)?;
+        self.first_address()
+    }
+
     /// Waits for the mobile node's address on the link that it is on, the previous router's.
     pub(crate) fn first_address(&mut self) -> Result<()> {
         let mut asked: Option<Instant> = None;

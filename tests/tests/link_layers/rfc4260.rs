@@ -50,6 +50,12 @@ fn a_prediction_that_goes_wrong_devolves_to_a_reaction() {
     play("rfc4260-wrong-prediction");
 }
 
+// Rows: W11-05
+#[test]
+fn a_scan_that_is_out_of_date_devolves_to_a_reaction() {
+    play("rfc4260-stale-scan");
+}
+
 // Rows: W11-13
 #[test]
 fn what_is_held_survives_802_1x_if_the_routers_wait_for_it() {

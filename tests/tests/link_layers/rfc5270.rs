@@ -14,6 +14,12 @@ fn a_station_that_is_told_to_move_is_prepared_before_it_leaves() {
     play("rfc5270-predictive-bs-initiated");
 }
 
+// Rows: W16-11
+#[test]
+fn a_target_that_knows_nothing_of_the_station_skips_nothing() {
+    play("rfc5270-without-context");
+}
+
 // Rows: W16-13, W16-20, W16-21
 #[test]
 fn a_station_whose_fbu_is_lost_announces_itself_and_asks_again_on_the_new_link() {

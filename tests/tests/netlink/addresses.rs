@@ -180,6 +180,16 @@ fn an_address_that_runs_out_does_not_while_it_is_kept_and_gets_back_what_it_had(
     ));
     let before = setup.state();
     let setup = &setup;
+    let on_link = || {
+        let routes = setup.list("-6 route show dev acc0 proto kernel");
+        let is_it = |route: &&Value| {
+            route["dst"]
+                .as_str()
+                .is_some_and(|to| to.starts_with("2001:"))
+        };
+        routes.iter().filter(is_it).count()
+    };
+    assert_eq!(on_link(), 2);
     setup.run(|| async {
         let (mut netlink, acc0) = connected().await?;
         // By the people who run the machine, and by the kernel itself.
@@ -191,6 +201,8 @@ fn an_address_that_runs_out_does_not_while_it_is_kept_and_gets_back_what_it_had(
             assert_eq!(entry["deprecated"], true, "{entry}");
             assert!(entry["valid_life_time"].as_u64() > Some(1 << 31), "{entry}");
         }
+        // What is there is not here, and is reached through the tunnel.
+        assert_eq!(on_link(), 0);
         for kept in [pcoa(), of_ra] {
             netlink.restore_address(acc0.index, kept, PREFIX).await?;
         }

@@ -62,6 +62,10 @@ impl Scene {
         let radios = Radios::start(&mut lab)?;
         let mut settings = testing::settings();
         settings.log_level = "fmip_ctl=debug,info".to_owned();
+        // RFC 5568 section 9.2: not less than the link-layer handover takes, and here the processor may
+        // be emulated and busy.
+        settings.timers.insert("proxy-nd-lifetime-ms", 20_000);
+        settings.buffer.max_hold_ms = Some(20_000);
         radios.connect(&mut settings, station);
         let controllers = Controllers::start(&lab, &settings)?;
         let mut scene = Self {

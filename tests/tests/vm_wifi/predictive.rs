@@ -16,7 +16,10 @@ fn a_roam_that_was_announced_loses_nothing() {
     let Some(mut scene) = scene(station("choose-target = false")) else {
         return;
     };
-    let announced = |scene: &Scene| scene.controllers.mn.trigger("impend", AccessPoint::New);
+    let announced = |scene: &Scene| {
+        scene.radios.hear(AccessPoint::New)?;
+        scene.controllers.mn.trigger("impend", AccessPoint::New)
+    };
     if let Err(error) = play(&mut scene, "predictive, told to move", announced) {
         scene.fail(&error);
     }

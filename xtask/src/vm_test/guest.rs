@@ -174,9 +174,8 @@ fn init(modules: &[String], kernel: &Kernel) -> String {
 
 /// The first process from then on.
 fn script(plan: &Plan) -> String {
-    let mut text = format!(
-        "b=/run/fmip-vm/busybox\n\
-         say() {{ printf '\\001%s\\n' \"$*\"; }}\n\
+    let mut text = "b=/run/fmip-vm/busybox\n\
+         say() { printf '\\001%s\\n' \"$*\"; }\n\
          exec </dev/null >/dev/ttyS1 2>&1\n\
          $b stty -F /dev/ttyS1 raw -echo\n\
          mkdir -p /dev/shm /dev/pts\n\
@@ -192,7 +191,7 @@ fn script(plan: &Plan) -> String {
          $b ln -s $b /run/fmip-vm/modprobe\n\
          echo /run/fmip-vm/modprobe > /proc/sys/kernel/modprobe\n\
          export HOME=/root\n"
-    );
+        .to_owned();
     for (name, value) in &plan.environment {
         text += &format!("export {name}={}\n", quoted(value));
     }

@@ -157,7 +157,8 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
     let cache = step::workspace_root().join("target/vm");
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     // What can be known to fail comes before the long build.
-    setup::ensure(setup::FOR_THE_TESTS)?;
+    setup::ensure(setup::FOR_THE_TESTS)
+        .map_err(|error| CannotRun::because(format!("{error:#}")))?;
     let tools = Tools::ensure(&cache)?;
     let wish = matches.get_one::<Wish>("kernel").expect("it has a default");
     let kernel = Kernel::ensure(wish, &cache, &tools.busybox())?;

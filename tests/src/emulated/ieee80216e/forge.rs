@@ -9,7 +9,7 @@ use fmip_ctl::{
     link::ieee80216e::{
         air::{BROADCAST, ETHERTYPE, Frame},
         message::{
-            Authentication, CMAC_LEN, CmacTuple, HMAC_LEN, HmacTuple, Message, MobBshoReq,
+            Authentication, CMAC_LEN, CmacTuple, DlMap, HMAC_LEN, HmacTuple, Message, MobBshoReq,
             MobNbrAdv, Neighbor, Pdu, Recommendation, Target, cid,
         },
     },
@@ -23,6 +23,9 @@ use super::radio::Radio;
 pub enum Forgery {
     /// MOB_NBR-ADV, each with base stations that nobody has heard of.
     NeighborAdvertisements,
+    /// Some base stations that are not there, advertised by MOB_NBR-ADV, and each with the DL-MAP by
+    /// which a scan hears it.
+    BaseStations,
     /// MOB_BSHO-REQ, without a valid CMAC.
     HandoverRequests,
 }
@@ -46,6 +49,8 @@ pub struct Flood {
 
 /// New base stations in one forged MOB_NBR-ADV.
 const BASE_STATIONS: u32 = 16;
+/// The upper half of their BSIDs.
+const OPERATOR: [u8; 3] = [0x02, 0xba, 0xd0];
 
 impl Flood {
     /// Sends all of it from `interface`.
@@ -65,13 +70,21 @@ impl Flood {
     }
 
     fn frame(&self, number: u32, random: &mut fastrand::Rng) -> Result<Bytes> {
+        let mut source = self.as_base_station;
         let (destination, pdu) = match self.forgery {
-            Forgery::NeighborAdvertisements => (BROADCAST, neighbors(number)),
+            Forgery::NeighborAdvertisements => (BROADCAST, neighbors(number * BASE_STATIONS)),
+            Forgery::BaseStations if number.is_multiple_of(BASE_STATIONS) => {
+                (BROADCAST, neighbors(0))
+            }
+            Forgery::BaseStations => {
+                source = forged(number % BASE_STATIONS);
+                (BROADCAST, downlink_map(source, number))
+            }
             Forgery::HandoverRequests => (self.station, self.order(number, random)),
         };
         let frame = Frame {
             destination,
-            source: self.as_base_station,
+            source,
             signal_dbm: Some(-40),
             pdu: pdu.encode()?,
         };
@@ -118,25 +131,111 @@ impl Flood {
     }
 }
 
-/// An advertisement of base stations that no other has named.
-fn neighbors(number: u32) -> Pdu {
-    let first = number * BASE_STATIONS;
-    let neighbors = (first..first + BASE_STATIONS).map(|number| {
-        let [_, d, e, f] = number.to_be_bytes();
-        Neighbor {
-            bsid: [d ^ 0x80, e, f],
-            ..Neighbor::new(MacAddr([0; 6]))
-        }
-    });
+/// A base station that is not there.
+fn forged(number: u32) -> MacAddr {
+    let [a, b, c] = OPERATOR;
+    let [_, d, e, f] = number.to_be_bytes();
+    MacAddr([a, b, c, d, e, f])
+}
+
+/// What a scan hears of it.
+fn downlink_map(bsid: MacAddr, number: u32) -> Pdu {
+    Pdu {
+        cid: cid::BROADCAST,
+        message: Message::DlMap(DlMap {
+            frame_duration: DlMap::FRAME_5_MS,
+            frame_number: number & 0x00ff_ffff,
+            dcd_count: 0,
+            bsid,
+            symbols: 1,
+            allocations: Bytes::new(),
+        }),
+        authentication: None,
+    }
+}
+
+/// An advertisement of base stations that are not there, from that one on.
+fn neighbors(first: u32) -> Pdu {
+    let all = first..first + BASE_STATIONS;
+    let neighbors = all.map(|number| Neighbor::new(forged(number)));
     Pdu {
         cid: cid::BROADCAST,
         message: Message::MobNbrAdv(MobNbrAdv {
-            operator: Some([0x02, 0xba, 0xd0]),
-            change_count: number as u8,
+            operator: Some(OPERATOR),
+            change_count: first as u8,
             fragment: 0,
             fragments: 1,
             neighbors: neighbors.collect(),
         }),
         authentication: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const BS: MacAddr = MacAddr([2, 0, 0, 0, 10, 1]);
+
+    fn pdus(forgery: Forgery, messages: u32) -> Vec<(MacAddr, Pdu)> {
+        let flood = Flood {
+            forgery,
+            as_base_station: BS,
+            station: MacAddr([2, 0, 0, 0, 0, 1]),
+            target: MacAddr([2, 0, 0, 0, 10, 2]),
+            messages,
+            interval: Duration::ZERO,
+        };
+        let mut random = fastrand::Rng::with_seed(1);
+        let frames = (0..messages).map(|number| flood.frame(number, &mut random).unwrap());
+        frames
+            .map(|octets| {
+                let frame = Frame::decode(&octets).unwrap();
+                (frame.source, Pdu::decode(&frame.pdu).unwrap().pdu)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_forged_advertisement_names_others() {
+        let mut named = BTreeSet::new();
+        for (source, pdu) in pdus(Forgery::NeighborAdvertisements, 100) {
+            assert_eq!(source, BS);
+            let Message::MobNbrAdv(list) = pdu.message else {
+                panic!("{pdu:?}");
+            };
+            named.extend(list.bsids(BS));
+        }
+        assert_eq!(named.len(), 100 * BASE_STATIONS as usize);
+    }
+
+    #[test]
+    fn forged_base_stations_are_named_and_heard() {
+        let (mut named, mut heard) = (BTreeSet::new(), BTreeSet::new());
+        for (source, pdu) in pdus(Forgery::BaseStations, 32) {
+            match pdu.message {
+                Message::MobNbrAdv(list) => named.extend(list.bsids(BS)),
+                Message::DlMap(map) => {
+                    assert_eq!(map.bsid, source);
+                    heard.insert(source);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(heard.is_subset(&named) && heard.len() > 10, "{heard:?}");
+    }
+
+    #[test]
+    fn forged_orders_are_without_a_valid_cmac_in_every_way() {
+        let kinds: BTreeSet<_> = (pdus(Forgery::HandoverRequests, 30).iter())
+            .map(|(_, pdu)| match pdu.authentication {
+                None => "none",
+                Some(Authentication::Cmac(_)) => "cmac",
+                Some(Authentication::Hmac(_)) => "hmac",
+            })
+            .collect();
+        assert_eq!(kinds.len(), 3);
     }
 }

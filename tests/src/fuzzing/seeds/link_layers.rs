@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::fuzzing::management::messages;
+use crate::fuzzing::station::messages;
 
 /// What a station of 802.16e is set to: the first base station, or any.
 const STATION: &[u8] = &[0];
@@ -96,7 +96,7 @@ const MANAGEMENT_STORIES: &[(&[u8], Parts)] = &[
 ];
 
 /// The stories, and a message of every type that occurs in them.
-pub(super) fn management() -> Vec<Vec<u8>> {
+pub(super) fn station() -> Vec<Vec<u8>> {
     let stories = MANAGEMENT_STORIES.iter().map(|(settings, parts)| {
         let parts = parts.iter().flat_map(|part| part.concat());
         settings.iter().copied().chain(parts).collect()
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn stories_of_802_16e_speak_of_everything() {
         // By management message type.
-        let spoken: Vec<u8> = management()
+        let spoken: Vec<u8> = station()
             .iter()
             .filter(|seed| seed.starts_with(&[0, 11]))
             .map(|seed| seed[6])

@@ -337,14 +337,18 @@ fn the_steps_of_802_11_are_those_of_the_air_and_what_went_wrong_is_the_nodes() {
 }
 
 #[test]
-fn the_longest_silence_of_the_packets_is_shown() {
+fn the_longest_silence_since_the_node_left_is_shown() {
     let mut sources = sources();
+    sources.steps = vec![(
+        Place::MnL2,
+        vec![step(20, "disconnect", Direction::Local, None)],
+    )];
     let passage = |sent, arrived: Option<u64>| Passage {
         sent: ms(sent),
         arrived: arrived.map(ms),
     };
     sources.passages = vec![
-        passage(1, Some(2)),
+        passage(1, Some(1)),
         passage(3, Some(4)),
         passage(5, None),
         passage(7, Some(54)),
@@ -354,6 +358,7 @@ fn the_longest_silence_of_the_packets_is_shown() {
         sources.rows(),
         [
             "0 MnL3: last packet before the gap",
+            "16 MnL2: disconnect",
             "50 MnL3: first packet after the gap"
         ]
     );

@@ -111,6 +111,14 @@ impl Entry {
     }
 }
 
+/// Whether what a base station chose of what was offered can be spoken. A forged SBC-RSP cannot
+/// weaken anything: there is nothing weaker that a station would speak.
+fn agrees(chosen: &SecurityNegotiation) -> bool {
+    let has = |value: Option<u8>, bit| value.is_none_or(|value| value & bit != 0);
+    has(chosen.mac_mode, SecurityNegotiation::CMAC)
+        && has(chosen.pkm_version, SecurityNegotiation::PKM_V2)
+}
+
 impl Station {
     /// Begins to enter: nobody else is heard from now on.
     pub(super) fn enter(&mut self, entry: Entry) {
@@ -171,8 +179,12 @@ impl Station {
                 let response = response.clone();
                 self.handle_ranging(now, bsid, &received, response);
             }
-            Message::SbcRsp(_) => {
+            Message::SbcRsp(capabilities) => {
+                let agrees = capabilities.security.as_ref().is_none_or(agrees);
                 self.took(bsid, &received.pdu.message);
+                if !agrees {
+                    return self.fail_entry(now, "no CMAC and PKM version 2 in SBC-RSP");
+                }
                 self.after_capabilities(now);
             }
             Message::PkmRsp(pkm) => {

@@ -232,7 +232,7 @@ impl World {
                 }
                 Output::Step(step) => self.steps.push(step),
                 Output::Heard(heard) => self.heard = heard,
-                Output::Settle => {}
+                Output::Settle => self.log.push("settle".to_owned()),
             }
         }
     }

@@ -114,7 +114,7 @@ fn what_the_target_has_from_the_serving_base_station_is_skipped() {
         assert_eq!(world.sent_to(BS2)[..sent.len()], *sent, "{optimization:?}");
         assert_eq!(
             world.primitives(),
-            [LinkEvent::LinkUp { access_point: BS2 }]
+            [LinkEvent::LinkDown, LinkEvent::LinkUp { access_point: BS2 }]
         );
     }
 }
@@ -182,8 +182,8 @@ fn target_that_lets_nobody_in_is_left_for_the_old_base_station() {
         world.run(ms(6_000));
         let log = world.log.clone();
         assert_eq!(
-            world.primitives()[..1],
-            [LinkEvent::LinkUp { access_point: BS1 }],
+            world.primitives()[..2],
+            [LinkEvent::LinkDown, LinkEvent::LinkUp { access_point: BS1 }],
             "{mute}: {log:#?}"
         );
         assert_eq!(world.station.serving(), Some(BS1));
@@ -208,6 +208,7 @@ fn target_that_aborts_is_left_at_once_and_what_was_retained_is_used_again() {
         world.primitives(),
         [
             LinkEvent::HandoverImpend { access_point: BS2 },
+            LinkEvent::LinkDown,
             LinkEvent::LinkUp { access_point: BS1 }
         ]
     );

@@ -39,12 +39,14 @@ fn station_asks_and_holds_mob_ho_ind_until_link_switch() {
         [HoIndication::Release { target: BS2 }]
     );
     world.run(ms(100));
-    // The core ordered it: it need not be told that the link went down.
-    assert_eq!(world.primitives(), [up(BS2)]);
+    assert_eq!(world.primitives(), [LinkEvent::LinkDown, up(BS2)]);
     let log = world.log.join("\n");
     let order = [
         &format!("MOB_MSHO-REQ to {BS1}"),
         "HandoverImpend",
+        // The core holds what the node sends before it would be lost.
+        "LinkDown",
+        "settle",
         &format!("MOB_HO-IND to {BS1}"),
         &format!("RNG-REQ to {BS2}"),
         "LinkUp { access_point: 02:00:00:00:0a:02 }",
@@ -65,7 +67,7 @@ fn base_station_orders_and_link_handover_impend_follows_at_once() {
     assert_eq!(world.sent_to(BS1).last(), Some(&"MOB_SCN-REP"));
     world.order(Order::Switch { access_point: BS2 });
     world.run(ms(100));
-    assert_eq!(world.primitives(), [up(BS2)]);
+    assert_eq!(world.primitives(), [LinkEvent::LinkDown, up(BS2)]);
 }
 
 // Rows: W16-08
@@ -267,7 +269,7 @@ fn link_switch_needs_no_word_of_a_base_station() {
     let mut world = World::neighborly(settings());
     world.order(Order::Switch { access_point: BS2 });
     world.run(ms(100));
-    assert_eq!(world.primitives(), [up(BS2)]);
+    assert_eq!(world.primitives(), [LinkEvent::LinkDown, up(BS2)]);
 }
 
 #[test]
@@ -285,7 +287,13 @@ fn link_switch_that_cannot_be_obeyed_is_answered() {
     // Late, and the same: it is obeyed already.
     world.order(Order::Switch { access_point: BS2 });
     world.order(Order::Switch { access_point: BS1 });
-    assert_eq!(world.upward, [Upward::SwitchFailed(BS1)]);
+    assert_eq!(
+        world.upward,
+        [
+            Upward::Primitive(LinkEvent::LinkDown),
+            Upward::SwitchFailed(BS1)
+        ]
+    );
     let mut world = World::new(settings());
     world.order(Order::Switch { access_point: BS2 });
     assert_eq!(world.upward, [Upward::SwitchFailed(BS2)]);
@@ -334,6 +342,7 @@ fn there_and_back_again_with_the_same_keys() {
                 world.primitives(),
                 [
                     impend(to),
+                    LinkEvent::LinkDown,
                     up(to),
                     LinkEvent::NewLinkDetected { access_point: from }
                 ],

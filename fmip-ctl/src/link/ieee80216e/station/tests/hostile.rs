@@ -110,7 +110,26 @@ fn challenge_of_somebody_else_is_not_answered() {
     assert!(!world.base(BS1).received.contains(&"PKM-REQ"));
 }
 
-// A recorded answer, signed by the true base station, to a question of an earlier entry.
+#[test]
+fn nothing_weaker_than_cmac_is_agreed_to() {
+    for (mac_mode, pkm_version) in [(Some(1), None), (None, Some(1)), (Some(0), Some(2))] {
+        let mut world = World::new(settings());
+        world.base(BS1).mute = vec!["SBC-REQ"];
+        world.run(ms(30));
+        let chosen = BasicCapabilities {
+            security: Some(SecurityNegotiation {
+                mac_mode,
+                pkm_version,
+                ..SecurityNegotiation::default()
+            }),
+            ..BasicCapabilities::profile()
+        };
+        world.say_plainly(BS1, basic(BS1), Message::SbcRsp(chosen));
+        assert_eq!(world.count("entry-failed"), 1);
+    }
+}
+
+/// A recorded answer, signed by the true base station, to a question of an earlier entry.
 #[test]
 fn answer_to_another_question_is_not_believed() {
     let mut world = World::new(settings());

@@ -181,9 +181,12 @@ impl Station {
                 Heard::Garbage(garbage) => self.handle_garbage(&garbage.to_string()),
                 Heard::Unreadable { request, garbage } => {
                     self.handle_garbage(&garbage.to_string());
-                    // What was read before it must do; the next results are read from the start.
+                    // What was known before must do, until there are new results.
                     if let Request::Found { .. } | Request::ScanResults = request {
-                        self.take_results(now);
+                        self.reading = None;
+                        if std::mem::take(&mut self.read_again) {
+                            self.read_results();
+                        }
                     }
                 }
             },

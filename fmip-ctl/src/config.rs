@@ -11,6 +11,7 @@
 mod exchange;
 mod file;
 mod ieee80211;
+mod ieee80216e;
 mod told;
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{
 };
 
 pub use ieee80211::{CONTROL_INTERFACES, Ieee80211};
+pub use ieee80216e::Ieee80216e;
 
 /// Where the control socket is if the file does not say.
 pub const DEFAULT_CONTROL_SOCKET: &str = "/run/fmip/control.sock";
@@ -65,6 +67,7 @@ pub struct Config {
 
 /// What a machine is, and what it must know for it.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Role {
     /// An access router: PAR of some handovers and NAR of others.
     AccessRouter(AccessRouter),
@@ -301,6 +304,8 @@ pub enum LinkLayerKind {
     Told,
     /// 802.11: wpa_supplicant and the kernel.
     Ieee80211(Box<Ieee80211>),
+    /// 802.16e: a station of its own.
+    Ieee80216e(Ieee80216e),
 }
 
 /// A `[[mobile-node.router]]`: what authenticates the node's FBUs to another router than the first.

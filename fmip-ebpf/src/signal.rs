@@ -347,7 +347,8 @@ fn add(word: *mut u64, value: u64) -> u64 {
 /// full.
 #[inline(always)]
 fn send(packet: &impl Packet, record: &mut Signal, length: u64) -> Option<()> {
-    let length = bounded(length, 1, SIGNAL_BYTES as u64)?;
+    // Not 1, see `bounded`; a message has an IPv6 header at least.
+    let length = bounded(length, IPV6_HEADER as u64, SIGNAL_BYTES as u64)?;
     let frame = (&raw mut record.frame).cast();
     // SAFETY: `length` is bounded by the record's frame.
     unsafe {

@@ -126,9 +126,14 @@ fn frame(number: u32, router: Router) -> Vec<u8> {
 
 /// An interface, as the kernel wants it.
 pub(crate) fn link_address(interface: i32) -> Result<SockAddr> {
+    packet_address(interface, 0)
+}
+
+/// The address of a packet socket on an interface that receives packets of a protocol, none if that is 0.
+pub(crate) fn packet_address(interface: i32, protocol: u16) -> Result<SockAddr> {
     let address = LinkAddress {
         family: AF_PACKET,
-        protocol: 0,
+        protocol: protocol.to_be(),
         interface,
         rest: [0; 12],
     };

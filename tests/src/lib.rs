@@ -22,14 +22,16 @@
 //!
 //! A lab may have a third access router, `third`, on 2001:db8:3::/64 behind 2001:db8:f3::/64, with an
 //! access point of its own, and then a second access point on the previous router's link, too.
+//! Two more networks are those of RFC 4260 figures 1 and 2: see [`Network`](topology::Network).
 //!
 //! Addresses, routes and neighbours are the kernel's own doing; router advertisements are radvd's.
 //! Nothing here touches an interface of the machine itself, and everything goes away with the [`Lab`].
 //!
 //! Reading order: [`topology`] builds the network, [`stream`] sends the packets and keeps the account,
 //! [`controller`] runs `fmip-ctl` in it, [`handover`] plays the move, [`emulated`] the link layers that
-//! move it otherwise, [`scenario`] plays every mode of the protocol, [`capture`] sees what the wires
-//! show, [`report`] tells people and machines.
+//! move it otherwise, [`scenario`] plays every mode of the protocol, [`link_layers`] every scenario of
+//! those, [`capture`] sees what the wires show, [`ladder`] draws all that happened, [`report`] tells
+//! people and machines.
 
 pub mod bench;
 pub mod capture;
@@ -38,6 +40,8 @@ pub mod emulated;
 pub mod flood;
 pub mod fuzzing;
 pub mod handover;
+pub mod ladder;
+pub mod link_layers;
 pub mod netns;
 pub mod process;
 pub mod report;

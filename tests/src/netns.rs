@@ -135,6 +135,13 @@ impl NetNs {
         written.context("cannot hand the commands to ip")
     }
 
+    /// Runs `tc` (iproute2) in the namespace. `arguments` are split at spaces.
+    pub fn tc(&self, arguments: &str) -> Result<()> {
+        let mut command = Command::new("tc");
+        command.args(["-n", &self.name]);
+        run(command.args(arguments.split_whitespace())).map(drop)
+    }
+
     /// The answer of `ip -json`, parsed.
     pub fn ip_json(&self, arguments: &str) -> Result<serde_json::Value> {
         let text = self.ip(&format!("-json {arguments}"))?;

@@ -112,3 +112,76 @@ fn what_cannot_be_is_refused_by_name() {
         assert!(error.contains(word), "{error}");
     }
 }
+
+#[test]
+fn the_scenarios_are_listed_for_people_and_for_machines() {
+    let output = start(&["scenarios"]).wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let output = start(&["scenarios", "--json"]).wait_with_output().unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let list = list.as_array().unwrap();
+    assert_eq!(text.lines().count(), list.len());
+    for (line, scenario) in text.lines().zip(list) {
+        assert!(
+            line.starts_with(scenario["name"].as_str().unwrap()),
+            "{line}"
+        );
+        assert!(
+            line.contains(scenario["source"].as_str().unwrap()),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_scenario_is_answered_with_those_that_there_are() {
+    let Some(_turn) = testing::turn() else { return };
+    let output = start(&["scenario", "by-magic"]).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("by-magic") && error.contains("rfc4260-1abcdef23456g"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_scenario_is_told_and_drawn_in_every_form() {
+    let Some(_turn) = testing::turn() else { return };
+    let name = "rfc4260-1abcdef23456g";
+    let directory = std::env::temp_dir().join(format!("fmip-ladders-{}", std::process::id()));
+    let one = directory.join("one.svg");
+    let (directory_name, one_name) = (directory.to_str().unwrap(), one.to_str().unwrap());
+    let child = start(&[
+        "scenario",
+        name,
+        "--json",
+        "--output",
+        directory_name,
+        "--svg",
+        one_name,
+    ]);
+    let process = child.id();
+    let output = child.wait_with_output().unwrap();
+    let progress = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{progress}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["name"], name);
+    assert_eq!(told["run"]["downlink"]["lost"], 0);
+    let rows = told["ladder"].as_array().unwrap();
+    let is_una = |row: &serde_json::Value| {
+        let what = row["what"].as_str().unwrap_or_default();
+        row["from"] == "mn-l3" && row["to"] == "nar" && what.starts_with("UNA ")
+    };
+    assert!(rows.iter().any(is_una), "{told}");
+    let file = |extension: &str| {
+        let path = directory.join(format!("{name}.{extension}"));
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    assert_eq!(file("json").as_bytes(), output.stdout);
+    assert!(file("txt").contains("MN L2") && file("txt").contains("downlink"));
+    assert!(file("svg").starts_with("<svg") && file("svg").contains("LSW"));
+    assert_eq!(fs::read_to_string(&one).unwrap(), file("svg"));
+    fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(namespaces_of(process), Vec::<String>::new());
+}

@@ -11,10 +11,12 @@ mod bench;
 mod build_and_load;
 mod check;
 mod conformance;
+mod lab;
 mod machine;
 mod setup;
 mod step;
 mod test;
+mod vm_test;
 // Shared with fmip-ctl/build.rs, which is its other reader.
 #[path = "../../fmip-ebpf/toolchain.rs"]
 #[allow(dead_code, reason = "only the build script builds the object")]
@@ -29,9 +31,11 @@ fn command_line() -> Command {
         .subcommand(setup::command_line())
         .subcommand(build_and_load::command_line())
         .subcommand(test::command_line())
+        .subcommand(vm_test::command_line())
         .subcommand(check::command_line())
         .subcommand(conformance::command_line())
         .subcommand(bench::command_line())
+        .subcommand(lab::command_line())
 }
 
 fn main() -> ExitCode {
@@ -48,9 +52,11 @@ fn main() -> ExitCode {
         Some(("setup", matches)) => setup::run(matches),
         Some(("build-and-load", matches)) => build_and_load::run(matches),
         Some(("test", matches)) => test::run(matches),
+        Some(("vm-test", matches)) => vm_test::run(matches),
         Some(("check", matches)) => check::run(matches),
         Some(("conformance", matches)) => conformance::run(matches),
         Some(("bench", matches)) => bench::run(matches),
+        Some(("lab", matches)) => lab::run(matches),
         _ => unreachable!("clap accepts no other subcommand"),
     };
     match result {

@@ -318,15 +318,20 @@ impl Built {
 
 /// The `executable` of one of cargo's JSON messages.
 fn executable(message: &str) -> Option<PathBuf> {
-    let (_, rest) = message.split_once("\"executable\":\"")?;
-    let mut path = String::new();
+    text_behind(message, "\"executable\":\"").map(PathBuf::from)
+}
+
+/// The text of a JSON message that begins behind `key`, up to its closing quote.
+pub(crate) fn text_behind(message: &str, key: &str) -> Option<String> {
+    let (_, rest) = message.split_once(key)?;
+    let mut text = String::new();
     let mut chars = rest.chars();
     loop {
         match chars.next()? {
-            '"' => return Some(path.into()),
+            '"' => return Some(text),
             // Of the escapes only these two can stand in a path that people use.
-            '\\' => path.push(chars.next()?),
-            c => path.push(c),
+            '\\' => text.push(chars.next()?),
+            c => text.push(c),
         }
     }
 }

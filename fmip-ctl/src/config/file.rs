@@ -7,6 +7,7 @@
 mod damping;
 mod fault;
 mod ieee80211;
+mod ieee80216e;
 mod node;
 mod router;
 mod value;

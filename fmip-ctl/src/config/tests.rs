@@ -2,6 +2,7 @@
 
 mod errors;
 mod exchange;
+mod ieee80216e;
 mod told;
 
 use super::*;

@@ -56,6 +56,8 @@ pub(super) struct Sources {
     pub(super) events: Events,
     pub(super) reports: UnboundedReceiver<Report>,
     pub(super) requests: Requests,
+    /// Of a mobile node.
+    pub(super) link: Link,
 }
 
 /// All that runs once everything is loaded.
@@ -171,7 +173,7 @@ impl Controller {
             Role::AccessRouter(_) => None,
             Role::MobileNode(_) => Some(AddressWatch::start()?),
         };
-        self.link = Link::start(&self.config, self.executor.interfaces());
+        self.link = std::mem::take(&mut sources.link);
         self.hostapds.follow(hostapds(&self.config, &self.links));
         loop {
             self.carry_out().await;

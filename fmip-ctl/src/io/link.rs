@@ -3,7 +3,7 @@
 //! heard in the same way.
 
 use std::{
-    collections::BTreeMap,
+    collections::VecDeque,
     path::{Path, PathBuf},
 };
 
@@ -16,17 +16,23 @@ use crate::{
     link::{
         Health, Heard, LinkLayer, Order, Step, Told,
         damping::{Counters, Damper, Outcome},
-        ieee80211,
+        ieee80211, ieee80216e,
         vocabulary::{self, Indication, Primitive},
     },
-    proto::{self, Command, CommandError, Input, Instant, InterfaceIndex, LinkEvent, Output},
+    proto::{self, Command, CommandError, Input, Instant, LinkEvent, Output},
     wire::MacAddr,
 };
+
+/// How much is kept of what a link layer tells before there is a core, but for what the core must
+/// know.
+const MAX_EARLY: usize = 1_000;
 
 /// The link layer of this controller: none at a router, nor where it is told by the control socket.
 #[derive(Debug, Default)]
 pub(super) struct Link {
     layer: Option<LinkLayer>,
+    /// What it told before anybody could be told.
+    early: VecDeque<Told>,
     damper: Damper,
     /// The LINK_SWITCH that was ordered, until the link is up or it failed.
     switching: Option<MacAddr>,
@@ -55,7 +61,7 @@ pub(super) enum Event {
 
 impl Link {
     /// Starts the link layer that the configuration names.
-    pub(super) fn start(config: &Config, interfaces: &BTreeMap<InterfaceIndex, Interface>) -> Self {
+    pub(super) fn start(config: &Config, interfaces: &[Interface]) -> Self {
         let Role::MobileNode(node) = &config.role else {
             return Self::default();
         };
@@ -65,12 +71,20 @@ impl Link {
                 let named = |interface: &&Interface| interface.name == node.interface;
                 let place = ieee80211::Place {
                     // 0 is no interface's: the kernel tells nothing of it then.
-                    interface: interfaces.values().find(named).map_or(0, |of| of.index),
+                    interface: interfaces.iter().find(named).map_or(0, |of| of.index),
                     answers: beside(&config.control_socket, &node.interface),
                     clock: now,
                 };
                 Some(ieee80211::start(settings, place))
             }
+            LinkLayerKind::Ieee80216e(settings) => place(interfaces, &node.interface)
+                .and_then(|place| {
+                    ieee80216e::start(settings, place, now).map_err(|error| error.to_string())
+                })
+                .inspect_err(|error| {
+                    warn!("802.16e cannot begin: {error}; nothing is predicted");
+                })
+                .ok(),
         };
         Self {
             layer,
@@ -81,6 +95,9 @@ impl Link {
 
     /// The next that it tells; never, if there is none. Nothing is lost if this is cancelled.
     pub(super) async fn next(&mut self) -> Told {
+        if let Some(told) = self.early.pop_front() {
+            return told;
+        }
         loop {
             match &mut self.layer {
                 None => std::future::pending().await,
@@ -96,6 +113,36 @@ impl Link {
                 },
             }
         }
+    }
+
+    /// Keeps what the link layer tells for [`Link::next`]; never ends. For as long as there is no core:
+    /// a link layer that nobody listens to stands still, and the node waits for its link to start.
+    /// Nothing is lost if this is cancelled.
+    pub(super) async fn listen(&mut self) -> std::convert::Infallible {
+        loop {
+            let told = match &mut self.layer {
+                None => std::future::pending().await,
+                Some(layer) => layer.next().await,
+            };
+            match told {
+                Some(told) => self.keep(told),
+                None => {
+                    warn!("the link layer ended: nothing is predicted any more");
+                    self.layer = None;
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, told: Told) {
+        match told {
+            // The last one counts.
+            Told::Heard(_) => self.early.retain(|early| !matches!(early, Told::Heard(_))),
+            // What people see of a start that lasts is its beginning.
+            Told::Step(_) if self.early.len() >= MAX_EARLY => return,
+            _ => {}
+        }
+        self.early.push_back(told);
     }
 
     /// What the core is told, and people are, of what the link layer told.
@@ -116,6 +163,7 @@ impl Link {
                 }
             },
             Told::Step(step) => (None, Some(Event::LinkStep(step))),
+            Told::Mark => (None, None),
             Told::Heard(heard) => {
                 self.heard = heard;
                 (None, None)
@@ -243,6 +291,19 @@ impl Link {
     pub(super) fn name(&self) -> Option<&'static str> {
         self.layer.as_ref().map(LinkLayer::name)
     }
+}
+
+/// Where the interface of that name is.
+fn place(interfaces: &[Interface], name: &str) -> Result<ieee80216e::Place, String> {
+    let interface = interfaces
+        .iter()
+        .find(|interface| interface.name == name)
+        .ok_or_else(|| format!("there is no interface {name}"))?;
+    Ok(ieee80216e::Place {
+        name: interface.name.clone(),
+        index: interface.index,
+        address: interface.link_address,
+    })
 }
 
 /// A socket beside that of the controller, of which there may be several in one directory.

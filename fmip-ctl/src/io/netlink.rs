@@ -86,6 +86,8 @@ pub struct Netlink {
     labels: BTreeSet<(u32, Ipv6Addr)>,
     /// The router that each interface's default route leads to.
     default_routers: BTreeMap<u32, Ipv6Addr>,
+    /// Of these routes.
+    default_metric: u32,
     host_routes: BTreeSet<(u32, Ipv6Addr)>,
     parked: Option<u32>,
     sysctls: Vec<Sysctl>,
@@ -109,6 +111,7 @@ impl Netlink {
             found: BTreeMap::new(),
             labels: BTreeSet::new(),
             default_routers: BTreeMap::new(),
+            default_metric: DEFAULT_ROUTE_METRIC,
             host_routes: BTreeSet::new(),
             parked: None,
             sysctls: Vec::new(),

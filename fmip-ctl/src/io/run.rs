@@ -23,6 +23,7 @@ use super::{
     execute::Executor,
     far_ends::FarEnds,
     hurry::hurry,
+    link::Link,
     load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, Shape},
     machine::Machine,
     maps::{Maps, Port},
@@ -59,8 +60,10 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
     let mut interfaces = netlink.resolve(&config.interface_names()).await?;
     // Before the node finds out where it is: an address that a killed controller left is of no link.
     netlink.remove_leftovers(&interfaces).await?;
+    // There is no address to be found on a link that is not up.
+    let mut link = Link::start(&config, &interfaces);
     if let Role::MobileNode(node) = &config.role {
-        match whereabouts::find(&config, node, &mut netlink, &mut requests).await? {
+        match whereabouts::find(&config, node, &mut netlink, &mut requests, &mut link).await? {
             Some(found) => interfaces = found,
             None => return Ok(()),
         }
@@ -100,6 +103,7 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
         events: loaded.events,
         reports: loaded.reports,
         requests,
+        link,
     };
     Controller::new(
         file,

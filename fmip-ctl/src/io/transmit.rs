@@ -140,11 +140,19 @@ fn encapsulated(packet: &[u8], tunnel: Tunnel) -> Bytes {
 /// # Errors
 /// When there can be no interface of that index.
 pub fn link_address(interface: u32, destination: MacAddr) -> io::Result<SockAddr> {
+    frame_address(interface, ETH_P_IPV6, destination)
+}
+
+/// As [`link_address`], for frames of any Ethernet type.
+///
+/// # Errors
+/// When there can be no interface of that index.
+pub fn frame_address(interface: u32, ethertype: u16, destination: MacAddr) -> io::Result<SockAddr> {
     let mut octets = [0; 8];
     octets[..6].copy_from_slice(&destination.0);
     let address = LinkAddress {
         family: AF_PACKET,
-        protocol: ETH_P_IPV6.to_be(),
+        protocol: ethertype.to_be(),
         interface: i32::try_from(interface).map_err(io::Error::other)?,
         hardware_type: 0,
         packet_type: 0,

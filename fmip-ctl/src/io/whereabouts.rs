@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::{
     addresses::AddressWatch,
+    link::Link,
     netlink::Netlink,
     requests::{Request, Requests},
 };
@@ -30,6 +31,7 @@ pub(super) async fn find(
     node: &MobileNode,
     netlink: &mut Netlink,
     requests: &mut Requests,
+    link: &mut Link,
 ) -> Result<Option<Vec<Interface>>> {
     // Before the first look: what comes between the two is told.
     let mut watch = AddressWatch::start()?;
@@ -66,6 +68,7 @@ pub(super) async fn find(
         }
         tokio::select! {
             _ = watch.next() => {}
+            never = link.listen() => match never {},
             () = sleep(LOOK.min(node.start_timeout - waited)) => {}
             request = requests.next() => if request == Request::End {
                 return Ok(None);

@@ -11,9 +11,10 @@
 
 pub mod damping;
 pub(crate) mod ieee80211;
+pub mod ieee80216e;
 pub mod vocabulary;
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -43,6 +44,8 @@ pub enum Told {
     Heard(Vec<Heard>),
     /// Whether what it depends on is there.
     Health(Health),
+    /// Nothing: when it is heard, all that was told before is carried out ([`Teller::settled`]).
+    Mark,
 }
 
 /// A step of the link layer: a message of it, or something that it does.
@@ -176,6 +179,16 @@ impl Teller {
     /// Tells a primitive.
     pub async fn primitive(&self, event: LinkEvent) {
         self.tell(Told::Primitive(event)).await;
+    }
+
+    /// Returns when all that was told so far is carried out, at the latest after `patience`.
+    pub async fn settled(&self, patience: Duration) {
+        let heard = async {
+            self.tell(Told::Mark).await;
+            // All places in the queue are free: the mark was taken out, after what was before it.
+            let _ = self.0.reserve_many(self.0.max_capacity()).await;
+        };
+        let _ = tokio::time::timeout(patience, heard).await;
     }
 
     /// Tells a step.

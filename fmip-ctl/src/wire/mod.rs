@@ -13,7 +13,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 mod badf;
 mod binding_error;
 mod checksum;
-mod code;
+pub(crate) mod code;
 mod error;
 mod fback;
 mod fbu;

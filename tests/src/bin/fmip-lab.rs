@@ -1,6 +1,7 @@
 //! Plays a handover in a network of namespaces and reports what it did to the traffic.
 
 use std::{
+    fs,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -13,6 +14,7 @@ use fmip_tests::{
     Lab,
     controller::{Controllers, Settings, find_fmip_ctl},
     handover::Move,
+    link_layers::{SCENARIOS, Scenario},
     report::{Report, Run},
     scenario::{MODES, Mode},
     stream::StreamConfig,
@@ -36,6 +38,10 @@ enum Command {
     Mode(PlayMode),
     /// Lists the modes.
     Modes,
+    /// Plays one scenario of the link layers, and shows who told whom what, and what was lost.
+    Scenario(PlayScenario),
+    /// Lists the scenarios.
+    Scenarios(ListScenarios),
     /// Removes labs that were kept, or left behind by a runner that was killed.
     Clean {
         /// The labs to remove; without any, those whose runner is gone.
@@ -92,6 +98,34 @@ struct PlayMode {
     log_level: String,
 }
 
+#[derive(Args)]
+struct PlayScenario {
+    /// Its name, as `scenarios` lists it.
+    name: String,
+    /// The controller; default: $FMIP_CTL, or the one built beside this program.
+    #[arg(long, value_name = "PATH")]
+    fmip_ctl: Option<PathBuf>,
+    /// Prints one JSON object and nothing else on standard output.
+    #[arg(long)]
+    json: bool,
+    /// Draws the ladder into this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Writes NAME.txt, NAME.svg and NAME.json into this directory, which is made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// How much the controllers log; shown when something goes wrong.
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    log_level: String,
+}
+
+#[derive(Args)]
+struct ListScenarios {
+    /// Prints one JSON array and nothing else on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Copy, Clone, ValueEnum)]
 enum Drain {
     /// At the rate at which the packets came, times the catch-up factor (RFC 5568 section 5.4).
@@ -121,26 +155,83 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         catch_signals().context("cannot catch signals")
     };
-    if !matches!(command, Command::Modes) {
+    if !matches!(command, Command::Modes | Command::Scenarios(_)) {
         check()?;
     }
     match command {
         Command::Handover(options) => options.run(),
         Command::Mode(options) => options.run(),
         Command::Modes => list_modes(),
+        Command::Scenario(options) => options.run(),
+        Command::Scenarios(options) => options.run(),
         Command::Clean { tags } => clean(tags),
     }
 }
 
-/// Not by println, which panics when whoever reads has had enough.
 fn list_modes() -> Result<ExitCode> {
-    let mut stdout = io::stdout().lock();
-    for mode in MODES {
-        if writeln!(stdout, "{:<24}{}", mode.name, mode.title).is_err() {
-            break;
+    let lines = MODES
+        .iter()
+        .map(|mode| format!("{:<24}{}\n", mode.name, mode.title));
+    Ok(print(&lines.collect::<String>()))
+}
+
+/// Not by println, which panics when whoever reads has had enough.
+fn print(text: &str) -> ExitCode {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+impl ListScenarios {
+    fn run(&self) -> Result<ExitCode> {
+        if self.json {
+            let list: Vec<_> = SCENARIOS.iter().map(Scenario::json).collect();
+            return Ok(print(&format!("{}\n", serde_json::to_string(&list)?)));
         }
+        let lines = SCENARIOS.iter().map(|scenario| {
+            let Scenario {
+                name,
+                title,
+                source,
+                ..
+            } = scenario;
+            format!("{name:<36}{title} ({source})\n")
+        });
+        Ok(print(&lines.collect::<String>()))
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+impl PlayScenario {
+    fn run(&self) -> Result<ExitCode> {
+        let scenario = Scenario::named(&self.name)?;
+        if let Some(directory) = &self.output {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+        }
+        eprintln!("lab: {} ({})", scenario.title, scenario.source);
+        let fmip_ctl = controller_or_found(&self.fmip_ctl)?;
+        let performance = scenario.play(fmip_ctl, &self.log_level)?;
+        let json = format!("{}\n", performance.json(&scenario));
+        let text = format!("{}{}", performance.ladder, performance.report());
+        let svg = performance.ladder.svg();
+        let mut files = Vec::new();
+        if let Some(directory) = &self.output {
+            for (extension, content) in [("txt", &text), ("svg", &svg), ("json", &json)] {
+                files.push((
+                    directory.join(format!("{}.{extension}", scenario.name)),
+                    content,
+                ));
+            }
+        }
+        files.extend(self.svg.clone().map(|file| (file, &svg)));
+        for (file, content) in files {
+            fs::write(&file, content)
+                .with_context(|| format!("cannot write {}", file.display()))?;
+            eprintln!("lab: wrote {}", file.display());
+        }
+        let code = print(if self.json { &json } else { &text });
+        eprintln!("the steps were taken in the order of {}", scenario.source);
+        Ok(code)
+    }
 }
 
 impl PlayMode {

@@ -45,6 +45,8 @@ pub struct Seen {
     pub source: Ipv6Addr,
     /// The IPv6 destination address.
     pub destination: Ipv6Addr,
+    /// Where it was seen: on the `air` or in the `core`.
+    pub wire: &'static str,
 }
 
 impl fmt::Display for Seen {
@@ -57,6 +59,8 @@ impl fmt::Display for Seen {
 #[derive(Debug)]
 pub struct Story {
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// What went on to somebody, who stands as [`Seen::by`].
+    delivered: Arc<Mutex<Vec<Seen>>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -67,6 +71,7 @@ impl Story {
     pub fn start(lab: &Lab) -> Result<Self> {
         let mut story = Self {
             seen: Arc::default(),
+            delivered: Arc::default(),
             stop: Arc::default(),
             threads: Vec::new(),
         };
@@ -78,13 +83,18 @@ impl Story {
         };
         let mut air = of_routers("-air");
         air.push(("radio".to_owned(), "mn".to_owned()));
-        story.listen(&lab.air, &air)?;
-        story.listen(&lab.core, &of_routers("0"))?;
+        story.listen(&lab.air, "air", &air)?;
+        story.listen(&lab.core, "core", &of_routers("0"))?;
         Ok(story)
     }
 
     /// Listens in `namespace` on the interfaces; with each stands who is at the other end of its wire.
-    fn listen(&mut self, namespace: &NetNs, interfaces: &[(String, String)]) -> Result<()> {
+    fn listen(
+        &mut self,
+        namespace: &NetNs,
+        wire: &'static str,
+        interfaces: &[(String, String)],
+    ) -> Result<()> {
         let senders = interfaces
             .iter()
             .map(|(interface, sender)| {
@@ -102,14 +112,19 @@ impl Story {
         // The first question, to which there is no answer yet: from here on packets are given their times
         // when they come. Asked with the first packet, that one would have the time of the question.
         let _ = arrival(&socket);
-        let (seen, stop) = (self.seen.clone(), self.stop.clone());
+        let (seen, delivered) = (self.seen.clone(), self.delivered.clone());
+        let stop = self.stop.clone();
         self.threads.push(
             thread::Builder::new()
                 .name("capture".into())
                 .spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
-                        if let Some(message) = receive(&socket, &senders) {
-                            seen.lock().expect("no holder panics").push(message);
+                        if let Some((way, message)) = receive(&socket, &senders, wire) {
+                            let list = match way {
+                                Way::In => &seen,
+                                Way::Out => &delivered,
+                            };
+                            list.lock().expect("no holder panics").push(message);
                         }
                     }
                 })?,
@@ -120,6 +135,14 @@ impl Story {
     /// What was seen so far, in order.
     pub fn all(&self) -> Vec<Seen> {
         let mut seen = self.seen.lock().expect("no holder panics").clone();
+        seen.sort_by_key(|message| message.at);
+        seen
+    }
+
+    /// What was seen so far on its way to somebody ([`Seen::by`]), in order: a message that is not among
+    /// these did not arrive.
+    pub fn delivered(&self) -> Vec<Seen> {
+        let mut seen = self.delivered.lock().expect("no holder panics").clone();
         seen.sort_by_key(|message| message.at);
         seen
     }
@@ -204,8 +227,17 @@ impl Drop for Story {
     }
 }
 
-/// The next frame, if it came in from one of the `senders` and is signalling.
-fn receive(socket: &Socket, senders: &[(u32, String)]) -> Option<Seen> {
+/// Which way a frame crosses the end of a wire.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Way {
+    /// From who is at the other end.
+    In,
+    /// To who is at the other end.
+    Out,
+}
+
+/// The next frame, if it came from one of the `senders`, or goes to one, and is signalling.
+fn receive(socket: &Socket, senders: &[(u32, String)], wire: &'static str) -> Option<(Way, Seen)> {
     let mut frame = [MaybeUninit::uninit(); 512];
     // An error is a timeout, or an interface that went down: neither is the end.
     let (length, from) = socket.recv_from(&mut frame).ok()?;
@@ -214,9 +246,11 @@ fn receive(socket: &Socket, senders: &[(u32, String)]) -> Option<Seen> {
     let from =
         unsafe { std::slice::from_raw_parts(from.as_ptr().cast::<u8>(), from.len() as usize) };
     let index = u32::from_ne_bytes(from.get(4..8)?.try_into().ok()?);
-    if *from.get(10)? == OUTGOING {
-        return None;
-    }
+    let way = if *from.get(10)? == OUTGOING {
+        Way::Out
+    } else {
+        Way::In
+    };
     let (_, by) = senders.iter().find(|(sender, _)| *sender == index)?;
     let octets = frame[..length.min(frame.len())]
         .iter()
@@ -224,13 +258,15 @@ fn receive(socket: &Socket, senders: &[(u32, String)]) -> Option<Seen> {
         .map(|octet| unsafe { octet.assume_init() })
         .collect::<Vec<u8>>();
     let signal = signal(&octets)?;
-    Some(Seen {
+    let seen = Seen {
         at: arrival(socket)?,
         by: by.clone(),
         what: signal.what,
         source: signal.source,
         destination: signal.destination,
-    })
+        wire,
+    };
+    Some((way, seen))
 }
 
 /// When the packet that was last received from a socket came to its interface, on the clock of the

@@ -28,8 +28,11 @@ use crate::{
     wait::{SOON, wait_until},
 };
 
+/// How long a start may take: the kernel verifies the programs, which is seconds of a processor, and
+/// those of a whole lab are loaded at the same time.
+const LOADED: Duration = Duration::from_secs(60);
 /// How long an answer on a control socket may take.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// What a process of `fmip-ctl` is in the lab.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -102,7 +105,7 @@ impl Controller {
     /// Waits until the control socket answers: everything is loaded then.
     pub fn wait_ready(&mut self) -> Result<()> {
         let what = format!("fmip-ctl of {} to be ready", self.role.name());
-        wait_until(&what, SOON, || {
+        wait_until(&what, LOADED, || {
             self.process.check_running()?;
             Ok(UnixStream::connect(&self.socket).ok().map(drop))
         })
@@ -202,8 +205,7 @@ fn write_configuration(
     config: &Path,
     socket: &Path,
 ) -> Result<()> {
-    let routers: Vec<Router> = lab.routers().map(|(router, _)| router).collect();
-    let text = settings::configuration(role, settings, &routers, socket);
+    let text = settings::configuration(role, settings, lab.network, socket);
     OpenOptions::new()
         .write(true)
         .create(true)
@@ -242,6 +244,7 @@ impl Controllers {
             third: lab
                 .third
                 .as_ref()
+                .filter(|_| !settings.strangers.contains(&Router::Third))
                 .map(|_| start(Role::Router(Router::Third)))
                 .transpose()?,
             mn: start(Role::MobileNode)?,

@@ -1,7 +1,7 @@
 //! The configuration files of the lab's controllers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Role;
-use crate::topology::{ACCESS_INTERFACE, AccessPoint, CORE_INTERFACE, PCOA, Router, WLAN};
+use crate::topology::{ACCESS_INTERFACE, CORE_INTERFACE, Network, PCOA, Router, WLAN};
 
 /// The handover key that the lab's mobile node and its access routers share.
 const KEY: &str = "6c61622d68616e646f7665722d6b6579";
@@ -36,8 +36,12 @@ pub struct Settings {
     pub routers: BTreeMap<Router, RouterSettings>,
     /// Whether the mobile node is left to find out where it is.
     pub finds_its_place: bool,
+    /// Whether the mobile node is told that the routers are access points themselves.
+    pub tells_of_integrated_routers: bool,
     /// More keys of the mobile node's `[mobile-node]` table.
     pub mobile_node: toml::Table,
+    /// Routers that run no controller, and that no other node has heard of.
+    pub strangers: BTreeSet<Router>,
 }
 
 /// What the configuration file of one access router says beyond the topology.
@@ -77,7 +81,9 @@ impl Settings {
             record: false,
             routers: BTreeMap::new(),
             finds_its_place: false,
+            tells_of_integrated_routers: false,
             mobile_node: toml::Table::new(),
+            strangers: BTreeSet::new(),
         }
     }
 
@@ -88,12 +94,17 @@ impl Settings {
 
     /// The configuration files of a lab with three routers, by role.
     pub fn files(&self) -> Vec<(&'static str, String)> {
-        let roles = Router::ALL.map(Role::Router).into_iter();
+        self.files_in(Network::Three)
+    }
+
+    /// The configuration files of a lab, by role.
+    pub fn files_in(&self, network: Network) -> Vec<(&'static str, String)> {
+        let roles = network.routers().iter().copied().map(Role::Router);
         roles
             .chain([Role::MobileNode])
             .map(|role| {
                 let socket = Path::new("/run/fmip/x.sock");
-                (role.name(), configuration(role, self, &Router::ALL, socket))
+                (role.name(), configuration(role, self, network, socket))
             })
             .collect()
     }
@@ -115,11 +126,11 @@ pub struct Buffer {
     pub max_hold_ms: Option<u64>,
 }
 
-/// The configuration file of one role, as TOML, in a lab with those access routers.
+/// The configuration file of one role, as TOML, in a lab with that network.
 pub(super) fn configuration(
     role: Role,
     settings: &Settings,
-    routers: &[Router],
+    network: Network,
     socket: &Path,
 ) -> String {
     let mut file = toml::Table::new();
@@ -130,12 +141,12 @@ pub(super) fn configuration(
             set("role", "access-router".into());
             set(
                 "access-router",
-                access_router(router, settings, routers, &state(socket)).into(),
+                access_router(router, settings, network, &state(socket)).into(),
             );
         }
         Role::MobileNode => {
             set("role", "mobile-node".into());
-            set("mobile-node", mobile_node(settings, routers).into());
+            set("mobile-node", mobile_node(settings, network).into());
         }
     }
     set("buffer", table(&settings.buffer).into());
@@ -151,16 +162,13 @@ fn state(socket: &Path) -> PathBuf {
 fn access_router(
     router: Router,
     settings: &Settings,
-    routers: &[Router],
+    network: Network,
     state: &Path,
 ) -> toml::Table {
     let own = settings.routers.get(&router).cloned().unwrap_or_default();
-    // Those that the lab has, too, without a third router.
     let access_points = |router: Router| -> Vec<&str> {
-        let all = router.access_points().iter();
-        all.filter(|point| routers.contains(&Router::Third) || **point != AccessPoint::Beside)
-            .map(|access_point| access_point.id())
-            .collect()
+        let all = network.access_points(router).iter();
+        all.map(|access_point| access_point.id()).collect()
     };
     let mut access = table(&json!({
         "interface": ACCESS_INTERFACE,
@@ -169,17 +177,16 @@ fn access_router(
         "access-points": access_points(router),
     }));
     access.extend(own.access);
-    let neighbors: Vec<toml::Table> = routers
-        .iter()
-        .filter(|neighbor| **neighbor != router)
+    let neighbors: Vec<toml::Table> = known(settings, network)
+        .filter(|neighbor| *neighbor != router)
         .map(|neighbor| {
             let mut entry = table(&json!({
                 "address": neighbor.address(),
                 "link-address": neighbor.lla(),
                 "prefix": neighbor.prefix(),
-                "access-points": access_points(*neighbor),
+                "access-points": access_points(neighbor),
             }));
-            entry.extend(own.neighbors.get(neighbor).cloned().unwrap_or_default());
+            entry.extend(own.neighbors.get(&neighbor).cloned().unwrap_or_default());
             entry
         })
         .collect();
@@ -203,17 +210,27 @@ fn access_router(
     table
 }
 
-fn mobile_node(settings: &Settings, routers: &[Router]) -> toml::Table {
+/// The routers that have heard of each other.
+fn known(settings: &Settings, network: Network) -> impl Iterator<Item = Router> {
+    let routers = network.routers().iter().copied();
+    routers.filter(|router| !settings.strangers.contains(router))
+}
+
+fn mobile_node(settings: &Settings, network: Network) -> toml::Table {
     // Those that it may be handed over from later; or now, if it does not know which it is.
-    let others: Vec<toml::Table> = (routers.iter())
-        .filter(|router| settings.finds_its_place || **router != Router::Previous)
+    let others: Vec<toml::Table> = known(settings, network)
+        .filter(|router| settings.finds_its_place || *router != Router::Previous)
         .map(|router| {
-            table(&json!({
+            let mut entry = table(&json!({
                 "address": router.address(),
                 "prefix": router.prefix(),
                 "spi": SPI,
                 "key": KEY,
-            }))
+            }));
+            if settings.tells_of_integrated_routers {
+                entry.insert("access-point".to_owned(), router.lla().into());
+            }
+            entry
         })
         .collect();
     let mut table = match settings.finds_its_place {
@@ -225,7 +242,7 @@ fn mobile_node(settings: &Settings, routers: &[Router]) -> toml::Table {
             "interface": WLAN,
             "access-router": Router::Previous.address(),
             "pcoa": PCOA,
-            "access-point": AccessPoint::Previous.id(),
+            "access-point": network.start().id(),
             "spi": SPI,
             "key": settings.mobile_node_key,
             "lifetime-s": settings.lifetime_s,
@@ -243,9 +260,10 @@ fn table(of: &impl Serialize) -> toml::Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topology::AccessPoint;
 
     fn parsed(role: Role, settings: &Settings) -> toml::Table {
-        let text = configuration(role, settings, &Router::ALL, Path::new("/run/x.sock"));
+        let text = configuration(role, settings, Network::Three, Path::new("/run/x.sock"));
         text.parse()
             .unwrap_or_else(|error| panic!("{error}\n{text}"))
     }
@@ -306,7 +324,7 @@ mod tests {
         let text = configuration(
             Role::Router(Router::Previous),
             &settings(),
-            &[Router::Previous, Router::New],
+            Network::Two,
             Path::new("/run/x.sock"),
         );
         assert!(!text.contains(Router::Third.prefix()), "{text}");

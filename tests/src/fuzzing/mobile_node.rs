@@ -5,7 +5,8 @@ use std::{collections::VecDeque, net::Ipv6Addr, time::Duration};
 
 use fmip_ctl::{
     proto::{
-        Announcement, Input, Instant, LinkEvent, MobileNode, MobileNodeConfig, RouterKey, Timers,
+        Admin, Announcement, Input, Instant, LinkEvent, MobileNode, MobileNodeConfig, RouterKey,
+        Timers,
         auth::{self, Addresses},
     },
     wire::{
@@ -129,7 +130,9 @@ type Node = Stage<MobileNode, Rate>;
 pub fn run(data: &[u8]) {
     let script = &mut Script::new(data);
     let machine = MobileNode::new(config(script), 41);
+    let own = machine.status().care_of;
     let mut node = Stage::new(machine, Rate::default());
+    node.has_address(own);
     while !script.is_over() {
         step(&mut node, script);
     }
@@ -141,7 +144,16 @@ fn step(node: &mut Node, script: &mut Script<'_>) {
         which @ 0..10 => node.play(which, script, &FALLIBLE),
         10..14 => {
             let access_point = access_point(script.pick(&[1, 2, 3, 0x11, 9]));
-            node.input(Input::Link(match script.octet() {
+            let which = script.octet();
+            let address = own_address(u16::from(access_point.0[5]));
+            if which == 253 {
+                let care_of = address;
+                return node.input(Input::Admin(Admin::Registered { care_of }));
+            }
+            if which == 254 {
+                return node.input(Input::AddressConfirmed { address });
+            }
+            node.input(Input::Link(match which {
                 u8::MAX => LinkEvent::LinkGoingDown,
                 which if which % 4 == 0 => LinkEvent::HandoverImpend { access_point },
                 which if which % 4 == 1 => LinkEvent::LinkUp { access_point },

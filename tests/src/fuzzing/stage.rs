@@ -139,6 +139,11 @@ impl<M: Machine, O: Objections> Stage<M, O> {
         }
     }
 
+    /// A mobile node has this address from the beginning.
+    pub fn has_address(&mut self, address: Ipv6Addr) {
+        self.books.addresses.insert(address);
+    }
+
     /// Hands over an input, and carries out what follows from it.
     pub fn input(&mut self, input: Input) {
         tell(self.now, || match &input {
@@ -292,6 +297,11 @@ impl<M: Machine, O: Objections> Stage<M, O> {
         self.objections.on_command(self.now, &command);
         let fate = self.fates.iter().find(|fate| fate.name == command.name());
         if let Some(&Fate { late, in_use, .. }) = fate {
+            // The kernel finds out that an address is another node's when it has configured it, and
+            // one that it did not configure then, it may make of an advertisement.
+            if matches!(command, Command::ConfigureAddress { .. }) {
+                let _ = self.books.execute(self.now, &command);
+            }
             let error = match in_use {
                 true => CommandError::InUse("no".to_owned()),
                 false => CommandError::Other("no".to_owned()),

@@ -3,7 +3,7 @@
 
 mod addressing;
 mod movement;
-mod naack;
+pub(crate) mod naack;
 mod predictive;
 mod reactive;
 pub mod stage;

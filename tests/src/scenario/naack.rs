@@ -24,7 +24,7 @@ pub(super) fn with_configure(settings: &mut Settings) {
         .set_access("on-invalid-ncoa", "configure");
 }
 
-pub(super) fn with_assign(settings: &mut Settings) {
+pub(crate) fn with_assign(settings: &mut Settings) {
     let new = settings.router(Router::New);
     new.set_access("addressing", "assigned");
     new.set_access("pool", format!("{POOL}:/80"));
@@ -44,7 +44,7 @@ pub(super) fn with_known_nodes(settings: &mut Settings) {
 }
 
 /// Another node has the address that the mobile node will make, and the new router knows it.
-fn add_holder_of_ncoa(stage: &Stage) -> Result<NetNs> {
+pub(crate) fn add_holder_of_ncoa(stage: &Stage) -> Result<NetNs> {
     let ncoa = Router::New.care_of_address();
     let other = stage.lab.add_node(AccessPoint::New, ncoa)?;
     stage.lab.nar.run(|| {
@@ -76,7 +76,7 @@ fn answered(stage: &Stage, status: u8) -> Result<()> {
 }
 
 /// The node that had the address keeps it: the router still knows it by its own link-layer address.
-fn check_holder_untouched(stage: &Stage) -> Result<()> {
+pub(crate) fn check_holder_untouched(stage: &Stage) -> Result<()> {
     let ncoa = Router::New.care_of_address();
     let neighbors = stage.lab.nar.ip_json(&format!("-6 neigh show {ncoa}"))?;
     ensure!(

@@ -1,6 +1,6 @@
 //! The stage on which a mode is played: the lab with its controllers, its traffic and its listeners.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{mem, net::Ipv6Addr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -11,7 +11,7 @@ use crate::{
     controller::{Controller, Controllers, Event, Events, Settings},
     handover::run_of,
     report::Run,
-    stream::{Direction, StreamConfig, Streams},
+    stream::{Direction, Passage, StreamConfig, Streams},
     topology::{AccessPoint, Lab, MN_LLA, PCOA, Router},
     wait::{SOON, elapse},
 };
@@ -39,6 +39,8 @@ pub struct Stage {
     pub par: Events,
     /// The new access router's events.
     pub nar: Events,
+    /// The third access router's, if there is one.
+    pub third: Option<Events>,
     /// The controllers.
     pub controllers: Controllers,
     /// The network.
@@ -55,6 +57,20 @@ impl Stage {
         } else {
             Lab::build()?
         };
+        Self::in_lab(lab, settings)
+    }
+
+    /// As [`Stage::set`], in a lab that stands.
+    pub fn in_lab(lab: Lab, settings: Settings) -> Result<Self> {
+        Self::in_lab_when(lab, settings, || Ok(()))
+    }
+
+    /// As [`Stage::in_lab`]; `ready` is asked when the controllers run, and waits until traffic can flow.
+    pub fn in_lab_when(
+        lab: Lab,
+        settings: Settings,
+        ready: impl FnOnce() -> Result<()>,
+    ) -> Result<Self> {
         let story = Story::start(&lab)?;
         let controllers = Controllers::start(&lab, &settings)?;
         let mut stage = Self {
@@ -63,10 +79,16 @@ impl Stage {
             mn: controllers.mn.subscribe()?,
             par: controllers.par.subscribe()?,
             nar: controllers.nar.subscribe()?,
+            third: controllers
+                .third
+                .as_ref()
+                .map(Controller::subscribe)
+                .transpose()?,
             controllers,
             lab,
             settings,
         };
+        ready().map_err(|error| error.context(stage.account()))?;
         stage.streams = Some(Streams::start(&stage.lab, StreamConfig::new(RATE, SIZE)?)?);
         stage.flows().context("before the move")?;
         Ok(stage)
@@ -113,9 +135,14 @@ impl Stage {
 
     /// After the link-layer gap it is there.
     pub fn arrive(&self, access_point: AccessPoint) -> Result<()> {
-        elapse(GAP)?;
-        self.lab.attach(access_point)?;
+        self.go_to(access_point)?;
         self.controllers.mn.trigger("link-up", access_point)
+    }
+
+    /// After the link-layer gap the radio is there, which the mobile node is not told.
+    pub fn go_to(&self, access_point: AccessPoint) -> Result<()> {
+        elapse(GAP)?;
+        self.lab.attach(access_point)
     }
 
     // What the routers' link layers tell them
@@ -165,10 +192,20 @@ impl Stage {
         router: Router,
         meanwhile: impl FnOnce(&Self) -> Result<T>,
     ) -> Result<T> {
-        self.controller_mut(router).process.signal(Signal::STOP)?;
+        self.freeze(router)?;
         let result = meanwhile(self);
-        self.controller_mut(router).process.signal(Signal::CONT)?;
+        self.thaw(router)?;
         result
+    }
+
+    /// A router's controller neither hears nor speaks from now on; its data path works.
+    pub fn freeze(&mut self, router: Router) -> Result<()> {
+        self.controller_mut(router).process.signal(Signal::STOP)
+    }
+
+    /// It does again.
+    pub fn thaw(&mut self, router: Router) -> Result<()> {
+        self.controller_mut(router).process.signal(Signal::CONT)
     }
 
     fn controller_mut(&mut self, router: Router) -> &mut Controller {
@@ -202,16 +239,31 @@ impl Stage {
         Ok(failed.fields["reason"].as_str().unwrap_or("").to_owned())
     }
 
+    /// Begins the traffic anew, for an account that does not have what was before.
+    pub fn restart_streams(&mut self) -> Result<()> {
+        let streams = self.streams.take().expect("the streams run until close");
+        streams.stop()?;
+        self.streams = Some(Streams::start(&self.lab, StreamConfig::new(RATE, SIZE)?)?);
+        self.flows()
+    }
+
     /// Lets the traffic flow on, ends it, and returns its account.
     pub fn close(&mut self) -> Result<Run> {
+        self.close_with_passages().map(|(run, _)| run)
+    }
+
+    /// As [`Stage::close`], with the way of every packet to the mobile node.
+    pub fn close_with_passages(&mut self) -> Result<(Run, Vec<Passage>)> {
         self.flows()?;
         let streams = self.streams.take().expect("the streams run until close");
         streams.check()?;
-        let mut run = run_of(streams.stop()?);
+        let mut traffic = streams.stop()?;
+        let passages = mem::take(&mut traffic.passages);
+        let mut run = run_of(traffic);
         let status = self.controllers.nar.status()?;
         run.held = status["held"].as_u64().unwrap_or(0);
         run.released = status["released"].as_u64().unwrap_or(0);
-        Ok(run)
+        Ok((run, passages))
     }
 
     /// Everything that a person needs to find out why it went wrong.

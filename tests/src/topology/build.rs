@@ -11,7 +11,7 @@ use std::{
 use anyhow::Result;
 
 use super::{
-    Lab,
+    Lab, Network,
     remains::{Directory, directory_of, namespace_name},
     sites::{ACCESS_INTERFACE, AccessPoint, CN, CORE_INTERFACE, MN_LLA, PCOA, Router, WLAN},
 };
@@ -29,9 +29,25 @@ pub(super) const MN_WLAN: u32 = 21;
 /// and delays the news of its carrier by up to a second.
 const FIRST_INDEX: u32 = 31;
 
+/// The first of those of near ends where the numbers below [`FIRST_INDEX`] do not suffice.
+const MORE_INDEXES: u32 = 71;
+
 /// What an end of a veth pair needs: one queue each way. A veth spreads a flow over its queues as the
 /// sending CPU changes, which reorders it; a network card keeps a flow on one queue.
 const QUEUES: &str = "numtxqueues 1 numrxqueues 1";
+
+/// A router at the edge, whatever it speaks.
+struct Node<'a> {
+    name: &'static str,
+    /// Addresses are made of it.
+    number: u16,
+    /// On its access link.
+    address: Ipv6Addr,
+    lla: &'static str,
+    /// Whose link that is.
+    link: Router,
+    namespace: &'a NetNs,
+}
 
 /// One end of a veth pair.
 struct End<'a> {
@@ -51,7 +67,11 @@ impl<'a> End<'a> {
 }
 
 impl Lab {
-    pub(super) fn with_routers(routers: &[Router]) -> Result<Self> {
+    /// Builds a network, and waits as [`Lab::build`] does.
+    ///
+    /// # Errors
+    /// As for [`Lab::build`].
+    pub fn of(network: Network) -> Result<Self> {
         static BUILT: AtomicU32 = AtomicU32::new(0);
         let tag = format!(
             "{}x{}",
@@ -66,10 +86,17 @@ impl Lab {
             core: namespace("core")?,
             par: namespace("par")?,
             nar: namespace("nar")?,
-            third: routers
+            third: network
+                .routers()
                 .contains(&Router::Third)
                 .then(|| namespace(Router::Third.name()))
                 .transpose()?,
+            companions: network
+                .companions()
+                .iter()
+                .map(|companion| Ok((*companion, namespace(companion.name)?)))
+                .collect::<Result<_>>()?,
+            network,
             air: namespace("air")?,
             mn: namespace("mn")?,
             directory,
@@ -78,12 +105,12 @@ impl Lab {
         lab.prepare_stacks()?;
         lab.lay_links()?;
         lab.configure_hosts()?;
-        for (router, namespace) in lab.routers() {
-            configure_router(router, namespace)?;
+        for node in lab.nodes() {
+            configure_router(&node)?;
         }
-        for router in routers {
-            lab.advertise(*router)?;
-        }
+        lab.radvd = (lab.nodes())
+            .map(|node| lab.advertise(&node))
+            .collect::<Result<_>>()?;
         lab.first_attach()?;
         Ok(lab)
     }
@@ -120,8 +147,29 @@ impl Lab {
         Ok(node)
     }
 
+    /// All routers at the edge.
+    fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
+        let speakers = self.routers().map(|(router, namespace)| Node {
+            name: router.name(),
+            number: router.number(),
+            address: router.address(),
+            lla: router.lla(),
+            link: router,
+            namespace,
+        });
+        let companions = self.companions.iter();
+        speakers.chain(companions.map(|(companion, namespace)| Node {
+            name: companion.name,
+            number: companion.number,
+            address: companion.address(),
+            lla: companion.lla,
+            link: companion.beside,
+            namespace,
+        }))
+    }
+
     fn prepare_stacks(&self) -> Result<()> {
-        let routers: Vec<&NetNs> = self.routers().map(|(_, namespace)| namespace).collect();
+        let routers: Vec<&NetNs> = self.nodes().map(|node| node.namespace).collect();
         for router in routers.iter().chain(&[&self.core]) {
             router.sysctl("ipv6/conf/all/forwarding", 1)?;
         }
@@ -158,8 +206,8 @@ impl Lab {
             }
             Ok(())
         };
-        // The near ends come from below the far ends' numbers.
-        let mut near_indexes = 11..MN_WLAN;
+        // The near ends come from below the far ends' numbers, and from above them.
+        let mut near_indexes = (11..MN_WLAN).chain(MORE_INDEXES..);
         let mut near_index = || near_indexes.next().expect("there are enough indexes");
         lay(
             End::new(&self.cn, "eth0", "02:00:00:00:0c:02"),
@@ -171,11 +219,11 @@ impl Lab {
             MN_WLAN,
             End::new(&self.air, "radio", "02:00:00:00:a0:01"),
         )?;
-        for (router, namespace) in self.routers() {
-            let (name, number) = (router.name(), router.number());
+        for node in self.nodes() {
+            let (name, number) = (node.name, node.number);
             lay(
                 End::new(
-                    namespace,
+                    node.namespace,
                     CORE_INTERFACE,
                     &format!("02:00:00:00:f{number}:02"),
                 ),
@@ -187,7 +235,7 @@ impl Lab {
                 ),
             )?;
             lay(
-                End::new(namespace, ACCESS_INTERFACE, router.lla()),
+                End::new(node.namespace, ACCESS_INTERFACE, node.lla),
                 near_index(),
                 End::new(
                     &self.air,
@@ -197,37 +245,33 @@ impl Lab {
             )?;
         }
         let mut air = String::new();
-        let mut add_bridge = |access_point: AccessPoint, port: &str| {
-            let bridge = access_point.bridge();
-            air += &format!(
-                "link add {bridge} address {access_point} type bridge \
-                 stp_state 0 forward_delay 0 mcast_snooping 0\n\
-                 link set {port} master {bridge}\n\
-                 link set {bridge} up\n\
-                 link set {port} up\n"
-            );
-        };
-        for (access_point, router) in [
-            (AccessPoint::Previous, Router::Previous),
-            (AccessPoint::New, Router::New),
-        ] {
-            add_bridge(access_point, &format!("{}-air", router.name()));
-        }
-        if self.third.is_some() {
-            add_bridge(AccessPoint::Third, &format!("{}-air", Router::Third.name()));
-            // A wire between the two access points of the first link.
-            self.air.ip(&format!(
-                "link add beside {QUEUES} type veth peer name wire {QUEUES}"
-            ))?;
-            for port in ["beside", "wire"] {
-                self.air.prepare_for_xdp(port)?;
+        for (router, _) in self.routers() {
+            let access_points = self.network.access_points(router);
+            for access_point in access_points {
+                air += &bridge(*access_point);
             }
-            add_bridge(AccessPoint::Beside, "beside");
-            air += &format!(
-                "link set wire master {}\n\
-                 link set wire up\n",
-                AccessPoint::Previous.bridge()
-            );
+            let (first, others) = access_points.split_first().expect("every link has one");
+            let mut join = |port: &str, access_point: AccessPoint| {
+                let bridge = access_point.bridge();
+                air += &format!("link set {port} master {bridge}\nlink set {port} up\n");
+            };
+            for node in self.nodes().filter(|node| node.link == router) {
+                join(&format!("{}-air", node.name), *first);
+            }
+            // A wire from each of the others to the first.
+            for other in others {
+                let name = other.bridge().trim_start_matches("br-");
+                let ends = [name.to_owned(), format!("{name}-wire")];
+                self.air.ip(&format!(
+                    "link add {} {QUEUES} type veth peer name {} {QUEUES}",
+                    ends[0], ends[1]
+                ))?;
+                for port in &ends {
+                    self.air.prepare_for_xdp(port)?;
+                }
+                join(&ends[0], *other);
+                join(&ends[1], *first);
+            }
         }
         self.air.ip_batch(&air)
     }
@@ -241,19 +285,23 @@ impl Lab {
         let mut core = "addr add 2001:db8:c::1/64 dev cn0\n\
                         link set cn0 up\n"
             .to_owned();
-        for (router, _) in self.routers() {
-            let (name, number, prefix) = (router.name(), router.number(), router.prefix());
+        for node in self.nodes() {
+            let (name, number) = (node.name, node.number);
             core += &format!(
                 "addr add 2001:db8:f{number}::1/64 dev {name}0\n\
-                 link set {name}0 up\n\
-                 route add {prefix} via 2001:db8:f{number}::2\n"
+                 link set {name}0 up\n"
             );
+        }
+        // Of the routers of a link, one is the way to it.
+        for (router, _) in self.routers() {
+            let (number, prefix) = (router.number(), router.prefix());
+            core += &format!("route add {prefix} via 2001:db8:f{number}::2\n");
         }
         self.core.ip_batch(&core)
     }
 
-    fn advertise(&mut self, router: Router) -> Result<()> {
-        let (name, prefix) = (router.name(), router.prefix());
+    fn advertise(&self, node: &Node<'_>) -> Result<Process> {
+        let (name, prefix) = (node.name, node.link.prefix());
         let file = |extension: &str| {
             self.directory
                 .path
@@ -279,20 +327,13 @@ impl Lab {
             .arg("--pidfile")
             .arg(file("pid"));
         let log = file("log");
-        let process = Process::start(
-            self.router(router)?,
-            &format!("radvd of {name}"),
-            command,
-            log,
-        )?;
-        self.radvd.push(process);
-        Ok(())
+        Process::start(node.namespace, &format!("radvd of {name}"), command, log)
     }
 
     /// Brings the mobile node up at the previous access point, with its address.
     fn first_attach(&mut self) -> Result<()> {
         self.mn.ip(&format!("link set {WLAN} up"))?;
-        self.attach(AccessPoint::Previous)?;
+        self.attach(self.network.start())?;
         let mut asked: Option<Instant> = None;
         wait_until("the mobile node's first address", SOON, || {
             for process in &mut self.radvd {
@@ -311,12 +352,26 @@ impl Lab {
     }
 }
 
-fn configure_router(router: Router, namespace: &NetNs) -> Result<()> {
-    let (number, address, prefix) = (router.number(), router.address(), router.prefix());
+/// An access point without ports.
+fn bridge(access_point: AccessPoint) -> String {
+    let name = access_point.bridge();
+    // A bridge with the address of its router would keep the frames that are for that one.
+    let address = match access_point {
+        AccessPoint::Integrated(_) => String::new(),
+        _ => format!("address {access_point}"),
+    };
+    format!(
+        "link add {name} {address} type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n\
+         link set {name} up\n"
+    )
+}
+
+fn configure_router(node: &Node<'_>) -> Result<()> {
+    let (number, address, prefix) = (node.number, node.address, node.link.prefix());
     // The two rules are the ingress filter of every ordinary network (BCP 38): the access link
     // sends nothing on with a source address from elsewhere. Without it the plain move would
     // look better than it is, as the node's old address still got out at the new router.
-    namespace.ip_batch(&format!(
+    node.namespace.ip_batch(&format!(
         "addr add 2001:db8:f{number}::2/64 dev {CORE_INTERFACE}\n\
          addr add {address}/64 dev {ACCESS_INTERFACE}\n\
          link set {CORE_INTERFACE} up\n\

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod build;
+mod network;
 mod remains;
 mod sites;
 
@@ -16,6 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 pub(crate) use self::{addresses::usable_addresses, remains::Directory, sites::lla_bytes};
 pub use self::{
+    network::{Companion, Network},
     remains::{ROLES, abandoned, clean},
     sites::{
         ACCESS_INTERFACE, AccessPoint, CN, CORE_INTERFACE, MN_LLA, NAR, PAR, PCOA, Router, WLAN,
@@ -41,10 +43,14 @@ pub struct Lab {
     pub nar: NetNs,
     /// The third access router, if the lab has one.
     pub third: Option<NetNs>,
+    /// The routers that do not speak RFC 5568.
+    pub companions: Vec<(Companion, NetNs)>,
     /// The access points.
     pub air: NetNs,
     /// The mobile node.
     pub mn: NetNs,
+    /// Which routers and access points it has.
+    pub network: Network,
     directory: Directory,
     tag: String,
 }
@@ -56,7 +62,7 @@ impl Lab {
     /// # Errors
     /// Without root, or without ip, ethtool or radvd; see [`missing`].
     pub fn build() -> Result<Self> {
-        Self::with_routers(&[Router::Previous, Router::New])
+        Self::of(Network::Two)
     }
 
     /// Like [`Lab::build`], with a third access router on a link of its own, and with a second access
@@ -65,7 +71,7 @@ impl Lab {
     /// # Errors
     /// As for [`Lab::build`].
     pub fn with_third_router() -> Result<Self> {
-        Self::with_routers(&Router::ALL)
+        Self::of(Network::Three)
     }
 
     /// The access routers, in order.
@@ -114,6 +120,7 @@ impl Lab {
         ]
         .into_iter()
         .chain(&mut self.third)
+        .chain(self.companions.iter_mut().map(|(_, namespace)| namespace))
         {
             namespace.keep();
         }

@@ -11,7 +11,9 @@ use anyhow::{Context, Result};
 use crate::netns;
 
 /// The roles of a lab; each is one namespace.
-pub const ROLES: [&str; 8] = ["cn", "core", "par", "nar", "third", "air", "mn", "other"];
+pub const ROLES: [&str; 12] = [
+    "cn", "core", "par", "nar", "third", "par2", "par3", "nar2", "nar3", "air", "mn", "other",
+];
 
 /// A directory that goes away with its owner.
 #[derive(Debug)]

@@ -86,15 +86,6 @@ impl Router {
     pub const fn care_of_address(self) -> Ipv6Addr {
         Ipv6Addr::new(0x2001, 0xdb8, self.number(), 0, 0, 0xff, 0xfe00, 1)
     }
-
-    /// The access points on its link that the mobile node may use.
-    pub const fn access_points(self) -> &'static [AccessPoint] {
-        match self {
-            Self::Previous => &[AccessPoint::Previous, AccessPoint::Beside],
-            Self::New => &[AccessPoint::New],
-            Self::Third => &[AccessPoint::Third],
-        }
-    }
 }
 
 /// One of the access points.
@@ -109,6 +100,10 @@ pub enum AccessPoint {
     /// Another one on the previous access router's link; like the third, only in
     /// [`Lab::with_third_router`](super::Lab::with_third_router).
     Beside,
+    /// Those of [`Network::Figure1`](super::Network::Figure1), AP1 to AP10.
+    Relay(u8),
+    /// That of [`Network::Figure2`](super::Network::Figure2) that a router has inside.
+    Integrated(Router),
 }
 
 impl AccessPoint {
@@ -119,25 +114,29 @@ impl AccessPoint {
             Self::New => "02:00:00:00:0a:02",
             Self::Third => "02:00:00:00:0a:03",
             Self::Beside => "02:00:00:00:0a:04",
+            Self::Relay(number) => RELAYS[relay(number)],
+            Self::Integrated(router) => router.lla(),
         }
     }
 
     /// The router on its link.
     pub const fn router(self) -> Router {
         match self {
-            Self::Previous | Self::Beside => Router::Previous,
-            Self::New => Router::New,
+            Self::Previous | Self::Beside | Self::Relay(..=5) => Router::Previous,
+            Self::New | Self::Relay(_) => Router::New,
             Self::Third => Router::Third,
+            Self::Integrated(router) => router,
         }
     }
 
     /// The bridge that it is, in the lab's `air`.
     pub const fn bridge(self) -> &'static str {
         match self {
-            Self::Previous => "br-ap1",
-            Self::New => "br-ap2",
-            Self::Third => "br-ap3",
+            Self::Previous | Self::Integrated(Router::Previous) => "br-ap1",
+            Self::New | Self::Integrated(Router::New) => "br-ap2",
+            Self::Third | Self::Integrated(Router::Third) => "br-ap3",
             Self::Beside => "br-ap4",
+            Self::Relay(number) => RELAY_BRIDGES[relay(number)],
         }
     }
 }
@@ -146,6 +145,38 @@ impl fmt::Display for AccessPoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.id())
     }
+}
+
+const RELAYS: [&str; 10] = [
+    "02:00:00:00:0e:01",
+    "02:00:00:00:0e:02",
+    "02:00:00:00:0e:03",
+    "02:00:00:00:0e:04",
+    "02:00:00:00:0e:05",
+    "02:00:00:00:0e:06",
+    "02:00:00:00:0e:07",
+    "02:00:00:00:0e:08",
+    "02:00:00:00:0e:09",
+    "02:00:00:00:0e:10",
+];
+
+const RELAY_BRIDGES: [&str; 10] = [
+    "br-relay1",
+    "br-relay2",
+    "br-relay3",
+    "br-relay4",
+    "br-relay5",
+    "br-relay6",
+    "br-relay7",
+    "br-relay8",
+    "br-relay9",
+    "br-relay10",
+];
+
+/// The place of a relay in the lists; they count from 1.
+const fn relay(number: u8) -> usize {
+    assert!(1 <= number && number <= 10, "the relays are AP1 to AP10");
+    number as usize - 1
 }
 
 pub(crate) fn lla_bytes(text: &str) -> [u8; 6] {
@@ -190,15 +221,6 @@ mod tests {
         for router in Router::ALL {
             let prefix = "fe80::".parse().unwrap();
             assert_eq!(router.link_local(), modified_eui_64(prefix, router.lla()));
-        }
-    }
-
-    #[test]
-    fn every_access_point_is_on_the_link_of_its_router() {
-        for router in Router::ALL {
-            for access_point in router.access_points() {
-                assert_eq!(access_point.router(), router);
-            }
         }
     }
 }

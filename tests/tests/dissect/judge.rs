@@ -75,16 +75,20 @@ impl Case {
     }
 }
 
-/// A capture file of raw IP packets (link type 101).
-fn capture(cases: &[Case]) -> Vec<u8> {
+/// The link type of raw IP packets, and the first of those that say nothing by themselves.
+const RAW_IP: u32 = 101;
+const USER_0: u32 = 147;
+
+/// A capture file.
+fn capture<'a>(link_type: u32, packets: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut file = Vec::new();
     file.extend(0xa1b2_c3d4_u32.to_ne_bytes());
     file.extend([2u16, 4].map(u16::to_ne_bytes).concat());
-    file.extend([0, 0, 65_535, 101].map(u32::to_ne_bytes).concat());
-    for (second, case) in (0u32..).zip(cases) {
-        let len = case.bytes.len() as u32;
+    file.extend([0, 0, 65_535, link_type].map(u32::to_ne_bytes).concat());
+    for (second, bytes) in (0u32..).zip(packets) {
+        let len = bytes.len() as u32;
         file.extend([second, 0, len, len].map(u32::to_ne_bytes).concat());
-        file.extend(&case.bytes);
+        file.extend(bytes);
     }
     file
 }
@@ -92,11 +96,50 @@ fn capture(cases: &[Case]) -> Vec<u8> {
 /// Has tshark dissect the packets; returns the value of each of `fields` for each of them, or none
 /// if there is no tshark here.
 pub(super) fn dissect(cases: &[Case], fields: &[&str]) -> Option<Vec<Vec<String>>> {
+    let mut arguments = vec!["-T", "fields", "-E", "separator=/t"];
+    arguments.extend(["-E", "occurrence=a", "-E", "aggregator=,"]);
+    arguments.extend(fields.iter().flat_map(|field| ["-e", field]));
+    let packets = cases.iter().map(|case| &case.bytes[..]);
+    let text = tshark(&arguments, &capture(RAW_IP, packets))?;
+    let lines: Vec<Vec<String>> = text
+        .lines()
+        .map(|line| line.split('\t').map(str::to_owned).collect())
+        .collect();
+    assert_eq!(
+        lines.len(),
+        cases.len(),
+        "one line for each packet:\n{text}"
+    );
+    assert!(lines.iter().all(|line| line.len() == fields.len()));
+    Some(lines)
+}
+
+/// Has tshark dissect PDUs of 802.16e; returns what it says of each of them, or none if there is no
+/// tshark here.
+pub(super) fn management(pdus: &[Vec<u8>]) -> Option<Vec<String>> {
+    let link_type =
+        "uat:user_dlts:\"User 0 (DLT=147)\",\"wimax_pdu_burst_handler\",\"0\",\"\",\"0\",\"\"";
+    let packets = pdus.iter().map(Vec::as_slice);
+    let text = tshark(&["-o", link_type, "-V"], &capture(USER_0, packets))?;
+    let mut texts: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("Frame ") {
+            texts.push(String::new());
+        }
+        if let Some(text) = texts.last_mut() {
+            *text += line;
+            *text += "\n";
+        }
+    }
+    assert_eq!(texts.len(), pdus.len(), "one for each PDU:\n{text}");
+    Some(texts)
+}
+
+/// What tshark says of a capture file, or none if it is not here.
+fn tshark(arguments: &[&str], file: &[u8]) -> Option<String> {
     let mut command = Command::new("tshark");
     // No name resolution, no configuration of this machine's user: the values as they are.
-    command.args(["-n", "-r", "-", "-T", "fields", "-E", "separator=/t"]);
-    command.args(["-E", "occurrence=a", "-E", "aggregator=,"]);
-    command.args(fields.iter().flat_map(|field| ["-e", field]));
+    command.args(["-n", "-r", "-"]).args(arguments);
     let child = command
         .env(
             "WIRESHARK_CONFIG_DIR",
@@ -112,26 +155,14 @@ pub(super) fn dissect(cases: &[Case], fields: &[&str]) -> Option<Vec<Vec<String>
         Err(error) => panic!("cannot run tshark: {error}"),
     };
     // tshark reads all of it; the file is a few kilobytes, so that neither pipe fills up.
-    let file = capture(cases);
-    child.stdin.take().unwrap().write_all(&file).unwrap();
+    child.stdin.take().unwrap().write_all(file).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(
         output.status.success(),
         "tshark: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<Vec<String>> = text
-        .lines()
-        .map(|line| line.split('\t').map(str::to_owned).collect())
-        .collect();
-    assert_eq!(
-        lines.len(),
-        cases.len(),
-        "one line for each packet:\n{text}"
-    );
-    assert!(lines.iter().all(|line| line.len() == fields.len()));
-    Some(lines)
+    Some(String::from_utf8(output.stdout).unwrap())
 }
 
 /// Says so past the test harness, which keeps what `println!` says of a test that passes.

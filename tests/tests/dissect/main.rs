@@ -7,6 +7,7 @@ use fmip_ctl::wire::{HackCode, HiCode, MacAddr, Message, Packet};
 mod companions;
 mod fast_handovers;
 mod judge;
+mod management;
 
 use fast_handovers::{hack, hi, rtsolpr};
 use judge::{Case, dissect, skipped};

@@ -2,6 +2,7 @@
 //!
 //! `ip` is the witness: what it prints does not come through the code under test.
 
+mod addresses;
 mod monitor;
 mod next_hops;
 mod routes;

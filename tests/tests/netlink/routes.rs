@@ -1,5 +1,7 @@
 //! Default routers of mobile nodes, and routes to nodes that keep their address.
 
+use fmip_ctl::io::netlink::DEFAULT_ROUTE_METRIC;
+
 use super::*;
 
 #[test]
@@ -228,5 +230,37 @@ fn a_router_that_does_not_answer_is_named() {
         "the link-layer address of 2001:db8:1::99 on acc0 is not known, nor that of a default \
          router there"
     );
+    assert_eq!(setup.tables(), before);
+}
+
+#[test]
+fn a_default_route_of_others_with_the_same_metric_stays() {
+    let Some(setup) = Setup::new() else { return };
+    let words = format!("metric {DEFAULT_ROUTE_METRIC} proto static");
+    setup
+        .namespace
+        .ip_batch(&format!(
+            "route add default via fe80::99 dev acc1 {words}\n"
+        ))
+        .unwrap();
+    let before = setup.tables();
+    let setup = &setup;
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        let router = address("2001:db8:2::1");
+        netlink
+            .set_default_router(acc0.index, router, link_address("02:00:00:00:00:22"))
+            .await?;
+        let routes = setup.list("-6 route show default");
+        assert_eq!(routes.len(), 2, "{routes:?}");
+        // Ours comes first.
+        let ours = setup.list("-6 route show default proto 55");
+        assert!(
+            ours[0]["metric"].as_u64() < Some(DEFAULT_ROUTE_METRIC.into()),
+            "{ours:?}"
+        );
+        netlink.clean_up().await;
+        Ok(())
+    });
     assert_eq!(setup.tables(), before);
 }

@@ -9,6 +9,9 @@ use toml::{
 
 use crate::config::ConfigError;
 
+/// Keys whose values are shown nowhere.
+const SECRETS: [&str; 2] = ["key", "pmk"];
+
 /// What is wrong, and where in the text.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -37,7 +40,8 @@ impl Fault {
         table: Option<&DeTable<'_>>,
     ) -> ConfigError {
         let key = table.map_or_else(String::new, |table| key_at(table, &self.span));
-        let message = if key == "key" || key.ends_with(".key") {
+        let name = key.rsplit('.').next().unwrap_or_default();
+        let message = if SECRETS.contains(&name) {
             // serde repeats the value it did not expect.
             if self.message.starts_with("invalid type") {
                 "must be a string of hexadecimal digits in quotation marks".to_owned()

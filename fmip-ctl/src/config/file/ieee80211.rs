@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::{
     fault::{Fault, Unique, bad},
-    value::{check_link_address, check_socket_path, integer, milliseconds},
+    value::{check_link_address, check_socket_path, integer, milliseconds, negative},
 };
 use crate::{config::Ieee80211, wire::MacAddr};
 
@@ -130,28 +130,4 @@ impl RawIeee80211 {
             prefer,
         })
     }
-}
-
-fn negative(
-    value: Option<Spanned<i64>>,
-    default: i32,
-    range: RangeInclusive<i32>,
-) -> Result<i32, Fault> {
-    let Some(value) = value else {
-        return Ok(default);
-    };
-    i32::try_from(*value.get_ref())
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| {
-            Fault::new(
-                value.span(),
-                format!(
-                    "{} is out of range: {} to {}",
-                    value.get_ref(),
-                    range.start(),
-                    range.end()
-                ),
-            )
-        })
 }

@@ -9,6 +9,7 @@ use super::{
     damping::RawDamping,
     fault::{Fault, Unique, bad},
     ieee80211::RawIeee80211,
+    ieee80216e::RawIeee80216e,
     value::{
         check_global_address, check_interface_name, check_key, check_link_address, check_prefix,
         check_spi, choice, integer,
@@ -42,6 +43,7 @@ pub(super) struct RawMobileNode {
     #[serde(default)]
     router: Vec<RawRouterKey>,
     ieee80211: Option<RawIeee80211>,
+    ieee80216e: Option<Spanned<RawIeee80216e>>,
     #[serde(default)]
     damping: RawDamping,
 }
@@ -106,9 +108,16 @@ impl RawMobileNode {
             self.check_can_be_found(pcoa, &routers)?;
         }
         let interface = check_interface_name(&self.interface)?;
-        let link_layer = match self.ieee80211 {
-            Some(raw) => LinkLayerKind::Ieee80211(Box::new(raw.check(text, &interface)?)),
-            None => LinkLayerKind::Told,
+        let link_layer = match (self.ieee80211, self.ieee80216e) {
+            (None, None) => LinkLayerKind::Told,
+            (Some(raw), None) => LinkLayerKind::Ieee80211(Box::new(raw.check(text, &interface)?)),
+            (None, Some(raw)) => LinkLayerKind::Ieee80216e(raw.into_inner().check()?),
+            (Some(_), Some(raw)) => {
+                return Err(Fault::new(
+                    raw.span(),
+                    "there is a section [mobile-node.ieee80211], too: remove the one that `interface` is not of",
+                ));
+            }
         };
         Ok(MobileNode {
             interface,

@@ -52,6 +52,30 @@ pub(super) fn milliseconds(
     }
 }
 
+pub(super) fn negative(
+    value: Option<Spanned<i64>>,
+    default: i32,
+    range: RangeInclusive<i32>,
+) -> Result<i32, Fault> {
+    let Some(value) = value else {
+        return Ok(default);
+    };
+    i32::try_from(*value.get_ref())
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| {
+            Fault::new(
+                value.span(),
+                format!(
+                    "{} is out of range: {} to {}",
+                    value.get_ref(),
+                    range.start(),
+                    range.end()
+                ),
+            )
+        })
+}
+
 /// One of several words, or the first of them.
 pub(super) fn choice<T: Copy>(
     value: &Option<Spanned<String>>,
@@ -187,23 +211,7 @@ pub(super) fn check_spi(spi: &Spanned<i64>) -> Result<u32, Fault> {
 
 /// Never repeats the key.
 pub(super) fn check_key(key: &Spanned<String>) -> Result<Key, Fault> {
-    let digits = key.get_ref().as_bytes();
-    let octets: Option<Vec<u8>> = digits
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16);
-                Some((digit(high)? << 4 | digit(low)?) as u8)
-            }
-            _ => None,
-        })
-        .collect();
-    let octets = octets.ok_or_else(|| {
-        Fault::new(
-            key.span(),
-            "is not an even number of hexadecimal digits: make one with `openssl rand -hex 20`",
-        )
-    })?;
+    let octets = check_octets(key)?;
     if !(MIN_KEY_OCTETS..=MAX_KEY_OCTETS).contains(&octets.len()) {
         return Err(Fault::new(
             key.span(),
@@ -215,4 +223,25 @@ pub(super) fn check_key(key: &Spanned<String>) -> Result<Key, Fault> {
         ));
     }
     Ok(Key(octets))
+}
+
+/// A secret as octets; it is not repeated.
+pub(super) fn check_octets(key: &Spanned<String>) -> Result<Vec<u8>, Fault> {
+    let digits = key.get_ref().as_bytes();
+    let octets: Option<Vec<u8>> = digits
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => {
+                let digit = |byte: &u8| char::from(*byte).to_digit(16);
+                Some((digit(high)? << 4 | digit(low)?) as u8)
+            }
+            _ => None,
+        })
+        .collect();
+    octets.ok_or_else(|| {
+        Fault::new(
+            key.span(),
+            "is not an even number of hexadecimal digits: make one with `openssl rand -hex 20`",
+        )
+    })
 }

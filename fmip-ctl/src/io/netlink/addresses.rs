@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 use super::{
     Netlink, PROTOCOL,
     messages::{gone_is_done, gone_is_done_io, io_error, ipv6_of},
+    routes::PrefixRoute,
     sysctl::{Sysctl, interface_sysctl},
 };
 use crate::io::addresses::{Change, Described};
@@ -83,12 +84,26 @@ pub(super) struct Own {
     preferred: bool,
     /// Whether the kernel's verdict is known.
     judged: bool,
+    /// Whether it is of a link that was left.
+    kept: bool,
+}
+
+impl Own {
+    /// The flags that it is to have now.
+    fn flags(&self) -> AddressFlags {
+        match self.kept {
+            true => AddressFlags::Noprefixroute,
+            false => AddressFlags::empty(),
+        }
+    }
 }
 
 /// An address that was there, as it was before it was kept.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     before: AddressMessage,
+    /// The route to its prefix on the link, which an advertisement had made.
+    route: Option<PrefixRoute>,
     at: Instant,
 }
 
@@ -138,6 +153,7 @@ impl Netlink {
             prefix_length,
             preferred: false,
             judged: false,
+            kept: false,
         };
         self.addresses.insert((interface, address), own);
         if let Err(error) = self.label(interface, address) {
@@ -157,6 +173,7 @@ impl Netlink {
             return Ok(());
         };
         own.preferred = true;
+        own.kept = false;
         let prefix_length = own.prefix_length;
         self.unlabel(interface, address)?;
         let lifetimes = (INFINITY, INFINITY);
@@ -171,7 +188,8 @@ impl Netlink {
     }
 
     /// Keeps an address that a tunnel from it needs: it does not run out, and nothing new begins from
-    /// it. [`Netlink::restore_address`] and [`Netlink::clean_up`] give back what it had.
+    /// it. Its prefix is not taken for one of the link any more: what goes there goes through the tunnel,
+    /// too. [`Netlink::restore_address`] and [`Netlink::clean_up`] give back what it had.
     ///
     /// # Errors
     /// It is not there; the kernel refuses.
@@ -179,8 +197,8 @@ impl Netlink {
         let key = (interface, address);
         if let Some(own) = self.addresses.get_mut(&key) {
             own.preferred = false;
-            let prefix_length = own.prefix_length;
-            let flags = AddressFlags::empty();
+            own.kept = true;
+            let (prefix_length, flags) = (own.prefix_length, own.flags());
             return self
                 .restate(
                     (interface, address, prefix_length),
@@ -201,14 +219,25 @@ impl Netlink {
         let (flags, lifetimes) = kept(&before);
         let found = Found {
             before,
+            route: None,
             at: Instant::now(),
         };
         self.found.insert(key, found);
-        self.restate((interface, address, prefix_length), flags, lifetimes, KEPT)
+        if let Err(error) = self
+            .restate((interface, address, prefix_length), flags, lifetimes, KEPT)
             .await
-            .inspect_err(|_| {
-                self.found.remove(&key);
-            })
+        {
+            self.found.remove(&key);
+            return Err(error);
+        }
+        // After the address, whose own change may have taken it along.
+        let route = self
+            .take_prefix_route(interface, address, prefix_length)
+            .await?;
+        if let Some(found) = self.found.get_mut(&key) {
+            found.route = route;
+        }
+        Ok(())
     }
 
     /// Gives an address back what [`Netlink::keep_address`] took, for the node is on its link again; if
@@ -289,7 +318,7 @@ impl Netlink {
             if !own.preferred && is.preferred_s > 0 {
                 restated.push((
                     (interface, address, own.prefix_length),
-                    AddressFlags::empty(),
+                    own.flags(),
                     INFINITY,
                     PROTOCOL,
                 ));
@@ -389,7 +418,7 @@ impl Netlink {
             } else if marked(&message, KEPT) {
                 info!(%address, "an address that was kept is one like any other again");
                 let of = (message.header.index, address, message.header.prefix_len);
-                let flags = flags_of(&message) & STATED;
+                let flags = flags_of(&message) & STATED & !AddressFlags::Noprefixroute;
                 self.restate(of, flags, (INFINITY, INFINITY), 0).await?;
             }
         }
@@ -424,18 +453,19 @@ impl Netlink {
             seconds => seconds.saturating_sub(elapsed),
         };
         let prefix_length = found.before.header.prefix_len;
-        let valid = left(described.valid_s).max(at_least);
+        let valid = match left(described.valid_s) {
+            0 => at_least,
+            valid => valid,
+        };
         if valid == 0 {
             return self
                 .delete_address(message(interface, address, prefix_length))
                 .await;
         }
-        let preferred = left(described.preferred_s)
-            .max(match described.preferred_s {
-                0 => 0,
-                _ => at_least,
-            })
-            .min(valid);
+        let preferred = match (described.preferred_s, left(described.preferred_s)) {
+            (1.., 0) => at_least.min(valid),
+            (_, preferred) => preferred,
+        };
         let mut attributes = found.before.attributes.iter();
         let protocol = attributes.find_map(|attribute| match attribute {
             AddressAttribute::Protocol(protocol) => Some(u8::from(*protocol)),
@@ -447,7 +477,11 @@ impl Netlink {
             (preferred, valid),
             protocol.unwrap_or(0),
         )
-        .await
+        .await?;
+        match &found.route {
+            Some(route) => self.put_back_prefix_route(interface, route, elapsed).await,
+            None => Ok(()),
+        }
     }
 
     /// Says anew what an address is like: interface, address and prefix length; its flags, its preferred
@@ -560,12 +594,11 @@ fn stated(
     ]
 }
 
-/// Flags and lifetimes of an address that was like this and is kept. The prefix route of one that was
-/// made from an advertisement is the advertisement's, and not touched.
+/// Flags and lifetimes of an address that was like this and is kept.
 fn kept(before: &AddressMessage) -> (AddressFlags, (u32, u32)) {
-    let flags = flags_of(before) & STATED;
+    let flags = (flags_of(before) & STATED) | AddressFlags::Noprefixroute;
     match is_dynamic(before) {
-        true => (flags | AddressFlags::Noprefixroute, (0, VERY_LONG)),
+        true => (flags, (0, VERY_LONG)),
         false => (flags, (0, INFINITY)),
     }
 }

@@ -10,7 +10,10 @@ use anyhow::{Context, Result, bail};
 use futures_util::TryStreamExt;
 use netlink_packet_route::{
     neighbour::{NeighbourFlags, NeighbourState},
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope},
+    route::{
+        RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+        RouteScope,
+    },
 };
 use rtnetlink::RouteMessageBuilder;
 use tokio::time::sleep;
@@ -20,7 +23,7 @@ use super::{
     messages::{gone_is_done, io_error, neighbor_address, neighbor_link_address},
     neighbors::neighbor_protocol,
 };
-use crate::wire::MacAddr;
+use crate::wire::{MacAddr, Prefix};
 
 /// How long the kernel may take to find out a router's link-layer address: some round trips of a
 /// link, and nobody waits for the controller longer than he must.
@@ -63,7 +66,14 @@ impl Netlink {
             .await
             .map_err(io_error)
             .with_context(|| action.clone())?;
-        let mut route = default_route(interface).gateway(router).onlink().build();
+        if self.default_routers.is_empty() {
+            self.default_metric = self.free_metric().await?;
+        }
+        let mut route = self
+            .default_route(interface)
+            .gateway(router)
+            .onlink()
+            .build();
         route
             .attributes
             .push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
@@ -111,6 +121,30 @@ impl Netlink {
             }
             sleep(RESOLUTION_STEP).await;
         }
+    }
+
+    /// The metric for our default routes: below it by as much as is needed, if somebody else has a
+    /// default route with it. The kernel would take that away as it sets ours.
+    async fn free_metric(&self) -> Result<u32> {
+        let routes = self.routes().await?;
+        let taken = |metric| {
+            routes.iter().any(|route| {
+                route.header.destination_prefix_length == 0
+                    && route.header.protocol != RouteProtocol::Other(PROTOCOL)
+                    && (route.attributes).contains(&RouteAttribute::Priority(metric))
+            })
+        };
+        let mut metrics = (1..=DEFAULT_ROUTE_METRIC).rev();
+        Ok(metrics
+            .find(|metric| !taken(*metric))
+            .unwrap_or(DEFAULT_ROUTE_METRIC))
+    }
+
+    fn default_route(&self, interface: u32) -> RouteMessageBuilder<Ipv6Addr> {
+        RouteMessageBuilder::<Ipv6Addr>::new()
+            .output_interface(interface)
+            .priority(self.default_metric)
+            .protocol(RouteProtocol::Other(PROTOCOL))
     }
 
     /// The first of these neighbors whose link-layer address the kernel knows, and that address.
@@ -210,11 +244,80 @@ impl Netlink {
         let Some(router) = self.default_routers.get(&interface).copied() else {
             return Ok(());
         };
-        self.delete_route(default_route(interface).build()).await?;
+        self.delete_route(self.default_route(interface).build())
+            .await?;
         self.delete_neighbor(interface, router, NeighbourFlags::empty())
             .await?;
         self.default_routers.remove(&interface);
         Ok(())
+    }
+
+    /// Removes the route by which a prefix is on a link, if an advertisement has made it, and returns it.
+    pub(super) async fn take_prefix_route(
+        &self,
+        interface: u32,
+        address: Ipv6Addr,
+        length: u8,
+    ) -> Result<Option<PrefixRoute>> {
+        let Ok(prefix) = Prefix::new(address, length) else {
+            return Ok(None);
+        };
+        let destination = RouteAttribute::Destination(RouteAddress::Inet6(prefix.address()));
+        let is_it = |route: &RouteMessage| {
+            route.header.destination_prefix_length == length
+                && route.header.protocol == RouteProtocol::Kernel
+                && route.header.table == RouteHeader::RT_TABLE_MAIN
+                && output_interface(route) == Some(interface)
+                && route.attributes.contains(&destination)
+                && !(route.attributes.iter()).any(|of| matches!(of, RouteAttribute::Gateway(_)))
+        };
+        let Some(route) = self.routes().await?.into_iter().find(is_it) else {
+            return Ok(None);
+        };
+        let (mut metric, mut expires_s) = (0, None);
+        for attribute in &route.attributes {
+            match attribute {
+                RouteAttribute::Priority(priority) => metric = *priority,
+                // In hundredths of a second; 0: never.
+                RouteAttribute::CacheInfo(info) if info.expires != 0 => {
+                    expires_s = Some(info.expires / 100);
+                }
+                _ => {}
+            }
+        }
+        self.delete_route(route).await?;
+        Ok(Some(PrefixRoute {
+            prefix,
+            metric,
+            expires_s,
+        }))
+    }
+
+    /// Undoes [`Netlink::take_prefix_route`] after so many seconds. That an advertisement has made the
+    /// route anew is no error.
+    pub(super) async fn put_back_prefix_route(
+        &self,
+        interface: u32,
+        route: &PrefixRoute,
+        elapsed_s: u32,
+    ) -> Result<()> {
+        let left = route.expires_s.map(|of| of.saturating_sub(elapsed_s));
+        if left == Some(0) {
+            return Ok(());
+        }
+        let PrefixRoute { prefix, metric, .. } = route;
+        let mut message = RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(prefix.address(), prefix.length())
+            .output_interface(interface)
+            .priority(*metric)
+            .protocol(RouteProtocol::Kernel)
+            .build();
+        message.attributes.extend(left.map(RouteAttribute::Expires));
+        let added = self.handle.route().add(message).execute().await;
+        match added.map_err(io_error) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            result => result.with_context(|| format!("cannot put back the route to {prefix}")),
+        }
     }
 
     pub(super) async fn delete_route(&self, message: RouteMessage) -> Result<()> {
@@ -239,6 +342,15 @@ impl Netlink {
     }
 }
 
+/// The route by which a prefix is on a link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PrefixRoute {
+    prefix: Prefix,
+    metric: u32,
+    /// How long it had left; `None`: it does not run out.
+    expires_s: Option<u32>,
+}
+
 /// The interface that a route leads to.
 pub(super) fn output_interface(route: &RouteMessage) -> Option<u32> {
     route
@@ -255,12 +367,5 @@ fn host_route(interface: u32, address: Ipv6Addr) -> RouteMessageBuilder<Ipv6Addr
         .destination_prefix(address, 128)
         .output_interface(interface)
         .scope(RouteScope::Link)
-        .protocol(RouteProtocol::Other(PROTOCOL))
-}
-
-fn default_route(interface: u32) -> RouteMessageBuilder<Ipv6Addr> {
-    RouteMessageBuilder::<Ipv6Addr>::new()
-        .output_interface(interface)
-        .priority(DEFAULT_ROUTE_METRIC)
         .protocol(RouteProtocol::Other(PROTOCOL))
 }

@@ -207,5 +207,6 @@ fn described(told: &Told) -> String {
         Told::Health(Health::Working) => "working".to_owned(),
         Told::Health(Health::Lost { what, error }) => format!("{what} lost: {error}"),
         Told::Heard(_) => "heard".to_owned(),
+        Told::Mark => "mark".to_owned(),
     }
 }

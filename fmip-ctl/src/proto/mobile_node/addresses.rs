@@ -12,7 +12,9 @@
 
 use std::net::Ipv6Addr;
 
-use super::{Command, Event, MobileNode, Owner, place::Destination, uplink::Way};
+use super::{
+    Command, Event, MobileNode, Owner, discovery::IID_BITS, place::Destination, uplink::Way,
+};
 
 /// What was ordered about addresses.
 #[derive(Debug)]
@@ -23,6 +25,9 @@ pub(super) struct Addresses {
     waiting: Option<Ipv6Addr>,
     /// Those of links that were left, kept for their tunnels.
     kept: Vec<Ipv6Addr>,
+    /// Those that were removed, of the links that it remembers. A router that takes back what it
+    /// granted makes one of them the address in use again.
+    removed: Vec<Ipv6Addr>,
     /// The care-of address that Mobile IPv6 was told last.
     told: Ipv6Addr,
     /// The care-of address that Mobile IPv6 has registered.
@@ -35,6 +40,7 @@ impl Addresses {
             configured: Vec::new(),
             waiting: None,
             kept: Vec::new(),
+            removed: Vec::new(),
             told: pcoa,
             registered: None,
         }
@@ -44,7 +50,11 @@ impl Addresses {
 impl MobileNode {
     /// Gives the mobile node the address that it has at `destination`.
     pub(super) fn configure(&mut self, destination: &Destination) {
-        let address = destination.ncoa;
+        self.add_address(destination.ncoa, destination.router.prefix.length());
+    }
+
+    fn add_address(&mut self, address: Ipv6Addr, prefix_length: u8) {
+        self.addresses.removed.retain(|of| *of != address);
         if !self.addresses.configured.contains(&address) {
             self.addresses.configured.push(address);
         }
@@ -52,7 +62,7 @@ impl MobileNode {
         let configure = Command::ConfigureAddress {
             interface: self.config.interface,
             address,
-            prefix_length: destination.router.prefix.length(),
+            prefix_length,
         };
         self.outbox.command(Owner::Rest, configure);
     }
@@ -66,6 +76,7 @@ impl MobileNode {
             return; // it was never more than announced
         }
         self.addresses.waiting.take_if(|of| *of == address);
+        self.addresses.kept.retain(|of| *of != address);
         self.remove_address(address);
     }
 
@@ -73,11 +84,20 @@ impl MobileNode {
     pub(super) fn forget_address(&mut self, address: Ipv6Addr) {
         self.addresses.configured.retain(|of| *of != address);
         self.addresses.waiting.take_if(|of| *of == address);
+        self.addresses.kept.retain(|of| *of != address);
+        // What was to follow, follows on nothing.
+        self.outbox.take_back(|command| match *command {
+            Command::PreferAddress { address: of, .. }
+            | Command::KeepAddress { address: of, .. }
+            | Command::RemoveAddress { address: of, .. } => of == address,
+            _ => false,
+        });
     }
 
     /// Back on the link of this address, which may have been removed meanwhile.
     pub(super) fn restore_address(&mut self, address: Ipv6Addr) {
         self.addresses.kept.retain(|of| *of != address);
+        self.addresses.removed.retain(|of| *of != address);
         let restore = Command::RestoreAddress {
             interface: self.config.interface,
             address,
@@ -108,10 +128,12 @@ impl MobileNode {
             return;
         }
         let here = self.origin.pcoa;
+        if self.addresses.removed.contains(&here)
+            || (self.elsewhere.is_none() && self.addresses.kept.contains(&here))
+        {
+            self.restore_address(here);
+        }
         if self.elsewhere.is_none() {
-            if self.addresses.kept.contains(&here) {
-                self.restore_address(here);
-            }
             let mut uplinks = self.uplinks.iter();
             let tunnelled = uplinks
                 .by_ref()
@@ -139,6 +161,14 @@ impl MobileNode {
         if self.addresses.kept.contains(&address) {
             return;
         }
+        if self.addresses.removed.contains(&address) {
+            let mut past = self.past.iter();
+            let past = past.find(|past| past.pcoa == address);
+            let prefix_length = past.map_or(IID_BITS, |past| past.prefix_length);
+            let waiting = self.addresses.waiting;
+            self.add_address(address, prefix_length);
+            self.addresses.waiting = waiting;
+        }
         self.addresses.kept.push(address);
         let interface = self.config.interface;
         let keep = Command::KeepAddress { interface, address };
@@ -161,8 +191,14 @@ impl MobileNode {
         for address in useless {
             self.addresses.configured.retain(|of| *of != address);
             self.addresses.kept.retain(|of| *of != address);
+            if self.past.iter().any(|past| past.pcoa == address) {
+                self.addresses.removed.push(address);
+            }
             self.remove_address(address);
         }
+        let past = &self.past;
+        let remembered = |address: &Ipv6Addr| past.iter().any(|past| past.pcoa == *address);
+        self.addresses.removed.retain(remembered);
     }
 
     /// Whether the FBU that is out is for this address.

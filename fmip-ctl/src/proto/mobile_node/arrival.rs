@@ -110,6 +110,10 @@ impl MobileNode {
     /// Nothing of the old address is of use here: the rest is an ordinary Binding Update's
     /// (W11-15).
     pub(super) fn fall_back(&mut self, now: Instant, destination: &Destination) {
+        // It is another node's, and was good for an FBU at most (NAK-07).
+        if self.refused.contains(&destination.ncoa) {
+            return self.discover(now, true);
+        }
         self.settle_in(destination, false);
         self.release_uplinks(now);
         self.counters.fell_back += 1;

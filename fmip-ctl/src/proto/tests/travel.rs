@@ -311,3 +311,54 @@ fn at_a_router_with_a_key_the_mobile_node_asks_for_all_that_it_knows() {
     };
     assert_eq!(question.access_points, []);
 }
+
+/// Answers the last FBU with lifetime 0, which was for this address and this router.
+fn ended(simulation: &mut Simulation, pcoa: Ipv6Addr, par: Ipv6Addr) {
+    let (_, packet) = simulation.messages(Node::Mn, "FBU").last().unwrap();
+    assert_eq!((packet.source, packet.destination), (THIRD_COA, par));
+    assert_eq!(packet.home_address, Some(pcoa));
+    let Message::FastBindingUpdate(fbu) = packet.message else {
+        panic!("it is an FBU");
+    };
+    assert_eq!(fbu.lifetime, 0);
+    let answer = Packet {
+        source: par,
+        destination: THIRD_COA,
+        hop_limit: 64,
+        home_address: None,
+        message: Message::FastBindingAck(FastBindingAck {
+            lifetime: 0,
+            ..accepted(fbu.sequence)
+        }),
+    };
+    let addresses = Addresses { care_of: pcoa, par };
+    let answer = sign(answer, SPI, KEY, addresses);
+    simulation.inject(Node::Mn, ACCESS, answer);
+}
+
+// Rows: MOV-02, MOV-07
+#[test]
+fn tunnels_within_tunnels_end_one_after_the_other_the_oldest_first() {
+    let mut simulation = at_nar();
+    to_third(&mut simulation);
+    simulation.run(SECOND);
+    assert_eq!(simulation.mn.status().previous.len(), 2);
+    simulation.log.clear();
+    let care_of = THIRD_COA;
+    simulation.input(Node::Mn, Input::Admin(Admin::Registered { care_of }));
+    // What the first router still sends comes through the second's tunnel.
+    ended(&mut simulation, PCOA, PAR);
+    ended(&mut simulation, NCOA, NAR);
+    assert_eq!(simulation.count("mn: -> fbu"), 2);
+    assert_eq!(simulation.count("mn: remove-uplink"), 0);
+    simulation.run(SECOND * 3);
+    assert_eq!(
+        uplink_commands(&simulation),
+        [("remove", PCOA, None), ("remove", NCOA, None)]
+    );
+    assert_eq!(simulation.addresses, [THIRD_COA].into());
+    assert_eq!(simulation.mn.handovers(), []);
+    let timeout = simulation.mn.poll_timeout();
+    simulation.run(FOREVER);
+    assert_eq!(simulation.mn.poll_timeout(), None, "{timeout:?}");
+}

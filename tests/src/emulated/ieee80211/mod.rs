@@ -37,7 +37,7 @@ pub use self::{
 };
 use crate::{
     process::{Process, tail},
-    topology::{self, Lab, MN_LLA, Router, WLAN},
+    topology::{self, Lab, MN_LLA, Network, Router, WLAN},
     wait::{SOON, wait_until},
 };
 
@@ -261,6 +261,7 @@ pub struct Air {
     control: UnixStream,
     answers: BufReader<UnixStream>,
     configuration: Configuration,
+    network: Network,
 }
 
 impl Air {
@@ -277,10 +278,9 @@ impl Air {
     /// # Errors
     /// As [`Air::start`].
     pub fn start_with(lab: &Lab, delays: Delays) -> Result<Self> {
-        let access_points = (lab.routers())
-            .flat_map(|(router, _)| router.access_points())
-            .filter(|point| lab.third.is_some() || **point != topology::AccessPoint::Beside);
-        let attached = topology::AccessPoint::Previous;
+        let routers = lab.network.routers().iter();
+        let access_points = routers.flat_map(|router| lab.network.access_points(*router));
+        let attached = lab.network.start();
         let access_points = access_points
             .zip(FREQUENCIES.into_iter().cycle())
             .map(|(point, frequency)| {
@@ -327,6 +327,7 @@ impl Air {
             process,
             control,
             configuration,
+            network: lab.network,
         })
     }
 
@@ -342,13 +343,8 @@ impl Air {
 
     /// The control sockets of the hostapds of all access points on a router's link.
     pub fn hostapds_of(&self, router: Router) -> Vec<PathBuf> {
-        let points = router.access_points().iter();
-        points
-            .map(|point| self.hostapd(*point))
-            .filter(|path| {
-                (self.configuration.access_points.iter()).any(|point| path.ends_with(&point.bridge))
-            })
-            .collect()
+        let points = self.network.access_points(router).iter();
+        points.map(|point| self.hostapd(*point)).collect()
     }
 
     /// Tells the medium something, and returns when it is done.

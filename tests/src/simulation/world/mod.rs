@@ -410,6 +410,13 @@ impl World {
                 false => CommandError::InUse("in use by the simulation".to_owned()),
             };
             self.judge.disturbance(self.now);
+            // The kernel finds out that an address is another node's when it has configured it, and
+            // one that it did not configure then, it may make of an advertisement.
+            if matches!(command, Command::ConfigureAddress { .. }) {
+                let now = self.now;
+                let done = self.node(node).books.execute(now, &command);
+                self.object_if(node, done.err());
+            }
             return self.input(node, Input::CommandFailed { command, error });
         }
         let now = self.now;

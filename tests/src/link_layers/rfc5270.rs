@@ -1,0 +1,616 @@
+//! The scenarios of RFC 5270. The steps have the numbers that section 6 gives them.
+//!
+//! The mobile node is the program alone: its link layer speaks with the base stations, tells its core,
+//! and does what the core orders. A scenario says how strong the base stations are, what the network
+//! wants, and what is lost.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use fmip_ctl::link::ieee80216e::{
+    air::Frame,
+    message::{HoIndication, Message, Pdu},
+};
+
+use super::{
+    order::{self, Is, Step, never},
+    stage::{Scene, Setup},
+};
+use crate::{
+    emulated::ieee80216e::{Control, Crossed, Direction, bsid},
+    ladder::Place::{MnL2, MnL3, Nar, NewAp, OldAp, Par, Third, ThirdAp},
+    report::Run,
+    scenario::{
+        naack,
+        stage::{Harm, check},
+    },
+    topology::{AccessPoint, Lab, Network, Router},
+    wait::{SOON, elapse, wait_until},
+};
+
+/// How strong a base station is that a station is glad to be at, in dBm, and one that it leaves.
+const STRONG: i8 = -55;
+const WEAK: i8 = -85;
+/// One that is good enough, but not better.
+const FAIR: i8 = -70;
+/// How long a station keeps its link for the FBack where it is patient, and where it is not, in
+/// milliseconds.
+const PATIENT: i64 = 5000;
+const IMPATIENT: i64 = 200;
+
+// What the scenarios need
+
+pub(super) fn set_up(setup: &mut Setup) {
+    let _ = setup.use_802_16e();
+    wait_for_link_switch(setup, PATIENT);
+}
+
+pub(super) fn set_up_impatient(setup: &mut Setup) {
+    set_up(setup);
+    wait_for_link_switch(setup, IMPATIENT);
+}
+
+/// With a third router, and with a base station beside the first.
+pub(super) fn set_up_third(setup: &mut Setup) {
+    set_up(setup);
+    setup.set_network(
+        Network::Three,
+        &[AccessPoint::Previous, AccessPoint::New, AccessPoint::Third],
+    );
+}
+
+/// As [`set_up_third`]; the base station beside the first is the target.
+pub(super) fn set_up_beside(setup: &mut Setup) {
+    set_up(setup);
+    setup.set_network(
+        Network::Three,
+        &[AccessPoint::Previous, AccessPoint::Beside],
+    );
+}
+
+pub(super) fn set_up_naack(setup: &mut Setup) {
+    set_up_impatient(setup);
+    naack::with_assign(&mut setup.settings);
+}
+
+fn wait_for_link_switch(setup: &mut Setup, milliseconds: i64) {
+    let table = &mut setup.settings.mobile_node;
+    if let Some(toml::Value::Table(station)) = table.get_mut("ieee80216e") {
+        station.insert("link-switch-wait-ms".to_owned(), milliseconds.into());
+    }
+}
+
+// Steps
+
+/// Steps 1 to 4: access router discovery.
+const DISCOVERY: &[Step<'static>] = &[
+    Step {
+        name: "1",
+        shown_by: &[Is::what("MOB_NBR-ADV").from(OldAp).to(MnL2).again()],
+    },
+    Step {
+        name: "2",
+        shown_by: &[
+            Is::what("MOB_SCN-REQ").from(MnL2).to(OldAp).again(),
+            Is::what("MOB_SCN-RSP").from(OldAp).to(MnL2).again(),
+            Is::what("scan").from(MnL2).again(),
+        ],
+    },
+    Step {
+        name: "3",
+        shown_by: &[Is::what("NEW_LINK_DETECTED").from(MnL2).to(MnL3)],
+    },
+    Step {
+        name: "4",
+        shown_by: &[
+            Is::what("RtSolPr").from(MnL3).to(Par),
+            Is::what("PrRtAdv").from(Par).to(MnL3),
+        ],
+    },
+];
+
+const BY_STATION: Step<'static> = Step {
+    name: "5",
+    shown_by: &[
+        Is::what("MOB_MSHO-REQ").from(MnL2).to(OldAp),
+        Is::what("MOB_BSHO-RSP").from(OldAp).to(MnL2),
+    ],
+};
+
+const BY_BASE_STATION: Step<'static> = Step {
+    name: "5",
+    shown_by: &[Is::what("MOB_BSHO-REQ").from(OldAp).to(MnL2)],
+};
+
+const IMPENDING: Step<'static> = Step {
+    name: "6",
+    shown_by: &[Is::what("LINK_HANDOVER_IMPEND").from(MnL2).to(MnL3)],
+};
+
+const PREPARED: Step<'static> = Step {
+    name: "7",
+    shown_by: &[
+        Is::what("FBU").from(MnL3).to(Par).arrives(),
+        Is::what("HI 0").from(Par).to(Nar),
+        Is::what("HAck 0").from(Nar).to(Par),
+        Is::what("packets: tunnel").from(Par).to(Nar),
+        Is::what("FBack 0").from(Par).to(MnL3).arrives(),
+    ],
+};
+
+const SWITCHED: Step<'static> = Step {
+    name: "8",
+    shown_by: &[
+        Is::what("LINK_SWITCH").from(MnL3).to(MnL2),
+        Is::what("MOB_HO-IND").from(MnL2).to(OldAp),
+    ],
+};
+
+const LEFT: Step<'static> = Step {
+    name: "8",
+    shown_by: &[Is::what("MOB_HO-IND").from(MnL2).to(OldAp)],
+};
+
+/// SBC, PKM and REG are skipped: the target has the context.
+const ENTERED: Step<'static> = Step {
+    name: "9",
+    shown_by: &[
+        Is::what("RNG-REQ").from(MnL2).to(NewAp),
+        Is::what("RNG-RSP").from(NewAp).to(MnL2),
+        Is::what("DSA-REQ").from(NewAp).to(MnL2),
+        Is::what("DSA-RSP").from(MnL2).to(NewAp),
+        Is::what("carries").from(NewAp),
+        Is::what("DSA-ACK").from(NewAp).to(MnL2),
+    ],
+};
+
+const ANNOUNCED: Step<'static> = Step {
+    name: "10",
+    shown_by: &[
+        Is::what("LINK_UP").from(MnL2).to(MnL3),
+        Is::what("UNA").from(MnL3).to(Nar),
+    ],
+};
+
+const RELEASED: Step<'static> = Step {
+    name: "11",
+    shown_by: &[Is::what("packets: held ones").from(Nar).to(MnL3)],
+};
+
+/// Step 10 and 11 of the reactive mode (figure 4).
+const REACTED: &[Step<'static>] = &[
+    Step {
+        name: "10",
+        shown_by: &[
+            Is::what("LINK_UP").from(MnL2).to(MnL3),
+            Is::what("UNA").from(MnL3).to(Nar),
+            Is::what("FBU").from(MnL3).to(Par).arrives().again(),
+        ],
+    },
+    Step {
+        name: "11",
+        shown_by: &[
+            Is::what("HI 1").from(Par).to(Nar),
+            Is::what("HAck 0").from(Nar).to(Par),
+            Is::what("FBack 0").from(Par).to(MnL3).arrives().again(),
+        ],
+    },
+];
+
+fn steps(parts: &[&[Step<'static>]]) -> Vec<Step<'static>> {
+    parts.concat()
+}
+
+// Section 6.1
+
+/// Figure 3, begun by MOB_MSHO-REQ.
+pub(super) fn predictive_by_station(scene: &mut Scene) -> Result<Run> {
+    discover(scene, AccessPoint::New)?;
+    fade(scene, AccessPoint::New)?;
+    let run = arrive_prepared(scene)?;
+    let ladder = scene.ladder()?;
+    let rest = [BY_STATION, IMPENDING, PREPARED, SWITCHED];
+    let end = [ENTERED, ANNOUNCED, RELEASED];
+    order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
+    never(&ladder, Is::what("PKM-REQ"))?;
+    silent_after_indication(scene, Silence::Both)?;
+    Ok(run)
+}
+
+/// Figure 3, begun by MOB_BSHO-REQ.
+pub(super) fn predictive_by_base_station(scene: &mut Scene) -> Result<Run> {
+    discover(scene, AccessPoint::New)?;
+    scene
+        .network()?
+        .order_handover(AccessPoint::Previous, AccessPoint::New)?;
+    let run = arrive_prepared(scene)?;
+    let ladder = scene.ladder()?;
+    let rest = [BY_BASE_STATION, IMPENDING, PREPARED, SWITCHED];
+    let end = [ENTERED, ANNOUNCED, RELEASED];
+    order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
+    never(&ladder, Is::what("MOB_MSHO-REQ"))?;
+    silent_after_indication(scene, Silence::Both)?;
+    Ok(run)
+}
+
+/// Section 5.3: the new router takes its time with the HAck, and MOB_HO-IND waits for it.
+pub(super) fn link_switch_waits(scene: &mut Scene) -> Result<Run> {
+    /// Far longer than the whole signalling takes.
+    const DELAY: Duration = Duration::from_millis(400);
+    discover(scene, AccessPoint::New)?;
+    let mut indications = 0;
+    scene.while_frozen(Router::New, |scene| {
+        let network = scene.network()?;
+        network.order_handover(AccessPoint::Previous, AccessPoint::New)?;
+        scene.stage.story.wait_for("par", "HI 0")?;
+        elapse(DELAY)?;
+        indications = count(scene, AccessPoint::Previous, "MOB_HO-IND")?;
+        scene.stage.flows()
+    })?;
+    ensure!(
+        indications == 0,
+        "MOB_HO-IND was sent before the FBack could be there"
+    );
+    let run = arrive_prepared(scene)?;
+    let ladder = scene.ladder()?;
+    let rest = [BY_BASE_STATION, IMPENDING, PREPARED, SWITCHED];
+    let end = [ENTERED, ANNOUNCED, RELEASED];
+    order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
+    order::not_before(
+        &ladder,
+        Is::what("MOB_HO-IND"),
+        Is::what("FBack").from(Par).to(MnL3).arrives(),
+    )?;
+    silent_after_indication(scene, Silence::Both)?;
+    Ok(run)
+}
+
+// Section 6.2
+
+/// Figure 4: the FBU does not come to the previous router.
+pub(super) fn reactive(scene: &mut Scene) -> Result<Run> {
+    discover(scene, AccessPoint::New)?;
+    let lost = Loss::of_signalling(&scene.stage.lab)?;
+    fade(scene, AccessPoint::New)?;
+    left(scene, AccessPoint::Previous)?;
+    lost.end(&scene.stage.lab)?;
+    let run = arrive_unprepared(scene)?;
+    let ladder = scene.ladder()?;
+    const LOST_FBU: Step<'static> = Step {
+        name: "7",
+        shown_by: &[Is::what("FBU").from(MnL3).is_lost()],
+    };
+    let rest = [BY_STATION, IMPENDING, LOST_FBU, LEFT, ENTERED];
+    order::check(&ladder, &steps(&[DISCOVERY, &rest, REACTED]))?;
+    never(&ladder, Is::what("LINK_SWITCH"))?;
+    never(&ladder, Is::what("HI 0"))?;
+    silent_after_indication(scene, Silence::Uplink)?;
+    Ok(run)
+}
+
+/// Section 5.2: the FBack comes when MOB_HO-IND is said already.
+pub(super) fn indication_before_fback(scene: &mut Scene) -> Result<Run> {
+    discover(scene, AccessPoint::New)?;
+    scene.while_frozen(Router::New, |scene| {
+        let network = scene.network()?;
+        network.order_handover(AccessPoint::Previous, AccessPoint::New)?;
+        scene.stage.story.wait_for("par", "HI 0")?;
+        left(scene, AccessPoint::Previous)
+    })?;
+    let run = arrive_unprepared(scene)?;
+    let ladder = scene.ladder()?;
+    const ASKED: Step<'static> = Step {
+        name: "7",
+        shown_by: &[
+            Is::what("FBU").from(MnL3).to(Par).arrives(),
+            Is::what("HI 0").from(Par).to(Nar),
+        ],
+    };
+    const ANNOUNCED: Step<'static> = Step {
+        name: "10",
+        shown_by: &[
+            Is::what("LINK_UP").from(MnL2).to(MnL3),
+            Is::what("UNA").from(MnL3).to(Nar),
+            Is::what("FBU").from(MnL3).to(Par).arrives().again(),
+        ],
+    };
+    const ANSWERED: Step<'static> = Step {
+        name: "11",
+        shown_by: &[Is::what("FBack 0").from(Par).to(MnL3).arrives().again()],
+    };
+    let rest = [BY_BASE_STATION, IMPENDING, ASKED, LEFT, ENTERED];
+    let end = [ANNOUNCED, ANSWERED];
+    order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
+    never(&ladder, Is::what("LINK_SWITCH"))?;
+    order::not_before(
+        &ladder,
+        Is::what("FBack").from(Par).to(MnL3).arrives(),
+        Is::what("MOB_HO-IND"),
+    )?;
+    silent_after_indication(scene, Silence::Uplink)?;
+    Ok(run)
+}
+
+/// Step 11: an RA with NAACK and another address than the one that the node has made.
+pub(super) fn another_address(scene: &mut Scene) -> Result<Run> {
+    let _other = naack::add_holder_of_ncoa(&scene.stage)?;
+    discover(scene, AccessPoint::New)?;
+    let lost = Loss::of_signalling(&scene.stage.lab)?;
+    fade(scene, AccessPoint::New)?;
+    left(scene, AccessPoint::Previous)?;
+    lost.end(&scene.stage.lab)?;
+    let run = arrive_unprepared(scene)?;
+    let ladder = scene.ladder()?;
+    const ANNOUNCED: Step<'static> = Step {
+        name: "10",
+        shown_by: &[
+            Is::what("LINK_UP").from(MnL2).to(MnL3),
+            Is::what("UNA").from(MnL3).to(Nar),
+        ],
+    };
+    const SUPPLIED: Step<'static> = Step {
+        name: "11",
+        shown_by: &[
+            Is::what("RA with NAACK 2").from(Nar).to(MnL3),
+            Is::what("FBack 0").from(Par).to(MnL3).arrives(),
+        ],
+    };
+    let rest = [BY_STATION, IMPENDING, LEFT, ENTERED];
+    let end = [ANNOUNCED, SUPPLIED];
+    order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
+    naack::check_holder_untouched(&scene.stage)?;
+    let made = Router::New.care_of_address();
+    let fback = scene.stage.story.wait_for("nar", "FBack 0")?;
+    ensure!(
+        fback.destination != made,
+        "the FBack went to {made}, which is another node's"
+    );
+    silent_after_indication(scene, Silence::Uplink)?;
+    Ok(run)
+}
+
+// Section 5.4
+
+/// Another base station on the same subnet: the address stays, and FMIPv6 has nothing to do.
+pub(super) fn same_subnet(scene: &mut Scene) -> Result<Run> {
+    discover(scene, AccessPoint::Beside)?;
+    fade(scene, AccessPoint::Beside)?;
+    arrived(scene, AccessPoint::Beside)?;
+    let run = scene.close()?;
+    check("downlink", &run.downlink, Harm::MayLoseInGap)?;
+    check("uplink", &run.uplink, Harm::None)?;
+    let ladder = scene.ladder()?;
+    const UP: Step<'static> = Step {
+        name: "10",
+        shown_by: &[Is::what("LINK_UP").from(MnL2).to(MnL3)],
+    };
+    let rest = [BY_STATION, IMPENDING, LEFT, ENTERED, UP];
+    order::check(&ladder, &steps(&[DISCOVERY, &rest]))?;
+    for what in ["FBU", "UNA", "HI", "FBack"] {
+        never(&ladder, Is::what(what))?;
+    }
+    silent_after_indication(scene, Silence::Uplink)?;
+    Ok(run)
+}
+
+/// The target does not let the station in, nor does the base station where it was; a third one does.
+pub(super) fn unpredicted(scene: &mut Scene) -> Result<Run> {
+    discover(scene, AccessPoint::Third)?;
+    discover(scene, AccessPoint::New)?;
+    let network = scene.network()?;
+    let closed = Control::Admits { stations: false };
+    network.tell(AccessPoint::New, &closed)?;
+    network.tell(AccessPoint::Previous, &closed)?;
+    network.set_signal(AccessPoint::Third, Some(FAIR))?;
+    network.order_handover(AccessPoint::Previous, AccessPoint::New)?;
+    arrived(scene, AccessPoint::Third)?;
+    let third = scene.stage.story.wait_for("third", "FBack 0")?;
+    ensure!(
+        third.destination == Router::Third.care_of_address(),
+        "the FBack went to {}",
+        third.destination
+    );
+    let run = scene.close()?;
+    check("downlink", &run.downlink, Harm::LostInGap)?;
+    check("uplink", &run.uplink, Harm::None)?;
+    let ladder = scene.ladder()?;
+    const ERRONEOUS: Step<'static> = Step {
+        name: "9",
+        shown_by: &[
+            Is::what("RNG-REQ").from(MnL2).to(NewAp),
+            Is::what("RNG-RSP").from(NewAp).to(MnL2),
+            Is::what("entry-failed").from(MnL2),
+            Is::what("RNG-REQ").from(MnL2).to(ThirdAp),
+            Is::what("RNG-RSP").from(ThirdAp).to(MnL2),
+            Is::what("DSA-ACK").from(ThirdAp).to(MnL2),
+        ],
+    };
+    const REDIRECTED: Step<'static> = Step {
+        name: "10",
+        shown_by: &[
+            Is::what("LINK_UP").from(MnL2).to(MnL3),
+            Is::what("FBU").from(MnL3).to(Par).arrives().again(),
+            Is::what("HI 1").from(Par).to(Third),
+            Is::what("HAck 0").from(Third).to(Par),
+            Is::what("FBack 0").from(Par).to(MnL3).arrives().again(),
+        ],
+    };
+    let rest = [BY_BASE_STATION, IMPENDING, PREPARED, SWITCHED];
+    let end = [ERRONEOUS, REDIRECTED];
+    order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
+    silent_after_indication(scene, Silence::Both)?;
+    Ok(run)
+}
+
+// What happens in them
+
+/// A base station comes within reach, is announced and scanned, and its router found out.
+pub(super) fn discover(scene: &Scene, access_point: AccessPoint) -> Result<()> {
+    let told = advertised(scene);
+    let network = scene.network()?;
+    network.set_signal(access_point, Some(FAIR))?;
+    network.announce(access_point)?;
+    let name = bsid(access_point).to_string();
+    wait_until("NEW_LINK_DETECTED", SOON, || {
+        let primitives = scene.stage.mn.all().into_iter();
+        let mut detected = primitives.filter(|event| {
+            event.fields["primitive"] == "NEW_LINK_DETECTED"
+                && event.fields["access_point"] == name.as_str()
+        });
+        Ok(detected.next().map(drop))
+    })?;
+    wait_until("a PrRtAdv", SOON, || {
+        Ok((advertised(scene) > told).then_some(()))
+    })?;
+    // A request is answered behind what arrived before it.
+    scene.stage.controllers.mn.status().map(drop)
+}
+
+/// How many PrRtAdvs the previous router has sent.
+fn advertised(scene: &Scene) -> usize {
+    let seen = scene.stage.story.all().into_iter();
+    seen.filter(|seen| seen.by == "par" && seen.what.starts_with("PrRtAdv"))
+        .count()
+}
+
+/// The base station where the mobile node is grows weak, and another is strong.
+fn fade(scene: &Scene, target: AccessPoint) -> Result<()> {
+    let network = scene.network()?;
+    network.set_signal(target, Some(STRONG))?;
+    network.set_signal(AccessPoint::Previous, Some(WEAK))
+}
+
+/// Waits until the station has left a base station.
+fn left(scene: &Scene, access_point: AccessPoint) -> Result<()> {
+    let network = scene.network()?;
+    network
+        .wait_for(access_point, "released", Direction::Local)
+        .map(drop)
+}
+
+/// Waits until the station has entered the network at a base station.
+fn arrived(scene: &Scene, access_point: AccessPoint) -> Result<()> {
+    let network = scene.network()?;
+    network
+        .wait_for(access_point, "carries", Direction::Local)
+        .map(drop)
+}
+
+/// How often a base station has heard a message.
+fn count(scene: &Scene, access_point: AccessPoint, step: &str) -> Result<usize> {
+    let own = bsid(access_point);
+    let steps = scene.network()?.steps()?.into_iter();
+    Ok(steps
+        .filter(|seen| seen.base_station == own && seen.act.step == step)
+        .count())
+}
+
+/// Waits for the end of a handover that was prepared; nothing may be lost.
+pub(super) fn arrive_prepared(scene: &mut Scene) -> Result<Run> {
+    arrived(scene, AccessPoint::New)?;
+    scene.stage.nar.wait_for("buffer-drained", SOON)?;
+    scene.stage.mn_says("buffer-drained")?;
+    let run = scene.close()?;
+    check("downlink", &run.downlink, Harm::None)?;
+    check("uplink", &run.uplink, Harm::None)?;
+    Ok(run)
+}
+
+/// Waits for the end of a handover that was not; what was lost is of the gap alone.
+fn arrive_unprepared(scene: &mut Scene) -> Result<Run> {
+    arrived(scene, AccessPoint::New)?;
+    scene.stage.story.wait_for("nar", "FBack 0")?;
+    scene.stage.mn_says("buffer-drained")?;
+    let run = scene.close()?;
+    check("downlink", &run.downlink, Harm::MayLoseInGap)?;
+    check("uplink", &run.uplink, Harm::None)?;
+    Ok(run)
+}
+
+/// Which way no data frame may pass from MOB_HO-IND on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    /// Neither way: the routers have redirected the packets before.
+    Both,
+    /// Not upwards. Downwards some may be on the air when MOB_HO-IND is, until the base station has
+    /// heard it.
+    Uplink,
+}
+
+/// Section 5.2: after MOB_HO-IND data packet transfer is no longer allowed.
+fn silent_after_indication(scene: &Scene, silence: Silence) -> Result<()> {
+    let released = scene
+        .network()?
+        .wait_for(AccessPoint::Previous, "released", Direction::Local)?
+        .time_ns;
+    let all = scene.watch()?.all();
+    let after = all
+        .iter()
+        .skip_while(|crossed| !is_release(crossed))
+        .skip(1);
+    // Until data passes at the next one, which is told before its last message of network entry.
+    let steps = scene.network()?.steps()?;
+    let carried = steps
+        .iter()
+        .filter(|step| step.act.step == "carries")
+        .map(|step| step.time_ns)
+        // The first is that of the first entry.
+        .nth(1)
+        .context("the radio came to no other link")?;
+    ensure!(released < carried, "the radio was in two links at once");
+    let mut indicated = false;
+    for crossed in after {
+        indicated = true;
+        if crossed.is_management() {
+            continue;
+        }
+        let way = if crossed.up { "up" } else { "down" };
+        let allowed = !crossed.up && silence == Silence::Uplink && crossed.time_ns <= released;
+        if crossed.time_ns >= carried {
+            break;
+        }
+        ensure!(
+            allowed,
+            "a data frame went {way} {} us after MOB_HO-IND was heard: {:02x?}",
+            (crossed.time_ns as i128 - i128::from(released)) / 1000,
+            crossed.frame
+        );
+    }
+    ensure!(indicated, "no MOB_HO-IND crossed the air");
+    Ok(())
+}
+
+/// Whether it is a MOB_HO-IND that says that the station leaves.
+fn is_release(crossed: &Crossed) -> bool {
+    let message = || Some(Pdu::decode(&Frame::decode(&crossed.frame).ok()?.pdu).ok()?);
+    crossed.is_management()
+        && message().is_some_and(|received| {
+            matches!(&received.pdu.message, Message::MobHoInd(indication)
+                if matches!(indication.indication, HoIndication::Release { .. }))
+        })
+}
+
+/// Signalling of mobility (next header 135) that the mobile node sends is lost on its way to the previous
+/// router: the class that it gets in a queue has room for nothing.
+struct Loss;
+
+impl Loss {
+    fn of_signalling(lab: &Lab) -> Result<Self> {
+        let port = "par-air";
+        for command in [
+            "qdisc add dev {} root handle 1: htb default 10",
+            "class add dev {} parent 1: classid 1:10 htb rate 10gbit quantum 60000",
+            "class add dev {} parent 1: classid 1:30 htb rate 10gbit quantum 60000",
+            "qdisc add dev {} parent 1:30 handle 30: pfifo limit 0",
+            "filter add dev {} parent 1: protocol ipv6 prio 1 u32 match ip6 protocol 135 0xff flowid 1:30",
+            "filter add dev {} parent 1: protocol ipv6 prio 1 u32 match ip6 protocol 60 0xff flowid 1:30",
+        ] {
+            lab.air.tc(&command.replace("{}", port))?;
+        }
+        Ok(Self)
+    }
+
+    fn end(self, lab: &Lab) -> Result<()> {
+        lab.air.tc("qdisc del dev par-air root")
+    }
+}

@@ -303,7 +303,7 @@ pub enum LinkLayerKind {
     #[default]
     Told,
     /// 802.11: wpa_supplicant and the kernel.
-    Ieee80211(Ieee80211),
+    Ieee80211(Box<Ieee80211>),
     /// 802.16e: a station of its own.
     Ieee80216e(Ieee80216e),
 }

@@ -44,6 +44,7 @@ pub mod ladder;
 pub mod link_layers;
 pub mod netns;
 pub mod process;
+pub mod radios;
 pub mod report;
 pub mod scenario;
 pub mod simulation;

@@ -14,8 +14,7 @@ use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// How long the machine gets for what should take milliseconds: far beyond any load seen, so that only
-/// something broken reaches it. A controller that loads its programs on an emulated processor, with a
-/// verifier ten times slower, takes ten seconds and more.
+/// something broken reaches it, also where the processor is emulated and ten times slower.
 pub const SOON: Duration = Duration::from_secs(60);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(2);

@@ -203,3 +203,49 @@ fn a_falling_signal_brings_about_a_handover_that_loses_nothing() {
     let fback = mn.first("fback-received").unwrap();
     assert!(fback.time_ns < joined.began_ns);
 }
+
+// Rows: W11-06
+#[test]
+fn a_node_whose_supplicant_is_gone_moves_without_preparation_and_predicts_again_afterwards() {
+    let Some(_turn) = turn() else { return };
+    let (lab, mut air) = start();
+    let mut settings = settings();
+    let supplicant = air.wpa_supplicant().to_string_lossy().into_owned();
+    let radio = toml::Table::from_iter([("control-interface".to_owned(), supplicant.into())]);
+    (settings.mobile_node).insert("ieee80211".to_owned(), radio.into());
+    let controllers = Controllers::start(&lab, &settings).unwrap();
+    let mn = controllers.mn.subscribe().unwrap();
+    let told = |name: &str, count: usize| {
+        let what = format!("{count} events {name}");
+        let waited = wait_until(&what, SOON, || Ok((mn.count(name) >= count).then_some(())));
+        waited.unwrap_or_else(|error| panic!("{error:#}\n{}", controllers.account()));
+    };
+    let health = |expected: &str| {
+        let request = serde_json::json!({"command": "show-mobile"});
+        let what = format!("the link layer to be {expected}");
+        let waited = wait_until(&what, SOON, || {
+            let state = controllers.mn.request(&request)?;
+            Ok((state["health"]["state"] == expected).then_some(()))
+        });
+        waited.unwrap_or_else(|error| panic!("{error:#}\n{}", controllers.account()));
+    };
+    health("working");
+    let daemon = Daemon::Supplicant;
+    air.tell(&Control::Daemon {
+        daemon,
+        runs: false,
+    })
+    .unwrap();
+    health("lost");
+    // The link moves meanwhile, and nobody says so.
+    air.firmware_roam(AccessPoint::New).unwrap();
+    air.wait_for_step(Step::Layer2Update, 1).unwrap();
+    air.tell(&Control::Daemon { daemon, runs: true }).unwrap();
+    health("working");
+    // From the new link, after the move.
+    told("fback-received", 1);
+    // Back again, and this time it is foreseen.
+    air.signal(AccessPoint::Previous, -40).unwrap();
+    air.signal(AccessPoint::New, -85).unwrap();
+    told("link-switch", 1);
+}

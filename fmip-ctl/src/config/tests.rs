@@ -145,7 +145,7 @@ fn the_mobile_node_example_says_what_it_seems_to() {
                 key: Key((0x10..=0x23).collect()),
             }],
             neighborhood_interval: None,
-            link_layer: LinkLayerKind::Ieee80211(Ieee80211::of("wlan0")),
+            link_layer: LinkLayerKind::Ieee80211(Box::new(Ieee80211::of("wlan0"))),
             mobile_ipv6: MobileIpv6 {
                 on_care_of_address: Vec::new(),
                 timeout: Duration::from_secs(30),
@@ -486,5 +486,8 @@ fn every_key_of_80211_is_read() {
         deny: vec![MacAddr([2, 0, 0, 0, 0, 10])],
         prefer: vec![MacAddr([2, 0, 0, 0, 0, 9])],
     };
-    assert_eq!(node.link_layer, LinkLayerKind::Ieee80211(expected));
+    assert_eq!(
+        node.link_layer,
+        LinkLayerKind::Ieee80211(Box::new(expected))
+    );
 }

@@ -28,9 +28,9 @@ use crate::{
     wait::{SOON, wait_until},
 };
 
-/// How long a start may take: the kernel verifies the programs, which is seconds of a processor, and
-/// those of a whole lab are loaded at the same time.
-const LOADED: Duration = Duration::from_secs(60);
+/// How long a controller may take until it has loaded its programs. The verifier walks through a million
+/// instructions for it: half a second, on an emulated and busy processor more than a minute.
+const LOADING: Duration = Duration::from_secs(300);
 /// How long an answer on a control socket may take.
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -105,7 +105,7 @@ impl Controller {
     /// Waits until the control socket answers: everything is loaded then.
     pub fn wait_ready(&mut self) -> Result<()> {
         let what = format!("fmip-ctl of {} to be ready", self.role.name());
-        wait_until(&what, LOADED, || {
+        wait_until(&what, LOADING, || {
             self.process.check_running()?;
             Ok(UnixStream::connect(&self.socket).ok().map(drop))
         })

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The index of the mobile node's interface.
-pub(super) const MN_WLAN: u32 = 21;
+const MN_WLAN: u32 = 21;
 
 /// The first of the indexes that are given to the other interfaces, one after the other: all different,
 /// because where the two ends of a veth have the same index the kernel takes it for an ordinary device
@@ -334,6 +334,11 @@ impl Lab {
     fn first_attach(&mut self) -> Result<()> {
         self.mn.ip(&format!("link set {WLAN} up"))?;
         self.attach(self.network.start())?;
+        self.first_address()
+    }
+
+    /// Waits for the mobile node's address on the link that it is on, the previous router's.
+    pub(crate) fn first_address(&mut self) -> Result<()> {
         let mut asked: Option<Instant> = None;
         wait_until("the mobile node's first address", SOON, || {
             for process in &mut self.radvd {

@@ -167,10 +167,14 @@ impl Lab {
         // RFC 4861 section 4.1: type 133; the kernel fills in the checksum. Source Link-Layer Address.
         let mut message = vec![133, 0, 0, 0, 0, 0, 0, 0, 1, 1];
         message.extend(lla_bytes(MN_LLA));
+        let index = self.mn.ip_json(&format!("link show {WLAN}"))?[0]["ifindex"]
+            .as_u64()
+            .and_then(|index| u32::try_from(index).ok())
+            .context("ip tells no index of the mobile node's interface")?;
         self.mn.run(|| {
             let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
             socket.set_multicast_hops_v6(255)?;
-            let to = SocketAddrV6::new(ALL_ROUTERS, 0, 0, build::MN_WLAN);
+            let to = SocketAddrV6::new(ALL_ROUTERS, 0, 0, index);
             socket
                 .send_to(&message, &to.into())
                 .context("cannot send a router solicitation")?;

@@ -174,15 +174,15 @@ fn init(modules: &[String], kernel: &Kernel) -> String {
 
 /// The first process from then on.
 fn script(plan: &Plan) -> String {
-    let mut text = format!(
-        "b=/run/fmip-vm/busybox\n\
-         say() {{ printf '\\001%s\\n' \"$*\"; }}\n\
+    let mut text = "b=/run/fmip-vm/busybox\n\
+         say() { printf '\\001%s\\n' \"$*\"; }\n\
          exec </dev/null >/dev/ttyS1 2>&1\n\
          $b stty -F /dev/ttyS1 raw -echo\n\
          mkdir -p /dev/shm /dev/pts\n\
          $b mount -t devpts devpts /dev/pts\n\
          $b mount -t tmpfs shm /dev/shm\n\
          $b mount -t bpf bpf /sys/fs/bpf\n\
+         $b mount -t debugfs debugfs /sys/kernel/debug\n\
          $b mount -t tracefs tracefs /sys/kernel/tracing\n\
          $b mount -t cgroup2 cgroup2 /sys/fs/cgroup\n\
          $b hostname fmip-vm\n\
@@ -191,7 +191,7 @@ fn script(plan: &Plan) -> String {
          $b ln -s $b /run/fmip-vm/modprobe\n\
          echo /run/fmip-vm/modprobe > /proc/sys/kernel/modprobe\n\
          export HOME=/root\n"
-    );
+        .to_owned();
     for (name, value) in &plan.environment {
         text += &format!("export {name}={}\n", quoted(value));
     }

@@ -156,23 +156,30 @@ fn downloaded(series: &str, cache: &Path) -> Result<PathBuf> {
     tools::check_apt(&format!(
         "a kernel {series}, and give its folder to --kernel"
     ))?;
-    let output = Command::new("apt-cache")
-        .args(["--names-only", "search"])
-        .arg(format!("^linux-image-{}[.-]", series.replace('.', "[.]")))
-        .output()
-        .context("cannot run apt-cache")?;
-    let offers = String::from_utf8_lossy(&output.stdout);
-    let Some(package) = newest_package(&offers, series, debian_architecture()) else {
+    let offered = || -> Result<Option<String>> {
+        let output = Command::new("apt-cache")
+            .args(["--names-only", "search"])
+            .arg(format!("^linux-image-{}[.-]", series.replace('.', "[.]")))
+            .output()
+            .context("cannot run apt-cache")?;
+        let offers = String::from_utf8_lossy(&output.stdout);
+        Ok(newest_package(&offers, series, debian_architecture()).map(str::to_owned))
+    };
+    let mut package = offered()?;
+    if package.is_none() && tools::refresh_lists() {
+        package = offered()?;
+    }
+    let Some(package) = package else {
         return Err(CannotRun::because(format!(
             "apt offers no kernel {series} (is its list of packages old? `apt-get update`); \
              give a package's file or a folder to --kernel"
         )));
     };
-    let debs = tools::download(&[package.to_owned()], &cache.join("packages"))?;
+    let debs = tools::download(std::slice::from_ref(&package), &cache.join("packages"))?;
     let deb = debs
         .first()
         .with_context(|| format!("apt-get downloaded no file of {package}"))?;
-    let folder = unpacked(deb, &cache.join("kernels").join(package))?;
+    let folder = unpacked(deb, &cache.join("kernels").join(&package))?;
     // It is as large as what was unpacked of it.
     let _ = fs::remove_file(deb);
     Ok(folder)

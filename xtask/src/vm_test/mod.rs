@@ -157,7 +157,8 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
     let cache = step::workspace_root().join("target/vm");
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     // What can be known to fail comes before the long build.
-    setup::ensure(setup::FOR_THE_TESTS)?;
+    setup::ensure(setup::FOR_THE_TESTS)
+        .map_err(|error| CannotRun::because(format!("{error:#}")))?;
     let tools = Tools::ensure(&cache)?;
     let wish = matches.get_one::<Wish>("kernel").expect("it has a default");
     let kernel = Kernel::ensure(wish, &cache, &tools.busybox())?;
@@ -172,17 +173,19 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
         .program("fmip-ctl")?
         .to_owned(),
     };
-    let mut programs = suite::build()?;
+    let choices: Vec<Choice> = if matches.get_flag("wifi") {
+        vec![Choice::read(suite::WIFI)]
+    } else {
+        matches
+            .get_many::<String>("only")
+            .unwrap_or_default()
+            .map(|text| Choice::read(text))
+            .collect()
+    };
+    let mut programs = suite::build(&choices)?;
     if matches.get_flag("suite") {
         programs.retain(|program| program.name != suite::WIFI);
-    } else if matches.get_flag("wifi") {
-        programs.retain(|program| program.name == suite::WIFI);
     }
-    let choices: Vec<Choice> = matches
-        .get_many::<String>("only")
-        .unwrap_or_default()
-        .map(|text| Choice::read(text))
-        .collect();
     let number = |name| *matches.get_one::<u32>(name).expect("it has a default");
     let plan = Plan {
         environment: vec![

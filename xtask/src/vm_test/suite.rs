@@ -46,14 +46,26 @@ impl Choice {
     }
 }
 
-/// Builds every test program that says something about a kernel.
-pub(super) fn build() -> Result<Vec<Program>> {
+/// Builds every test program that says something about a kernel, or only those that are chosen.
+pub(super) fn build(choices: &[Choice]) -> Result<Vec<Program>> {
+    let tests = step::workspace_root().join(KERNEL_TESTS).join("tests");
+    let is_of_the_lab = |name: &str| {
+        tests.join(name).join("main.rs").is_file() || tests.join(format!("{name}.rs")).is_file()
+    };
     let mut command = step::cargo();
-    command
-        .args(["test", "--no-run", "--workspace"])
-        // The one is no program of this kind of machine, the other looks at no kernel.
-        .args(["--exclude", "fmip-ebpf", "--exclude", "xtask"])
-        .arg("--message-format=json-render-diagnostics");
+    command.args(["test", "--no-run"]);
+    if !choices.is_empty() && choices.iter().all(|of| is_of_the_lab(&of.program)) {
+        command.args(["--package", "fmip-tests"]);
+        for choice in choices {
+            command.args(["--test", &choice.program]);
+        }
+    } else {
+        command
+            .arg("--workspace")
+            // The one is no program of this kind of machine, the other looks at no kernel.
+            .args(["--exclude", "fmip-ebpf", "--exclude", "xtask"]);
+    }
+    command.arg("--message-format=json-render-diagnostics");
     let messages = step::run("vm-test: building the tests", &mut command, false)?;
     Ok(programs(&messages))
 }

@@ -11,10 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::CannotRun;
-use crate::{
-    machine,
-    step::{self, Invocation},
-};
+use crate::{machine, step};
 
 /// Programs that are run, and Debian's package of each.
 const PROGRAMS: [(&str, &str); 4] = [
@@ -136,14 +133,34 @@ pub(super) fn check_apt(missing: &str) -> Result<()> {
     Ok(())
 }
 
+/// Brings apt's lists of packages up to date, which only root may; whether that was done. Not fatal if
+/// it fails: with one source out of reach the others may do.
+pub(super) fn refresh_lists() -> bool {
+    let mut command = Command::new("apt-get");
+    machine::is_root()
+        && match step::run("vm-test: apt-get update", command.arg("update"), false) {
+            Ok(_) => true,
+            Err(error) => {
+                eprintln!("vm-test: {error:#}; going on with the package lists there are");
+                false
+            }
+        }
+}
+
 /// These packages, and those that apt would install with them.
 fn with_dependencies(packages: &[&str]) -> Result<Vec<String>> {
-    let mut command = Command::new("apt-get");
-    command
-        .env("LC_ALL", "C.UTF-8")
-        .args(["--simulate", "--no-install-recommends", "install"])
-        .args(packages);
-    let output = command.output().context("cannot run apt-get")?;
+    let simulate = || {
+        let mut command = Command::new("apt-get");
+        command
+            .env("LC_ALL", "C.UTF-8")
+            .args(["--simulate", "--no-install-recommends", "install"])
+            .args(packages);
+        command.output().context("cannot run apt-get")
+    };
+    let mut output = simulate()?;
+    if !output.status.success() && refresh_lists() {
+        output = simulate()?;
+    }
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(CannotRun::because(format!(
@@ -176,17 +193,20 @@ pub(super) fn download(packages: &[String], folder: &Path) -> Result<Vec<PathBuf
         fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut command = Invocation::new("apt-get")
-        .args(["download"])
-        .args(packages)
-        .command();
-    command.current_dir(folder);
-    let label = format!("vm-test: downloading {} packages", packages.len());
-    step::run(&label, &mut command, false).map_err(|error| {
-        CannotRun::because(format!(
+    let fetch = || {
+        let mut command = Command::new("apt-get");
+        command.arg("download").args(packages).current_dir(folder);
+        let label = format!("vm-test: downloading {} packages", packages.len());
+        step::run(&label, &mut command, false)
+    };
+    // What the lists name and the archive has no more is a list that is old.
+    if let Err(error) = fetch()
+        && (!refresh_lists() || fetch().is_err())
+    {
+        return Err(CannotRun::because(format!(
             "{error:#} (is apt's list of packages old? `apt-get update`)"
-        ))
-    })?;
+        )));
+    }
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         files.push(entry?.path());

@@ -110,7 +110,7 @@ impl RawMobileNode {
         let interface = check_interface_name(&self.interface)?;
         let link_layer = match (self.ieee80211, self.ieee80216e) {
             (None, None) => LinkLayerKind::Told,
-            (Some(raw), None) => LinkLayerKind::Ieee80211(raw.check(text, &interface)?),
+            (Some(raw), None) => LinkLayerKind::Ieee80211(Box::new(raw.check(text, &interface)?)),
             (None, Some(raw)) => LinkLayerKind::Ieee80216e(raw.into_inner().check()?),
             (Some(_), Some(raw)) => {
                 return Err(Fault::new(

@@ -197,7 +197,8 @@ pub(super) fn event(message: &Nl80211Message, interface: u32) -> Option<Event> {
     }
 }
 
-fn peer(message: &Nl80211Message) -> Option<Peer> {
+/// An entry of the list of stations.
+pub(super) fn peer(message: &Nl80211Message) -> Option<Peer> {
     let bssid = address(message)?;
     let mut peer = Peer {
         bssid,
@@ -222,7 +223,8 @@ fn peer(message: &Nl80211Message) -> Option<Peer> {
     Some(peer)
 }
 
-fn bss(message: &Nl80211Message) -> Option<Bss> {
+/// An entry of the list of what was found.
+pub(super) fn bss(message: &Nl80211Message) -> Option<Bss> {
     let fields = message
         .attributes
         .iter()
@@ -257,7 +259,7 @@ fn bss(message: &Nl80211Message) -> Option<Bss> {
 }
 
 /// The network's name among these elements: each has a type, a length and a body.
-fn name(mut elements: &[u8]) -> Option<String> {
+pub(super) fn name(mut elements: &[u8]) -> Option<String> {
     while let [kind, length, rest @ ..] = elements {
         let body = rest.get(..usize::from(*length))?;
         if *kind == SSID_ELEMENT {

@@ -405,10 +405,13 @@ impl Station {
             }
             Event::Disconnected { bssid, reason } => self.handle_disconnected(now, bssid, reason),
             Event::AuthenticationRejected { bssid, status } => {
-                self.handle_rejected(now, "authenticate", Some(bssid), status);
+                self.handle_rejected(now, "authenticate", Some(bssid), refused(status));
             }
             Event::AssociationRejected { bssid, status } => {
-                self.handle_rejected(now, "associate", bssid, status);
+                self.handle_rejected(now, "associate", bssid, refused(status));
+            }
+            Event::TimedOut { bssid } => {
+                self.handle_rejected(now, "802.1X", Some(bssid), "timed out".to_owned());
             }
             Event::NetworkDisabled { reason } => {
                 if let Some(Course::Roaming { .. }) = self.course
@@ -473,10 +476,8 @@ impl Station {
         now: Instant,
         step: &str,
         bssid: Option<MacAddr>,
-        status: Option<u16>,
+        detail: String,
     ) {
-        let status = status.map_or_else(String::new, |status| format!(": status {status}"));
-        let detail = format!("refused{status}");
         self.step(step, Direction::Received, bssid, Some(detail.clone()));
         self.joined = None;
         match self.course {
@@ -757,7 +758,8 @@ impl Station {
     /// LINK_SWITCH.
     fn switch(&mut self, now: Instant, target: MacAddr) {
         if self.bssid() == Some(target) {
-            // It has come there by itself.
+            // It has come there by itself; what else was under way is not wanted any more.
+            self.course = None;
             return self.primitive(LinkEvent::LinkUp {
                 access_point: target,
             });
@@ -864,5 +866,12 @@ impl Station {
         if self.open {
             self.outputs.push_back(Output::Ask(request));
         }
+    }
+}
+
+fn refused(status: Option<u16>) -> String {
+    match status {
+        Some(status) => format!("refused: status {status}"),
+        None => "refused".to_owned(),
     }
 }

@@ -72,6 +72,10 @@ pub(super) enum Event {
         bssid: Option<MacAddr>,
         status: Option<u16>,
     },
+    /// The access point did not answer in time.
+    TimedOut {
+        bssid: MacAddr,
+    },
     /// The network is not tried for some time.
     NetworkDisabled {
         reason: Option<String>,
@@ -260,6 +264,12 @@ pub(super) fn event(datagram: &[u8]) -> Result<Event, Garbage> {
     }
     if let Some(after) = told.strip_prefix("Associated with ") {
         return Ok(Event::Associated {
+            bssid: first_address(after)?,
+        });
+    }
+    // As it is in `Authentication with 02:00:00:00:01:00 timed out.`
+    if let Some(after) = told.strip_prefix("Authentication with ") {
+        return Ok(Event::TimedOut {
             bssid: first_address(after)?,
         });
     }

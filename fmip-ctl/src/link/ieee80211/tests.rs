@@ -3,6 +3,7 @@
 mod client;
 mod kernel;
 mod moves;
+mod runs;
 mod words;
 
 use std::time::Duration;

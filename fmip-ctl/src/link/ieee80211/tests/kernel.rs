@@ -1,12 +1,15 @@
 //! What the kernel adds, and what it says while the supplicant is gone.
 
+use proptest::prelude::*;
 use wl_nl80211::{
-    Ieee80211StatusCode, Nl80211Attr, Nl80211Command, Nl80211CqmAttr, Nl80211CqmRssiThresholdEvent,
-    Nl80211Message, packet_core::DefaultNla,
+    Ieee80211StatusCode, Nl80211Attr, Nl80211BssInfo, Nl80211Command, Nl80211CqmAttr,
+    Nl80211CqmRssiThresholdEvent, Nl80211Message, Nl80211StationFlagUpdate, Nl80211StationFlags,
+    Nl80211StationInfo, packet_core::DefaultNla,
 };
 
 use super::{
-    super::nl80211::{Answer, Event as KernelEvent, Peer, event},
+    super::nl80211::{Answer, Event as KernelEvent, Peer, bss, event, name, peer as read_peer},
+    super::supplicant::Bss,
     *,
 };
 
@@ -216,5 +219,73 @@ fn events_of_the_kernel_are_read_and_those_of_other_interfaces_are_not() {
         ),
     ] {
         assert_eq!(event(&message, INTERFACE), expected, "{message:?}");
+    }
+}
+
+#[test]
+fn the_flag_of_the_kernel_says_whether_packets_get_through() {
+    let of = |set: Nl80211StationFlags| {
+        let mask = Nl80211StationFlags::all();
+        let flags = Nl80211StationInfo::StationFlags(Nl80211StationFlagUpdate { mask, set });
+        let fields = vec![flags, Nl80211StationInfo::Signal(-61)];
+        let attributes = vec![Nl80211Attr::Mac(AP1.0), Nl80211Attr::StationInfo(fields)];
+        read_peer(&message(Nl80211Command::NewStation, attributes))
+    };
+    let expected = |authorized| {
+        Some(Peer {
+            bssid: AP1,
+            authorized,
+            dbm: Some(-61),
+        })
+    };
+    let associated = Nl80211StationFlags::Authenticated | Nl80211StationFlags::Associated;
+    assert_eq!(of(associated), expected(false));
+    assert_eq!(
+        of(associated | Nl80211StationFlags::Authorized),
+        expected(true)
+    );
+    assert_eq!(
+        read_peer(&message(Nl80211Command::NewStation, vec![])),
+        None
+    );
+}
+
+#[test]
+fn what_the_kernel_found_is_read_as_the_supplicant_would_write_it() {
+    let of = |fields| {
+        bss(&message(
+            Nl80211Command::NewScanResults,
+            vec![Nl80211Attr::Bss(fields)],
+        ))
+    };
+    let fields = vec![
+        Nl80211BssInfo::Bssid(AP2.0),
+        Nl80211BssInfo::Frequency(2437),
+        Nl80211BssInfo::SignalMbm(-6050),
+        Nl80211BssInfo::SeenMsAgo(1500),
+        Nl80211BssInfo::RawInformationElements(b"\x01\x01\x82\x00\x04f\"\xff!".to_vec()),
+    ];
+    assert_eq!(
+        of(fields.clone()),
+        Some(Bss {
+            id: None,
+            bssid: AP2,
+            frequency: 2437,
+            dbm: -61,
+            age: Some(Duration::from_millis(1500)),
+            ssid: "f\\\"\\xff!".to_owned(),
+        })
+    );
+    // What has no signal is of no use.
+    let silent = |field: &Nl80211BssInfo| !matches!(field, Nl80211BssInfo::SignalMbm(_));
+    assert_eq!(of(fields.into_iter().filter(silent).collect()), None);
+}
+
+proptest! {
+    #[test]
+    fn no_elements_of_a_beacon_make_the_reader_panic(
+        octets in prop::collection::vec(any::<u8>(), 0..64),
+    ) {
+        let _ = name(&octets);
     }
 }

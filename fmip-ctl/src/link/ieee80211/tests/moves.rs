@@ -720,3 +720,26 @@ fn garbage_is_counted_and_told_of_less_and_less() {
     let last = "unreadable local (\"?\" is no event: it has no <level> in front (512 so far))";
     assert_eq!(playback.told.last().unwrap(), last);
 }
+
+// Rows: W11-13
+#[test]
+fn a_handshake_that_takes_too_long_for_the_supplicant_is_a_failed_roam() {
+    let mut playback = attached(|settings| settings.signal_interval = Duration::from_secs(60));
+    playback.play("LINK_SWITCH 02:00:00:00:02:00\n? ROAM 02:00:00:00:02:00\n= OK");
+    playback.play(
+        "<3>Trying to associate with 02:00:00:00:02:00 (SSID='fmip' freq=2437 MHz)
+        ! LINK_DOWN
+        ! join local 02:00:00:00:02:00
+        ! associate sent 02:00:00:00:02:00
+        <3>Associated with 02:00:00:00:02:00
+        ! associate received 02:00:00:00:02:00
+        +10000
+        <3>Authentication with 02:00:00:00:02:00 timed out.
+        ! 802.1x received 02:00:00:00:02:00 (timed out)
+        ! handover local 02:00:00:00:02:00 (failed: it timed out)
+        ? STATUS
+        = wpa_state=DISCONNECTED
+        <3>CTRL-EVENT-DISCONNECTED bssid=02:00:00:00:02:00 reason=3 locally_generated=1
+        ! disassociate received 02:00:00:00:02:00 (reason 3)",
+    );
+}

@@ -72,6 +72,10 @@ fn events_are_read_as_the_supplicant_writes_them() {
             },
         ),
         (
+            "<3>Authentication with 02:00:00:00:01:00 timed out.",
+            Event::TimedOut { bssid },
+        ),
+        (
             "<3>CTRL-EVENT-SSID-TEMP-DISABLED id=0 ssid=\"fmip\" auth_failures=1 duration=10 \
              reason=WRONG_KEY",
             Event::NetworkDisabled {

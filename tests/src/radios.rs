@@ -47,13 +47,11 @@ const SENT_DBM: i32 = 20;
 /// What each access point has: its interface's name, its channel, and that in MHz.
 const fn air_of(access_point: AccessPoint) -> (&'static str, u32, u32) {
     match access_point {
-        AccessPoint::Previous => ("ap1", 1, 2412),
-        AccessPoint::New => ("ap2", 6, 2437),
-        AccessPoint::Third => ("ap3", 11, 2462),
+        AccessPoint::Previous | AccessPoint::Integrated(Router::Previous) => ("ap1", 1, 2412),
+        AccessPoint::New | AccessPoint::Integrated(Router::New) => ("ap2", 6, 2437),
+        AccessPoint::Third | AccessPoint::Integrated(Router::Third) => ("ap3", 11, 2462),
         AccessPoint::Beside => ("ap4", 11, 2462),
-        AccessPoint::Relay(_) | AccessPoint::Integrated(_) => {
-            panic!("the networks of RFC 4260's figures have no radios")
-        }
+        AccessPoint::Relay(_) => panic!("the kernel has no radios for all relays of figure 1"),
     }
 }
 

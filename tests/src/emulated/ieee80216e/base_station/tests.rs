@@ -502,6 +502,42 @@ fn a_station_that_comes_back_in_time_skips_too() {
 }
 
 #[test]
+fn a_station_that_stays_is_expected_nowhere() {
+    for indication in [HoIndication::Cancel, HoIndication::Reject] {
+        let mut world = World::new();
+        world.enter(BS1);
+        world.ask_to_move(&[BS2, BS3]);
+        world.acts.clear();
+        let cid = world.cids.0;
+        world.say(BS1, cid, Message::MobHoInd(MobHoInd::new(indication)));
+        assert_eq!(world.carried_by, [BS1]);
+        for candidate in [BS2, BS3] {
+            assert_eq!(world.acts_of(candidate, Medium::Backbone), ["HO-cancel"]);
+        }
+        // It can ask again.
+        world.ask_to_move(&[BS3]);
+        assert_eq!(world.recommended(), [BS3]);
+    }
+}
+
+#[test]
+fn a_station_that_takes_its_leave_back_is_not_expected_at_the_target() {
+    let mut world = World::new();
+    world.enter(BS1);
+    let cid = world.cids.0;
+    world.leave_for(BS2);
+    world.acts.clear();
+    let back = MobHoInd::new(HoIndication::Cancel);
+    world.say(BS1, cid, Message::MobHoInd(back));
+    assert_eq!(world.acts_of(BS2, Medium::Backbone), ["HO-cancel"]);
+    assert_eq!(world.acts_of(BS1, Medium::Local), ["returns"]);
+    assert!(world.carried_by.is_empty(), "it has not entered again");
+    assert_eq!(world.range(BS1, Some(BS1)), ALL_SKIPPED);
+    world.take_flows(BS1);
+    assert_eq!(world.carried_by, [BS1]);
+}
+
+#[test]
 fn an_indication_that_is_not_authentic_releases_nobody() {
     let mut world = World::new();
     world.enter(BS1);

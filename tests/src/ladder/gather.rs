@@ -1,7 +1,7 @@
 //! Makes a ladder of what is known from many places: one axis of time, and one arrow for a message that
 //! was seen several times on its way.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use serde_json::Value;
 
@@ -427,6 +427,13 @@ impl Sources {
                 }
                 (Direction::Received, _) => {}
             }
+        }
+        // Each tells his steps in their order, if late: none is later than one that he told behind it.
+        let mut latest = BTreeMap::new();
+        for row in rows.iter_mut().rev() {
+            let bound = latest.entry(row.from).or_insert(row.at);
+            *bound = row.at.min(*bound);
+            row.at = *bound;
         }
         // What was received, and who sent it does not tell.
         for received in received.into_iter().flatten() {

@@ -296,6 +296,35 @@ fn a_step_that_both_ends_tell_is_one_arrow_and_one_that_one_end_misses_is_lost()
 }
 
 #[test]
+fn what_is_told_late_is_where_it_was_sent() {
+    let mut sources = sources();
+    let told = |at: u64, name: &str, to: AccessPoint| {
+        let fields = json!({
+            "time_ns": at * 1_000_000, "step": name, "direction": "sent", "peer": to.id(),
+        });
+        (at, "link-step", fields)
+    };
+    sources.events(
+        "mn",
+        &[
+            told(20, "MOB_HO-IND", AccessPoint::Previous),
+            told(21, "RNG-REQ", AccessPoint::New),
+        ],
+    );
+    let station = Some("02:00:00:00:00:01");
+    let received = |at, name| vec![step(at, name, Direction::Received, station)];
+    sources.steps = vec![
+        (Place::OldAp, received(22, "MOB_HO-IND")),
+        (Place::NewAp, received(10, "RNG-REQ")),
+    ];
+    // One was told before the other, and the other was received before both were told.
+    assert_eq!(
+        sources.rows(),
+        ["0 MnL2 > OldAp: MOB_HO-IND", "0 MnL2 > NewAp: RNG-REQ"]
+    );
+}
+
+#[test]
 fn the_steps_of_802_11_are_those_of_the_air_and_what_went_wrong_is_the_nodes() {
     let mut sources = sources();
     let new: fmip_ctl::wire::MacAddr = AccessPoint::New.id().parse().unwrap();

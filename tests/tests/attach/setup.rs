@@ -151,12 +151,32 @@ impl Setup {
 
     /// The TC programs of an interface in that direction, in their order.
     pub(crate) fn tc(&self, name: &str, direction: TcAttachType) -> Vec<String> {
-        let (_, programs) = self
+        let asked = self
             .here
-            .run(|| Ok(SchedClassifier::query_tcx(name, direction)?))
-            .unwrap();
+            .run(|| Ok(SchedClassifier::query_tcx(name, direction)?));
+        let Ok((_, programs)) = asked else {
+            // Below Linux 6.6 there is no TCX, and they are filters.
+            return self.filters(name, direction);
+        };
         let name = |program: &aya::programs::ProgramInfo| program.name_as_str().map(str::to_owned);
         programs.iter().filter_map(name).collect()
+    }
+
+    /// The BPF programs among the filters of an interface in that direction.
+    fn filters(&self, name: &str, direction: TcAttachType) -> Vec<String> {
+        let direction = match direction {
+            TcAttachType::Ingress => "ingress",
+            _ => "egress",
+        };
+        let mut command = Command::new("tc");
+        command.args(["-json", "filter", "show", "dev", name, direction]);
+        let output = self.here.run(|| Ok(command.output()?)).unwrap();
+        let filters: Vec<serde_json::Value> =
+            serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let programs = filters
+            .iter()
+            .filter_map(|filter| filter["options"]["bpf_name"].as_str());
+        programs.map(str::to_owned).collect()
     }
 
     /// Runs `work` in the router's namespace, on a runtime of its own.

@@ -90,7 +90,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
                 .args(["test", "--no-fail-fast", "--package", KERNEL_TESTS])
                 .args(targets)
                 .env("PATH", machine::search_path())
-                .env("FMIP_CTL", &fmip_ctl);
+                .env("FMIP_CTL", fmip_ctl);
             failed |= !run_tests(command, matches, &[threads], &mut tally)?;
         }
     }

@@ -170,7 +170,7 @@ impl Play {
                     let attached = heard.iter().filter(|heard| heard.attached);
                     assert!(attached.count() <= 1, "{heard:?}");
                 }
-                Told::Health(_) | Told::Mark { .. } => {}
+                Told::Health(_) | Told::Mark => {}
             }
         }
         let asked = self.supplicant.asked();

@@ -324,22 +324,58 @@ fn the_last_word_comes_when_the_kernel_has_checked_the_address() {
     });
 }
 
+/// Has the mobile node tell a shell script of a care-of address.
+fn insert_hook(settings: &mut Settings, script: String, timeout_s: i64) {
+    let command = vec!["/bin/sh".to_owned(), "-c".to_owned(), script];
+    let hook = toml::Table::from_iter([
+        ("on-care-of-address".to_owned(), command.into()),
+        ("timeout-s".to_owned(), timeout_s.into()),
+    ]);
+    settings
+        .mobile_node
+        .insert("mobile-ipv6".to_owned(), hook.into());
+}
+
+#[test]
+fn what_mobile_ipv6_has_started_ends_with_a_program_that_takes_too_long() {
+    let mut settings = testing::settings();
+    let file = std::env::temp_dir().join(format!("fmip-hook-child-{}", std::process::id()));
+    let script = format!(
+        "sleep 1000 & echo $! > {0}.part; mv {0}.part {0}; wait",
+        file.display()
+    );
+    insert_hook(&mut settings, script, 1);
+    play(settings, |stage| {
+        hand_over(stage)?;
+        let child = wait_until("the program to have run", SOON, || {
+            Ok(fs::read_to_string(&file).ok())
+        })?;
+        // Gone, or a zombie that is about to be reaped.
+        let stat = format!("/proc/{}/stat", child.trim());
+        wait_until("what the program has started to end", SOON, || {
+            let lives = fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+            Ok((!lives).then_some(()))
+        })?;
+        let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
+        let counted = &state["counters"];
+        ensure!(counted["on-care-of-address-timed-out"] == 1, "{counted}");
+        Ok(())
+    });
+    let _ = fs::remove_file(&file);
+}
+
 // Rows: TUN-07, MOV-02
 #[test]
 fn mobile_ipv6_is_told_and_says_when_the_tunnel_can_end() {
     let mut settings = testing::settings();
     let file = std::env::temp_dir().join(format!("fmip-hook-{}", std::process::id()));
+    // It does not compete with the controller that waits for it.
     let script = format!(
-        "env | grep ^FMIP_ | grep -Ev '^FMIP_(CTL|LOG)=' | sort > {0}.part; mv {0}.part {0}",
+        "while [ $(nice) -lt 0 ]; do sleep 0.01; done; \
+         env | grep ^FMIP_ | grep -Ev '^FMIP_(CTL|LOG)=' | sort > {0}.part; mv {0}.part {0}",
         file.display()
     );
-    let hook = toml::Table::from_iter([(
-        "on-care-of-address".to_owned(),
-        vec!["/bin/sh".to_owned(), "-c".to_owned(), script].into(),
-    )]);
-    settings
-        .mobile_node
-        .insert("mobile-ipv6".to_owned(), hook.into());
+    insert_hook(&mut settings, script, 30);
     play(settings, |stage| registered(stage, &file));
     let _ = fs::remove_file(&file);
 }

@@ -5,6 +5,7 @@
 
 use std::{ffi::OsString, net::Ipv6Addr, path::PathBuf, process::Stdio, time::Duration};
 
+use rustix::process::{Pid, Signal, kill_process_group, setpriority_pgrp};
 use serde::{Deserialize, Serialize};
 use tokio::{
     process::{Child, Command},
@@ -13,6 +14,9 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use crate::config::MobileIpv6;
+
+/// The program's niceness: it does not compete with the event loop, whose own it would inherit.
+const NICENESS: i32 = 0;
 
 /// What the program is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,26 @@ struct Running {
     until: Instant,
 }
 
+impl Running {
+    /// The process group of the program and of all that it started, until the program is reaped: then
+    /// the number may be another's.
+    fn group(&self) -> Option<Pid> {
+        let id = i32::try_from(self.child.id()?).ok()?;
+        Pid::from_raw(id)
+    }
+}
+
+impl Drop for Running {
+    /// Nothing of a program that has not ended is left. The program itself is reaped by the runtime.
+    fn drop(&mut self) {
+        if let Some(group) = self.group()
+            && let Err(error) = kill_process_group(group, Signal::KILL)
+        {
+            warn!(care_of = %self.care_of, "cannot kill on-care-of-address: {error}");
+        }
+    }
+}
+
 impl Hook {
     /// With nothing to tell yet.
     pub fn new(settings: MobileIpv6, interface: String, control_socket: PathBuf) -> Self {
@@ -106,7 +130,7 @@ impl Hook {
                 warn!(%care_of, "on-care-of-address takes longer than {} s: killed", limit.as_secs());
                 self.counts.timed_out += 1;
                 self.counts.failed += 1;
-                // It is killed as it is dropped, and reaped by the runtime.
+                // It is killed as it is dropped.
                 self.running = None;
                 return self.start_next();
             }
@@ -144,16 +168,28 @@ impl Hook {
             // What it prints goes where our own lines go.
             .stdout(Stdio::inherit())
             .stderr(Stdio::inherit())
+            // A group of its own, to be killed with all that it started.
+            .process_group(0)
             .kill_on_drop(true);
         match command.spawn() {
             Ok(child) => {
                 info!(care_of = %care_of.care_of, program, "on-care-of-address runs");
                 self.counts.started += 1;
-                self.running = Some(Running {
+                let running = Running {
                     child,
                     care_of: care_of.care_of,
                     until: Instant::now() + self.settings.timeout,
-                });
+                };
+                // Of the group: it may have started others by now.
+                if let Some(group) = running.group()
+                    && let Err(error) = setpriority_pgrp(Some(group), NICENESS)
+                {
+                    debug!(
+                        program,
+                        "cannot set the priority of on-care-of-address: {error}"
+                    );
+                }
+                self.running = Some(running);
             }
             Err(error) => {
                 warn!(care_of = %care_of.care_of, "on-care-of-address: cannot run {program}: {error}");
@@ -266,6 +302,40 @@ mod tests {
     }
 
     #[test]
+    fn what_a_program_that_does_not_end_has_started_is_killed_with_it() {
+        let file = std::env::temp_dir().join(format!("fmip-hook-child-{}", std::process::id()));
+        let script = format!(
+            "sleep 1000 & echo $! > {0}.part; mv {0}.part {0}; wait",
+            file.display()
+        );
+        run(async {
+            let mut hook = hook(&["/bin/sh", "-c", &script], LIMIT);
+            hook.tell(care_of(9));
+            let child: u32 = loop {
+                match fs::read_to_string(&file) {
+                    Ok(child) => break child.trim().parse().unwrap(),
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            };
+            fs::remove_file(&file).unwrap();
+            hook.running.as_mut().unwrap().until = Instant::now();
+            hook.follow().await;
+            assert_eq!(hook.counts().timed_out, 1);
+            until_gone(child).await;
+        });
+    }
+
+    /// Until it is gone, or a zombie that somebody is about to reap.
+    async fn until_gone(id: u32) {
+        loop {
+            match fs::read_to_string(format!("/proc/{id}/stat")) {
+                Ok(stat) if !stat.contains(") Z ") => tokio::task::yield_now().await,
+                _ => return,
+            }
+        }
+    }
+
+    #[test]
     fn a_program_that_does_not_end_is_killed_and_one_that_is_not_there_is_counted() {
         run(async {
             let mut hook = hook(
@@ -283,13 +353,7 @@ mod tests {
                 ..HookCounts::default()
             };
             assert_eq!(hook.counts(), counts);
-            // Gone, or a zombie that the runtime is about to reap.
-            loop {
-                match fs::read_to_string(format!("/proc/{id}/stat")) {
-                    Ok(stat) if !stat.contains(") Z ") => tokio::task::yield_now().await,
-                    _ => break,
-                }
-            }
+            until_gone(id).await;
         });
         run(async {
             let mut hook = hook(&["/nonexistent/program"], LIMIT);

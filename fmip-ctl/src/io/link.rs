@@ -24,8 +24,7 @@ use crate::{
     wire::MacAddr,
 };
 
-/// How much is kept of what a link layer tells before there is a core, but for what the core must
-/// know.
+/// How many steps, and how many primitives, are kept of what a link layer tells before there is a core.
 const MAX_EARLY: usize = 1_000;
 
 /// The link layer of this controller: none at a router, nor where it is told by the control socket.
@@ -141,9 +140,34 @@ impl Link {
         match told {
             // The last one counts.
             Told::Heard(_) => self.early.retain(|early| !matches!(early, Told::Heard(_))),
+            Told::Health(_) => self.early.retain(|early| !matches!(early, Told::Health(_))),
+            // Of what the core is told only later, that is so of the state of the link, too.
+            Told::Primitive(event) if is_state(event) => self
+                .early
+                .retain(|early| !matches!(early, Told::Primitive(event) if is_state(*event))),
+            Told::Primitive(_) => {
+                self.early.retain(|early| *early != told);
+                // Whoever sends with ever new addresses fills no memory.
+                let passing =
+                    |early: &Told| matches!(early, Told::Primitive(event) if !is_state(*event));
+                if self.early.iter().filter(|early| passing(early)).count() >= MAX_EARLY
+                    && let Some(oldest) = self.early.iter().position(passing)
+                {
+                    self.early.remove(oldest);
+                }
+            }
             // What people see of a start that lasts is its beginning.
-            Told::Step(_) if self.early.len() >= MAX_EARLY => return,
-            _ => {}
+            Told::Step(_) => {
+                let steps = self
+                    .early
+                    .iter()
+                    .filter(|early| matches!(early, Told::Step(_)));
+                if steps.count() >= MAX_EARLY {
+                    return;
+                }
+            }
+            // Nobody has ordered anything, and nobody waits.
+            Told::SwitchFailed { .. } | Told::Mark => return,
         }
         self.early.push_back(told);
     }
@@ -311,6 +335,11 @@ fn beside(control_socket: &Path, interface: &str) -> PathBuf {
     control_socket.with_file_name(name)
 }
 
+/// Whether it says what has become of the link, and not what may.
+fn is_state(event: LinkEvent) -> bool {
+    matches!(event, LinkEvent::LinkUp { .. } | LinkEvent::LinkDown)
+}
+
 /// A primitive from the link layer as people are told it.
 pub(super) fn primitive(event: LinkEvent) -> Event {
     let (primitive, access_point) = vocabulary::named(event);
@@ -340,7 +369,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::Failure;
+    use crate::{link::Direction, proto::Failure};
 
     const AP1: MacAddr = MacAddr([2, 0, 0, 0, 0x0a, 1]);
     const AP2: MacAddr = MacAddr([2, 0, 0, 0, 0x0a, 2]);
@@ -442,6 +471,55 @@ mod tests {
         assert_eq!(link.take(NOW, down(AP1)).unwrap(), (Outcome::Dropped, None));
         let (_, input) = link.take(NOW, down(AP2)).unwrap();
         assert_eq!(input, Some(Input::Link(LinkEvent::LinkDown)));
+    }
+
+    #[test]
+    fn what_is_kept_until_there_is_a_core_is_bounded_and_ends_with_the_links_last_state() {
+        let up = |access_point| Told::Primitive(LinkEvent::LinkUp { access_point });
+        let detected = |number: usize| {
+            let [.., high, low] = number.to_be_bytes();
+            let access_point = MacAddr([2, 0, 0, 1, high, low]);
+            Told::Primitive(LinkEvent::NewLinkDetected { access_point })
+        };
+        let step = |number: usize| {
+            Told::Step(Step {
+                step: number.to_string(),
+                direction: Direction::Local,
+                peer: None,
+                detail: None,
+            })
+        };
+        let lost = || Health::Lost {
+            what: "it".to_owned(),
+            error: "gone".to_owned(),
+        };
+        let mut link = Link::default();
+        link.keep(up(AP1));
+        for number in 0..MAX_EARLY + 7 {
+            link.keep(step(number));
+            for _ in 0..2 {
+                link.keep(detected(number));
+            }
+            link.keep(Told::Primitive(LinkEvent::LinkDown));
+            link.keep(up(AP2));
+            link.keep(Told::Health(lost()));
+            link.keep(Told::Health(Health::Working));
+            link.keep(Told::Heard(Vec::new()));
+            link.keep(Told::Mark);
+        }
+        let kept = Vec::from(link.early);
+        let of = |is: fn(&Told) -> bool| -> Vec<Told> {
+            kept.iter().filter(|told| is(told)).cloned().collect()
+        };
+        let steps = of(|told| matches!(told, Told::Step(_)));
+        assert_eq!(steps, (0..MAX_EARLY).map(step).collect::<Vec<_>>());
+        let primitives: Vec<_> = (7..MAX_EARLY + 7).map(detected).chain([up(AP2)]).collect();
+        assert_eq!(of(|told| matches!(told, Told::Primitive(_))), primitives);
+        let rest = of(|told| !matches!(told, Told::Step(_) | Told::Primitive(_)));
+        assert_eq!(
+            rest,
+            [Told::Health(Health::Working), Told::Heard(Vec::new())]
+        );
     }
 
     // Rows: W16-01, W16-23

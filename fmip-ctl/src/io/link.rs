@@ -82,7 +82,6 @@ impl Link {
                 let interface = interface(interfaces, &node.interface)?;
                 let place = ieee80216e::Place {
                     name: interface.name.clone(),
-                    index: interface.index,
                     address: interface.link_address,
                 };
                 Some(ieee80216e::start(settings, place, now).context("802.16e cannot begin")?)

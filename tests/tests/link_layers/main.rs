@@ -1,5 +1,6 @@
 //! Every scenario of the link layers, with real processes and live traffic both ways.
 
+mod air;
 mod hostile;
 mod rfc4260;
 mod rfc5270;

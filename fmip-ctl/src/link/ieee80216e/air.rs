@@ -24,7 +24,7 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendFlags, netdevice::name_to_index};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -147,13 +147,18 @@ impl Air {
     /// called on a tokio runtime.
     ///
     /// # Errors
-    /// There is no such interface, or the right CAP_NET_RAW is missing.
-    pub fn open(interface: u32, address: MacAddr) -> io::Result<Self> {
+    /// There is no such interface, it is down, or the right CAP_NET_RAW is missing.
+    pub fn open(interface: &str, address: MacAddr) -> io::Result<Self> {
         // The protocol is in network order, as packet(7) wants it.
         let protocol = Protocol::from(i32::from(ETHERTYPE.to_be()));
         let kind = Type::RAW.nonblocking().cloexec();
         let socket = Socket::new(Domain::PACKET, kind, Some(protocol))?;
-        socket.bind(&frame_address(interface, ETHERTYPE, address)?)?;
+        let index = name_to_index(&socket, interface)?;
+        socket.bind(&frame_address(index, ETHERTYPE, address)?)?;
+        // An interface that is down can be bound to, and nothing is heard there.
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
         let interest = Interest::READABLE | Interest::WRITABLE;
         // SAFETY: the socket owns its descriptor and gives the same one as long as it lives.
         let socket = unsafe { AsyncFd::register_with_interest(socket, interest) };
@@ -187,10 +192,12 @@ impl Air {
     /// What the socket says, such as that the interface is down or gone.
     pub async fn receive(&self) -> io::Result<Frame> {
         let mut buffer = [0; MAX_FRAME];
+        // An interface that goes away is an error and makes nothing readable.
+        let interest = Interest::READABLE | Interest::ERROR;
         loop {
             let received = self
                 .socket
-                .async_io(Interest::READABLE, |socket| {
+                .async_io(interest, |socket| {
                     let flags = RecvFlags::DONTWAIT;
                     rustix::net::recv(socket.as_fd(), &mut buffer, flags).map_err(io::Error::from)
                 })

@@ -50,8 +50,6 @@ const SETTLED: Duration = Duration::from_millis(100);
 pub(crate) struct Place {
     /// Its name.
     pub(crate) name: String,
-    /// Its index.
-    pub(crate) index: u32,
     /// Its address, which is the station's.
     pub(crate) address: MacAddr,
 }
@@ -115,7 +113,8 @@ impl Runner {
     async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match Air::open(self.place.index, self.place.address) {
+            // By its name: an interface that was made anew has another index.
+            let error = match Air::open(&self.place.name, self.place.address) {
                 Ok(air) => {
                     air.tune(self.tuned.clone());
                     match self.converse(&air, &mut pause).await {

@@ -4,8 +4,8 @@
 //! when [`BaseStation::poll_timeout`] has come; then carry out what [`BaseStation::poll_output`] gives,
 //! in its order, until it gives nothing.
 //!
-//! A station is served here ([`Served`]) from the end of its network entry until its MOB_HO-IND. A
-//! network entry ([`Entry`]) touches nothing of that before it has shown that it has the key: whoever
+//! A station is served here (`Served`) from the end of its network entry until its MOB_HO-IND. A
+//! network entry (`Entry`) touches nothing of that before it has shown that it has the key: whoever
 //! forges an RNG-REQ drops nobody.
 
 mod entry;

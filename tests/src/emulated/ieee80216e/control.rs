@@ -3,7 +3,7 @@
 use fmip_ctl::wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
-/// A request on a base station's control socket: one datagram of JSON, answered by one, an [`Answer`].
+/// A request on a base station's control socket: one datagram of JSON, answered by one, an `Answer`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "command",

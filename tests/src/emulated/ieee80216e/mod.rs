@@ -14,8 +14,8 @@
 //! station hears all of them and answers those to its BSID. Data crosses the radio only while it is a
 //! port of a base station's bridge: from the end of network entry there until MOB_HO-IND.
 //!
-//! Reading order: [`base_station`] is the state machine, without clock and socket; [`process`] drives it;
-//! [`network`] starts the processes in a lab and tells them what to do; [`watch`] sees what crosses the
+//! Reading order: [`base_station`] is the state machine, without clock and socket; `process` drives it;
+//! `network` starts the processes in a lab and tells them what to do; `watch` sees what crosses the
 //! radio.
 
 pub mod backbone;

@@ -68,31 +68,44 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     } else {
         setup::ensure(setup::TO_LOAD)?;
     }
-    let args = [
-        "--release",
-        "--package",
-        "fmip-ctl",
-        "--bins",
-        "--package",
-        "fmip-tests",
-    ];
-    let built = step::build(
-        "building the BPF programs, the controller and the lab",
-        &args,
-        matches.get_flag("verbose"),
-    )?;
+    let (label, args): (_, &[&str]) = if plays {
+        (
+            "building the BPF programs, the controller and the lab",
+            &[
+                "--release",
+                "--package",
+                "fmip-ctl",
+                "--bins",
+                "--package",
+                "fmip-tests",
+            ],
+        )
+    } else {
+        // What only prints its own table is built without what makes it fast.
+        (
+            "building the lab",
+            &["--package", "fmip-tests", "--bin", "fmip-lab"],
+        )
+    };
+    let built = step::build(label, args, matches.get_flag("verbose"))?;
+    let controller = if plays {
+        Some(built.program("fmip-ctl")?)
+    } else {
+        None
+    };
     let mut command = Command::new(built.program("fmip-lab")?);
-    command.args(lab_arguments(built.program("fmip-ctl")?, matches));
+    command.args(lab_arguments(controller, matches));
     command.env("PATH", machine::search_path());
     // In our place, so that signals reach it and its exit code is ours.
     let error = command.exec();
     Err(error).with_context(|| format!("cannot run {}", command.get_program().display()))
 }
 
-fn lab_arguments(controller: &Path, matches: &ArgMatches) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = match matches.get_one::<String>("scenario") {
+fn lab_arguments(controller: Option<&Path>, matches: &ArgMatches) -> Vec<OsString> {
+    let scenario = matches.get_one::<String>("scenario");
+    let mut arguments: Vec<OsString> = match scenario.zip(controller) {
         None => vec!["scenarios".into()],
-        Some(name) => vec![
+        Some((name, controller)) => vec![
             "scenario".into(),
             "--fmip-ctl".into(),
             controller.as_os_str().into(),
@@ -118,7 +131,8 @@ mod tests {
         let matches = command_line()
             .try_get_matches_from(line.split(' '))
             .expect(line);
-        lab_arguments(Path::new("/t/fmip-ctl"), &matches).join(" ".as_ref())
+        let controller = (!matches.get_flag("list")).then_some(Path::new("/t/fmip-ctl"));
+        lab_arguments(controller, &matches).join(" ".as_ref())
     }
 
     #[test]

@@ -552,7 +552,14 @@ impl Station {
             (Request::SignalMonitor { .. }, Reply::Refused(why)) => {
                 debug!("the signal is not watched, only measured: {why}");
             }
-            // Nothing is attached, and the events say so.
+            // Nothing is attached, perhaps: events may have been lost, and without nl80211 nobody else
+            // says that the link is gone.
+            (Request::SignalPoll, Reply::Refused(why)) => {
+                debug!("no signal is measured: {why}");
+                if self.is_up() {
+                    self.ask(Request::Status);
+                }
+            }
             (_, Reply::Refused(why)) => debug!(%request, "refused: {why}"),
             (_, _) => {}
         }

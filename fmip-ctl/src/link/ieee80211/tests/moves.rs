@@ -390,6 +390,46 @@ fn a_disconnection_is_told_at_once_and_once() {
     );
 }
 
+/// Events may be lost: the supplicant does not wait for those who do not read them.
+#[test]
+fn a_link_that_is_gone_without_a_word_is_missed_when_its_signal_is_measured() {
+    let mut playback = attached(|_| {});
+    // It may be that only the measurement fails.
+    playback.play(
+        "+500
+        ? SIGNAL_POLL
+        = FAIL
+        ? STATUS
+        = bssid=02:00:00:00:01:00
+        = ssid=fmip
+        = wpa_state=COMPLETED
+        +500
+        ? SIGNAL_POLL
+        = FAIL
+        ? STATUS
+        = wpa_state=SCANNING
+        ! LINK_DOWN
+        +500
+        ? PING
+        = PONG",
+    );
+}
+
+/// Nothing is asked of a link that is known to be gone.
+#[test]
+fn a_measurement_that_the_end_of_the_link_overtakes_is_no_news() {
+    let mut playback = attached(|_| {});
+    playback.pass(Duration::from_millis(500));
+    let event = supplicant::event(b"<3>CTRL-EVENT-DISCONNECTED bssid=02:00:00:00:01:00 reason=4");
+    playback.input(Input::Supplicant(Heard::Event(event.expect("an event"))));
+    playback.play(
+        "! disassociate received 02:00:00:00:01:00 (reason 4)
+        ! LINK_DOWN
+        ? SIGNAL_POLL
+        = FAIL",
+    );
+}
+
 #[test]
 fn a_disconnection_ends_what_impends() {
     let mut playback = attached(|settings| settings.signal_interval = Duration::from_secs(2));

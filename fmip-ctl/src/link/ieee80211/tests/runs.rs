@@ -218,7 +218,7 @@ impl Run {
                     self.scanned = Some(self.now);
                 }
             }
-            Told::Step(_) | Told::Heard(_) | Told::Mark { .. } | Told::Health(_) => {}
+            Told::Step(_) | Told::Heard(_) | Told::Mark | Told::Health(_) => {}
         }
     }
 

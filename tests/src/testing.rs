@@ -20,7 +20,7 @@ use crate::{
     topology::missing,
 };
 
-/// Held while a lab stands: two labs at once would take each other's time.
+/// Held while a lab stands: two labs at once take each other's time.
 #[derive(Debug)]
 #[must_use]
 pub struct Turn {
@@ -29,6 +29,16 @@ pub struct Turn {
 
 /// Waits for the turn of this test; `None`, and the reason said aloud, where no lab can be built.
 pub fn turn() -> Option<Turn> {
+    turn_of(FlockOperation::LockExclusive)
+}
+
+/// As [`turn`], of a test that judges the order of what happens and what is lost, and not how long it
+/// takes: its lab may stand beside others of that kind.
+pub fn shared_turn() -> Option<Turn> {
+    turn_of(FlockOperation::LockShared)
+}
+
+fn turn_of(kind: FlockOperation) -> Option<Turn> {
     if let Some(reason) = missing() {
         // Not by eprintln, which the test harness keeps to itself when a test passes.
         let test = std::thread::current().name().unwrap_or("test").to_owned();
@@ -38,7 +48,7 @@ pub fn turn() -> Option<Turn> {
     let path = env::temp_dir().join("fmip-lab.lock");
     let lock = File::create(&path)
         .unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
-    flock(&lock, FlockOperation::LockExclusive).expect("a lock file can be locked");
+    flock(&lock, kind).expect("a lock file can be locked");
     Some(Turn { _lock: lock })
 }
 

@@ -13,7 +13,7 @@ use fmip_tests::{
     emulated::ieee80211::{Air, Control, Daemon, Delays, Step},
     scenario::stage::{Harm, check},
     stream::{StreamConfig, Streams},
-    testing::{settings, turn},
+    testing::{settings, shared_turn},
     topology::{AccessPoint, Router, WLAN},
     wait::{SOON, wait_until},
 };
@@ -68,7 +68,7 @@ fn reaches(lab: &Lab, router: Router) -> bool {
 
 #[test]
 fn a_roam_moves_the_radio_from_one_link_to_the_other() {
-    let Some(_turn) = turn() else { return };
+    let Some(_turn) = shared_turn() else { return };
     let (lab, mut air) = start();
     assert!(reaches(&lab, Router::Previous));
     /// ETH_P_802_2 of linux/if_ether.h: frames with a length instead of a type.
@@ -126,7 +126,7 @@ fn a_roam_moves_the_radio_from_one_link_to_the_other() {
 
 #[test]
 fn the_port_is_closed_until_the_handshake_has_ended() {
-    let Some(_turn) = turn() else { return };
+    let Some(_turn) = shared_turn() else { return };
     let lab = Lab::build().unwrap();
     let mut air = Air::start_with(
         &lab,
@@ -154,7 +154,7 @@ fn the_port_is_closed_until_the_handshake_has_ended() {
 
 #[test]
 fn an_access_point_that_vanishes_is_replaced_and_a_daemon_comes_back() {
-    let Some(_turn) = turn() else { return };
+    let Some(_turn) = shared_turn() else { return };
     let (lab, mut air) = start();
     air.vanish(AccessPoint::Previous).unwrap();
     air.wait_for_step(Step::Layer2Update, 1).unwrap();
@@ -175,7 +175,7 @@ fn an_access_point_that_vanishes_is_replaced_and_a_daemon_comes_back() {
 
 #[test]
 fn a_falling_signal_brings_about_a_handover_that_loses_nothing() {
-    let Some(_turn) = turn() else { return };
+    let Some(_turn) = shared_turn() else { return };
     let (lab, mut air) = start();
     let mut settings = settings();
     let supplicant = air.wpa_supplicant().to_string_lossy().into_owned();
@@ -207,7 +207,7 @@ fn a_falling_signal_brings_about_a_handover_that_loses_nothing() {
 // Rows: W11-06
 #[test]
 fn a_node_whose_supplicant_is_gone_moves_without_preparation_and_predicts_again_afterwards() {
-    let Some(_turn) = turn() else { return };
+    let Some(_turn) = shared_turn() else { return };
     let (lab, mut air) = start();
     let mut settings = settings();
     let supplicant = air.wpa_supplicant().to_string_lossy().into_owned();

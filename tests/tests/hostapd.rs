@@ -8,7 +8,7 @@ use fmip_tests::{
     emulated::ieee80211::{Air, Control, Daemon, Delays, Step},
     scenario::stage::{Harm, check},
     stream::{StreamConfig, Streams},
-    testing::{settings, turn},
+    testing::{settings, shared_turn},
     topology::{AccessPoint, PCOA, Router},
     wait::{SOON, wait_until},
 };
@@ -38,7 +38,7 @@ fn wait_for_state(router: &Controller, state: &str) -> Vec<Value> {
 
 #[test]
 fn a_departure_that_the_access_point_reports_loses_nothing() {
-    let Some(_turn) = turn() else { return };
+    let Some(_turn) = shared_turn() else { return };
     let lab = Lab::build().unwrap();
     // The access point knows that the station leaves while it is still there.
     let mut air = Air::start_with(
@@ -98,7 +98,7 @@ fn a_departure_that_the_access_point_reports_loses_nothing() {
 
 #[test]
 fn a_hostapd_that_comes_back_is_asked_what_was_missed() {
-    let Some(_turn) = turn() else { return };
+    let Some(_turn) = shared_turn() else { return };
     let lab = Lab::build().unwrap();
     let mut air = Air::start(&lab).unwrap();
     let mut settings = settings();

@@ -27,7 +27,9 @@ const NCOA: Ipv6Addr = Router::New.care_of_address();
 
 /// Plays with the controllers, and tells all that is known if it goes wrong.
 fn play(settings: Settings, play: impl FnOnce(&mut Stage) -> Result<()>) {
-    let Some(_turn) = testing::turn() else { return };
+    let Some(_turn) = testing::shared_turn() else {
+        return;
+    };
     let mut stage = Stage::set(settings, false).unwrap();
     if let Err(error) = play(&mut stage) {
         panic!("{error:#}\n{}", stage.account());
@@ -184,7 +186,9 @@ fn end(stage: &mut Stage, signal: Signal) -> Result<()> {
 
 #[test]
 fn a_node_that_is_not_told_where_it_is_waits_until_it_knows_and_is_handed_over() {
-    let Some(_turn) = testing::turn() else { return };
+    let Some(_turn) = testing::shared_turn() else {
+        return;
+    };
     let mut settings = testing::settings();
     settings.finds_its_place = true;
     let lab = Lab::build().unwrap();
@@ -546,7 +550,9 @@ const STATES: [State; 4] = [
 /// before the controller started.
 fn leaves_no_trace(state: State, signal: Signal) {
     let (name, reach) = state;
-    let Some(_turn) = testing::turn() else { return };
+    let Some(_turn) = testing::shared_turn() else {
+        return;
+    };
     let mut stage = Stage::set(testing::settings(), false).unwrap();
     let result = (|| {
         // Before its start, not while it runs.

@@ -98,7 +98,9 @@ impl Driver {
 
 /// Plays with a driver; what went wrong is told with all that was seen.
 fn play(part: impl FnOnce(&mut Driver) -> Result<()>) {
-    let Some(_turn) = testing::turn() else { return };
+    let Some(_turn) = testing::shared_turn() else {
+        return;
+    };
     let mut driver = Driver::start().unwrap();
     if let Err(error) = part(&mut driver) {
         panic!("{error:#}\n{}", driver.stage.account());

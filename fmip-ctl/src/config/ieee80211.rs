@@ -35,7 +35,7 @@ pub struct Ieee80211 {
     /// The time between two scans.
     pub scan_min_interval: Duration,
     /// The only channels that access points are looked for on, in MHz; if there are none, those on
-    /// which some were found.
+    /// which some were found, and now and then all.
     pub frequencies: Vec<u32>,
     /// The only access points that are moved to; if there are none, all of the same network.
     pub allow: Vec<MacAddr>,

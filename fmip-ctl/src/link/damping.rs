@@ -4,7 +4,9 @@
 //! - NEW_LINK_DETECTED: an access point is told once in a while. New ones have a burst and a rate:
 //!   neighbor lists can be forged, and every name in them costs a question over the air (RFC 5270
 //!   sections 5.1 and 8). What is dropped is not remembered, so that a genuine one among them is told
-//!   when the link layer names it again.
+//!   if it is named again. Our link layers name one again only when it comes back into reach (802.11)
+//!   or is heard from another base station (802.16e). Until then nothing is known of it, which costs
+//!   no more than one question when a handover there impends.
 //! - LINK_HANDOVER_IMPEND: an indication that is repeated while the signal fades is told once; a
 //!   target that follows upon another too soon waits, and the last one that was named is told then
 //!   (RFC 5270 section 5.2). To drop it instead would lose a genuine change of mind.

@@ -9,7 +9,9 @@ use fmip_tests::{controller::find_fmip_ctl, link_layers::Scenario, testing};
 
 /// Plays a scenario, which checks itself the order of its steps and what became of the packets.
 fn play(name: &str) {
-    let Some(_turn) = testing::turn() else { return };
+    let Some(_turn) = testing::shared_turn() else {
+        return;
+    };
     let fmip_ctl = find_fmip_ctl().unwrap_or_else(|error| panic!("{error}"));
     let scenario = Scenario::named(name).unwrap();
     match scenario.play(fmip_ctl, "fmip_ctl=debug,info") {

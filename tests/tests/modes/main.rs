@@ -11,7 +11,9 @@ use fmip_tests::{controller::find_fmip_ctl, scenario::Mode, testing};
 
 /// Plays a mode, which checks itself what the wires showed and what became of the packets.
 fn play(name: &str) {
-    let Some(_turn) = testing::turn() else { return };
+    let Some(_turn) = testing::shared_turn() else {
+        return;
+    };
     let fmip_ctl = find_fmip_ctl().unwrap_or_else(|error| panic!("{error}"));
     let mode = Mode::named(name).unwrap();
     if let Err(error) = mode.play(fmip_ctl, "fmip_ctl=debug,info") {

@@ -35,6 +35,16 @@ pub(crate) fn event_text(event: &str) -> Option<&str> {
     is_level.then_some(told)
 }
 
+/// What a datagram says; an error is the beginning of one that is no text.
+pub(super) fn text(datagram: &[u8]) -> Result<&str, Vec<u8>> {
+    std::str::from_utf8(datagram).map_err(|_| datagram[..datagram.len().min(100)].to_vec())
+}
+
+/// Text, as far as people need to see it.
+pub(super) fn clipped(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
 /// A connection to a daemon that gets its events. It is good until the first error: what then
 /// comes late would be taken for the answer to another question.
 #[derive(Debug)]

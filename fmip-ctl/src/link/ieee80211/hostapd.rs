@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
-use super::control;
+use super::control::{clipped, event_text, text};
 use crate::{
     proto::{Instant, InterfaceIndex},
     wire::MacAddr,
@@ -54,20 +54,10 @@ pub(crate) enum Garbage {
     },
 }
 
-/// Text, as far as people need to see it.
-fn clipped(text: &str) -> String {
-    text.chars().take(200).collect()
-}
-
-fn text(datagram: &[u8]) -> Result<&str, Garbage> {
-    std::str::from_utf8(datagram)
-        .map_err(|_| Garbage::Text(datagram[..datagram.len().min(100)].to_vec()))
-}
-
 /// Reads an event.
 pub(crate) fn event(datagram: &[u8]) -> Result<Event, Garbage> {
-    let whole = text(datagram)?.trim_end();
-    let told = control::event_text(whole).ok_or_else(|| Garbage::Level(clipped(whole)))?;
+    let whole = text(datagram).map_err(Garbage::Text)?.trim_end();
+    let told = event_text(whole).ok_or_else(|| Garbage::Level(clipped(whole)))?;
     let mut words = told.split_ascii_whitespace();
     let name = words.next().unwrap_or_default();
     // More may stand behind it: the address it had before, a key's name, the reason.
@@ -107,7 +97,7 @@ pub(crate) enum Next {
 
 /// Reads the answer to `request`.
 pub(crate) fn listed(request: &str, datagram: &[u8]) -> Result<Next, Garbage> {
-    let answer = text(datagram)?;
+    let answer = text(datagram).map_err(Garbage::Text)?;
     if answer.trim().is_empty() {
         return Ok(Next::End);
     }

@@ -15,7 +15,7 @@ mod supplicant;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::{future::Future, path::PathBuf};
 
 use tokio::{sync::mpsc::UnboundedReceiver, time::sleep};
 use tracing::{info, warn};
@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use self::{
     nl80211::{Kernel, Query},
     station::{Input, Output, Station},
-    supplicant::Client,
+    supplicant::{Client, Heard},
 };
 use super::{LinkLayer, Order, Teller};
 use crate::{config::Ieee80211, proto::Instant};
@@ -76,29 +76,26 @@ impl Runner {
             }
             Err(error) => self.lose_kernel(error).await,
         }
+        let mut turns = Turns::default();
         loop {
             let due = self.station.poll_timeout();
-            let input = tokio::select! {
-                // In this order: what was told is true before anything else is done.
-                biased;
-                heard = self.client.next() => Some(Input::Supplicant(heard)),
-                event = next(&mut self.kernel) => match event {
-                    Some(event) => Some(Input::Kernel(event)),
-                    None => {
-                        self.lose_kernel("nl80211 tells nothing any more".to_owned()).await;
-                        continue;
-                    }
-                },
-                order = self.orders.recv() => match order {
-                    Some(order) => Some(Input::Order(order)),
-                    // Nobody needs a link layer any more.
-                    None => return,
-                },
-                () = until(due, self.clock) => None,
-            };
-            match input {
-                Some(input) => self.handle(input).await,
-                None => {
+            let next = turns.next(
+                self.client.next(),
+                next(&mut self.kernel),
+                self.orders.recv(),
+                until(due, self.clock),
+            );
+            match next.await {
+                Next::Heard(heard) => self.handle(Input::Supplicant(heard)).await,
+                Next::Kernel(Some(event)) => self.handle(Input::Kernel(event)).await,
+                Next::Kernel(None) => {
+                    let error = "nl80211 tells nothing any more".to_owned();
+                    self.lose_kernel(error).await;
+                }
+                Next::Order(Some(order)) => self.handle(Input::Order(order)).await,
+                // Nobody needs a link layer any more.
+                Next::Order(None) => return,
+                Next::Due => {
                     self.station.handle_timeout((self.clock)());
                     self.carry_out().await;
                 }
@@ -142,6 +139,63 @@ impl Runner {
         warn!("the kernel tells nothing of 802.11: {error}; only wpa_supplicant does");
         self.kernel = None;
         self.handle(Input::KernelLost { error }).await;
+    }
+}
+
+/// What happens next.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Heard(Heard),
+    /// `None`: the kernel tells nothing any more.
+    Kernel(Option<nl80211::Event>),
+    /// `None`: there will be no orders any more.
+    Order(Option<Order>),
+    /// It is time.
+    Due,
+}
+
+/// How much that was told comes in a row, before orders and the time have their turn.
+const MAX_IN_A_ROW: u32 = 64;
+
+/// Whose turn it is. What was told comes first: it is true before anything else is done. But a
+/// supplicant that never stops talking must not keep the node where it is.
+#[derive(Debug, Default)]
+struct Turns {
+    /// How much was told in a row.
+    told: u32,
+}
+
+impl Turns {
+    /// The first of them that is there. Nothing is lost of the others if that is so of each.
+    async fn next(
+        &mut self,
+        heard: impl Future<Output = Heard>,
+        event: impl Future<Output = Option<nl80211::Event>>,
+        order: impl Future<Output = Option<Order>>,
+        due: impl Future<Output = ()>,
+    ) -> Next {
+        if self.told >= MAX_IN_A_ROW {
+            self.told = 0;
+            return tokio::select! {
+                biased;
+                order = order => Next::Order(order),
+                () = due => Next::Due,
+                event = event => Next::Kernel(event),
+                heard = heard => Next::Heard(heard),
+            };
+        }
+        let next = tokio::select! {
+            biased;
+            heard = heard => Next::Heard(heard),
+            event = event => Next::Kernel(event),
+            order = order => Next::Order(order),
+            () = due => Next::Due,
+        };
+        self.told = match next {
+            Next::Heard(_) | Next::Kernel(_) => self.told + 1,
+            Next::Order(_) | Next::Due => 0,
+        };
+        next
     }
 }
 

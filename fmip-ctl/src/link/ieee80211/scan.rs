@@ -24,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// having heard somebody.
 const USUAL: Duration = Duration::from_secs(3);
 
+/// How many scans in a row are of the known channels only, before one is of all of them: an access
+/// point on another channel would never be found otherwise.
+const MAX_NARROW: u32 = 3;
+
 /// The access points that are heard.
 #[derive(Debug, Default)]
 pub(super) struct Table(BTreeMap<MacAddr, Entry>);
@@ -128,6 +132,21 @@ pub(super) struct Schedule {
     /// When the last one came to its end.
     done: Option<Instant>,
     under_way: bool,
+    /// How wide ours is that is under way.
+    width: Option<Width>,
+    /// How many of ours in a row were of the known channels only.
+    narrow: u32,
+    /// Whether the last of ours was, and the signal was weak: it is in vain if the signal still is.
+    looked: bool,
+}
+
+/// What a scan of ours says of the channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    /// It is of all of them.
+    All,
+    /// It is of the known ones; `fading`: whether the signal was weak when it began.
+    Known { fading: bool },
 }
 
 impl Schedule {
@@ -139,7 +158,19 @@ impl Schedule {
             begun: None,
             done: None,
             under_way: false,
+            width: None,
+            narrow: 0,
+            looked: false,
         }
+    }
+
+    /// A scan of ours in the background is about to begin.
+    pub(super) fn look(&mut self, now: Instant, frequencies: &[u32], fading: bool) {
+        self.begin(now);
+        self.width = Some(match frequencies {
+            [] => Width::All,
+            _ => Width::Known { fading },
+        });
     }
 
     /// A scan began: one of ours, or of the supplicant's own.
@@ -152,6 +183,14 @@ impl Schedule {
     pub(super) fn end(&mut self, now: Instant) {
         self.done = Some(now);
         self.under_way = false;
+        match self.width.take() {
+            Some(Width::All) => (self.narrow, self.looked) = (0, false),
+            Some(Width::Known { fading }) => {
+                self.narrow = self.narrow.saturating_add(1);
+                self.looked = fading;
+            }
+            None => {}
+        }
     }
 
     /// At the start: what is known already was found by a scan at this time.
@@ -162,6 +201,12 @@ impl Schedule {
     /// It came to nothing.
     pub(super) fn fail(&mut self) {
         self.under_way = false;
+        self.width = None;
+    }
+
+    /// Another one is under way instead, of whatever channels.
+    pub(super) fn give_way(&mut self) {
+        self.width = None;
     }
 
     /// Whether results are about to come.
@@ -184,10 +229,14 @@ impl Schedule {
     }
 
     /// The channels to scan, in MHz: those of the file; or those on which the network was heard, once
-    /// all of them were scanned. None: all.
-    pub(super) fn frequencies(&self, table: &Table, ssid: Option<&str>) -> Vec<u32> {
+    /// all of them were scanned. None: all, which is the case again where those were scanned in vain
+    /// while the signal was weak (`fading`: it still is), and now and then.
+    pub(super) fn frequencies(&self, table: &Table, ssid: Option<&str>, fading: bool) -> Vec<u32> {
         if !self.configured.is_empty() {
             return self.configured.clone();
+        }
+        if self.narrow >= MAX_NARROW || fading && self.looked {
+            return Vec::new();
         }
         let heard = ssid.map(|ssid| table.frequencies(ssid)).unwrap_or_default();
         match self.done {

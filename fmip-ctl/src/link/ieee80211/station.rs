@@ -252,8 +252,10 @@ impl Station {
             }
         }
         if self.scan_due().is_some_and(|due| due <= now) {
-            let frequencies = self.schedule.frequencies(&self.table, self.ssid.as_deref());
-            self.scan(now, frequencies, None);
+            let (ssid, fading) = (self.ssid.as_deref(), self.policy.is_fading());
+            let frequencies = self.schedule.frequencies(&self.table, ssid, fading);
+            self.schedule.look(now, &frequencies, fading);
+            self.scan(frequencies, None);
         }
     }
 
@@ -542,14 +544,22 @@ impl Station {
             (Request::Scan { .. }, Reply::Refused(why)) => {
                 debug!("no scan: {why}");
                 // FAIL-BUSY: the results of the one that is under way are as good.
-                if why != "FAIL-BUSY" {
-                    self.schedule.fail();
+                match why.as_str() {
+                    "FAIL-BUSY" => self.schedule.give_way(),
+                    _ => self.schedule.fail(),
                 }
             }
             (Request::SignalMonitor { .. }, Reply::Refused(why)) => {
                 debug!("the signal is not watched, only measured: {why}");
             }
-            // Nothing is attached, and the events say so.
+            // Nothing is attached, perhaps: events may have been lost, and without nl80211 nobody else
+            // says that the link is gone.
+            (Request::SignalPoll, Reply::Refused(why)) => {
+                debug!("no signal is measured: {why}");
+                if self.is_up() {
+                    self.ask(Request::Status);
+                }
+            }
             (_, Reply::Refused(why)) => debug!(%request, "refused: {why}"),
             (_, _) => {}
         }
@@ -734,8 +744,7 @@ impl Station {
             .then(|| self.schedule.due(self.policy.is_fading()))
     }
 
-    fn scan(&mut self, now: Instant, frequencies: Vec<u32>, peer: Option<MacAddr>) {
-        self.schedule.begin(now);
+    fn scan(&mut self, frequencies: Vec<u32>, peer: Option<MacAddr>) {
         self.step("scan", Direction::Sent, peer, None);
         self.ask(Request::Scan { frequencies });
     }
@@ -810,7 +819,8 @@ impl Station {
             target,
             until: now + LOOKING,
         });
-        self.scan(now, frequencies, Some(target));
+        self.schedule.begin(now);
+        self.scan(frequencies, Some(target));
     }
 
     fn roam(&mut self, now: Instant, target: MacAddr, ordered: bool) {

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 
-use super::control::{Connection, PATIENCE, event_text, is_event};
+use super::control::{Connection, PATIENCE, clipped, event_text, is_event, text};
 use crate::wire::MacAddr;
 
 /// The pause before the supplicant is tried again: at first, and at last.
@@ -228,19 +228,9 @@ pub(super) enum Garbage {
     },
 }
 
-/// Text, as far as people need to see it.
-fn clipped(text: &str) -> String {
-    text.chars().take(200).collect()
-}
-
-fn text(datagram: &[u8]) -> Result<&str, Garbage> {
-    std::str::from_utf8(datagram)
-        .map_err(|_| Garbage::NoText(datagram[..datagram.len().min(100)].to_vec()))
-}
-
 /// Reads an event.
 pub(super) fn event(datagram: &[u8]) -> Result<Event, Garbage> {
-    let whole = text(datagram)?.trim_end();
+    let whole = text(datagram).map_err(Garbage::NoText)?.trim_end();
     let told = event_text(whole).ok_or_else(|| Garbage::NoLevel(clipped(whole)))?;
     let missing = |what| Garbage::Field {
         event: clipped(told),
@@ -350,7 +340,7 @@ fn dbm(text: &str) -> Option<i32> {
 
 /// Reads the answer to `request`.
 pub(super) fn reply(request: &Request, datagram: &[u8]) -> Result<Reply, Garbage> {
-    let answer = text(datagram)?;
+    let answer = text(datagram).map_err(Garbage::NoText)?;
     let word = answer.trim_end();
     if word.starts_with("FAIL") || word == "UNKNOWN COMMAND" {
         return Ok(Reply::Refused(clipped(word)));

@@ -6,7 +6,7 @@ use tokio::{net::UnixDatagram, sync::mpsc, time::timeout};
 
 use super::{
     super::{
-        Place, start,
+        MAX_IN_A_ROW, Next, Place, Turns, nl80211, start,
         supplicant::{Client, Reply},
     },
     *,
@@ -165,6 +165,44 @@ async fn a_client_outlives_the_supplicant() {
             assert!(matches!(client.heard().await, Heard::Lost { .. }));
         }
     }
+}
+
+#[tokio::test]
+async fn a_supplicant_that_never_stops_talking_leaves_orders_and_the_time_their_turn() {
+    use std::future::{pending, ready};
+
+    let heard = || ready(Heard::Event(Event::Other));
+    let mut turns = Turns::default();
+    let mut others = Vec::new();
+    for round in 1..=4 {
+        for _ in 0..MAX_IN_A_ROW {
+            let told = turns.next(
+                heard(),
+                ready(Some(nl80211::Event::Scanned)),
+                ready(Some(Order::GoAhead)),
+                ready(()),
+            );
+            assert_eq!(told.await, Next::Heard(Heard::Event(Event::Other)));
+        }
+        let event = ready(Some(nl80211::Event::Scanned));
+        others.push(match round {
+            1 => {
+                turns
+                    .next(heard(), event, ready(Some(Order::GoAhead)), ready(()))
+                    .await
+            }
+            2 => turns.next(heard(), event, pending(), ready(())).await,
+            3 => turns.next(heard(), event, pending(), pending()).await,
+            _ => turns.next(heard(), pending(), pending(), pending()).await,
+        });
+    }
+    let expected = [
+        Next::Order(Some(Order::GoAhead)),
+        Next::Due,
+        Next::Kernel(Some(nl80211::Event::Scanned)),
+        Next::Heard(Heard::Event(Event::Other)),
+    ];
+    assert_eq!(others, expected);
 }
 
 /// What the link layer tells next, lists of what it hears aside.

@@ -390,6 +390,46 @@ fn a_disconnection_is_told_at_once_and_once() {
     );
 }
 
+/// Events may be lost: the supplicant does not wait for those who do not read them.
+#[test]
+fn a_link_that_is_gone_without_a_word_is_missed_when_its_signal_is_measured() {
+    let mut playback = attached(|_| {});
+    // It may be that only the measurement fails.
+    playback.play(
+        "+500
+        ? SIGNAL_POLL
+        = FAIL
+        ? STATUS
+        = bssid=02:00:00:00:01:00
+        = ssid=fmip
+        = wpa_state=COMPLETED
+        +500
+        ? SIGNAL_POLL
+        = FAIL
+        ? STATUS
+        = wpa_state=SCANNING
+        ! LINK_DOWN
+        +500
+        ? PING
+        = PONG",
+    );
+}
+
+/// Nothing is asked of a link that is known to be gone.
+#[test]
+fn a_measurement_that_the_end_of_the_link_overtakes_is_no_news() {
+    let mut playback = attached(|_| {});
+    playback.pass(Duration::from_millis(500));
+    let event = supplicant::event(b"<3>CTRL-EVENT-DISCONNECTED bssid=02:00:00:00:01:00 reason=4");
+    playback.input(Input::Supplicant(Heard::Event(event.expect("an event"))));
+    playback.play(
+        "! disassociate received 02:00:00:00:01:00 (reason 4)
+        ! LINK_DOWN
+        ? SIGNAL_POLL
+        = FAIL",
+    );
+}
+
 #[test]
 fn a_disconnection_ends_what_impends() {
     let mut playback = attached(|settings| settings.signal_interval = Duration::from_secs(2));
@@ -526,6 +566,82 @@ fn while_the_signal_is_good_a_scan_is_as_rare_as_the_age_of_its_results_lets_it(
     measured(&mut playback, -50);
     playback.play("+6999");
     playback.play("+1\n? SCAN TYPE=ONLY freq=2412,2437\n= FAIL-BUSY\n! scan sent");
+}
+
+// Rows: W11-11
+#[test]
+fn every_fourth_scan_is_of_all_channels() {
+    let mut playback = attached(|settings| settings.signal_interval = Duration::from_secs(3600));
+    let mut after = 27_000;
+    for channels in ["known", "known", "known", "all", "known"] {
+        let frequencies = match channels {
+            "known" => " freq=2412,2437",
+            _ => "",
+        };
+        playback.play(&format!(
+            "+{after}\n? SCAN TYPE=ONLY{frequencies}\n= OK\n! scan sent\n{}",
+            found(-50, -60)
+        ));
+        after = 30_000;
+    }
+}
+
+/// It may be on a channel on which none of its network was heard before.
+// Rows: W11-11
+#[test]
+fn a_target_that_the_known_channels_do_not_have_is_looked_for_on_all() {
+    let mut playback = attached(|settings| settings.signal_interval = Duration::from_secs(3600));
+    playback.play("<3>CTRL-EVENT-SIGNAL-CHANGE above=0 signal=-80 noise=9999 txrate=54000");
+    // AP2 is heard, and no better.
+    let mut after = 0;
+    for frequencies in [
+        " freq=2412,2437",
+        "",
+        " freq=2412,2437",
+        "",
+        " freq=2412,2437",
+    ] {
+        playback.play(&format!(
+            "+{after}\n? SCAN TYPE=ONLY{frequencies}\n= OK\n! scan sent\n{}",
+            found(-80, -80)
+        ));
+        after = 5000;
+    }
+    // One that came to nothing is still to be done.
+    for _ in 0..2 {
+        playback.play(
+            "+5000
+            ? SCAN TYPE=ONLY
+            = OK
+            ! scan sent
+            <3>CTRL-EVENT-SCAN-FAILED ret=-22
+            ! scan local (failed)",
+        );
+    }
+    // The signal is good again: no need for all of them.
+    for _ in 0..8 {
+        playback.play("<3>CTRL-EVENT-SIGNAL-CHANGE above=1 signal=-50 noise=9999 txrate=54000");
+    }
+    // 30 s after the last that had results.
+    playback.play("+19999");
+    playback.play("+1\n? SCAN TYPE=ONLY freq=2412,2437\n= OK\n! scan sent");
+}
+
+#[test]
+fn the_files_channels_are_the_only_ones() {
+    let mut playback = attached(|settings| {
+        settings.signal_interval = Duration::from_secs(3600);
+        settings.frequencies = vec![5180];
+    });
+    playback.play("<3>CTRL-EVENT-SIGNAL-CHANGE above=0 signal=-80 noise=9999 txrate=54000");
+    let mut after = 0;
+    for _ in 0..6 {
+        playback.play(&format!(
+            "+{after}\n? SCAN TYPE=ONLY freq=5180\n= OK\n! scan sent\n{}",
+            found(-80, -80)
+        ));
+        after = 5000;
+    }
 }
 
 // Rows: W11-11

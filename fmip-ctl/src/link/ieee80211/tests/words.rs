@@ -300,3 +300,12 @@ fn requests() -> Vec<Request> {
         Request::Roam { bssid: AP1 },
     ]
 }
+
+#[test]
+fn what_is_no_text_or_too_much_is_shown_as_its_beginning() {
+    use super::super::control::{clipped, text};
+
+    assert_eq!(text("für".as_bytes()), Ok("für"));
+    assert_eq!(text(&[0xff; 101]), Err(vec![0xff; 100]));
+    assert_eq!(clipped(&"ü".repeat(201)), "ü".repeat(200));
+}

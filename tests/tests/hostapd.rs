@@ -78,7 +78,8 @@ fn a_departure_that_the_access_point_reports_loses_nothing() {
     let streams = Streams::start(&lab, StreamConfig::new(500, 200).unwrap()).unwrap();
     streams.wait_for_packets(FLOWS, SOON).unwrap();
 
-    // Nobody is asked, and so nothing is prepared.
+    // Nobody is asked, and so nothing is prepared. Once there, the node has no reason to go back.
+    air.signal(AccessPoint::New, -45).unwrap();
     air.firmware_roam(AccessPoint::New).unwrap();
     let left = told(&par, "station-departed");
     assert_eq!(left.fields["station"], "02:00:00:00:00:01");

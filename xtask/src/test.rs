@@ -21,16 +21,15 @@ use crate::{machine, setup, step};
 const KERNEL_TESTS: &str = "fmip-tests";
 /// Its programs whose tests play something, each in namespaces of its own, and judge the order of what
 /// happened and what was lost, not how fast it was.
-const PLAYS: [&str; 6] = [
+const PLAYS: [&str; 5] = [
     "emulated_wifi",
     "hostapd",
     "link_layers",
     "mobile",
-    "modes",
     "primitives",
 ];
 /// How many of those are played at a time.
-const STAGES: &str = "--test-threads=3";
+const STAGES: &str = "--test-threads=2";
 
 pub(crate) fn command_line() -> clap::Command {
     clap::Command::new("test")

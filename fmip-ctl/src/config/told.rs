@@ -135,6 +135,7 @@ impl Config {
             pcoa,
             par,
             current_access_point: node.access_point,
+            router_lla: None, // the kernel may know
             routers: current.into_iter().chain(others).collect(),
             lifetime: node.lifetime,
             announcement: node.announcement,

@@ -13,10 +13,11 @@ use super::monotonic_ns;
 use crate::{
     config::{self, Config, Role},
     proto::{
-        Counters, HandoverStatus, Input, Instant, Machine as Core, MachineConfig, MobileNodeStatus,
-        Output, RouterConfig,
+        Counters, HandoverStatus, Input, Instant, Machine as Core, MachineConfig, MobileNodeConfig,
+        MobileNodeStatus, Output, RouterConfig,
     },
     record::Recorder,
+    wire::MacAddr,
 };
 
 /// The protocol core in one of its roles.
@@ -29,10 +30,11 @@ pub(super) struct Machine {
 
 impl Machine {
     /// Makes the core of the configured role, and records what it is told and does in a new file
-    /// at `record`.
+    /// at `record`. `router_lla` is what the kernel knows of a mobile node's router.
     pub(super) fn new(
         config: &Config,
         interfaces: &[config::Interface],
+        router_lla: Option<MacAddr>,
         record: Option<&Path>,
     ) -> Result<Self> {
         // Sequence numbers and identifiers need not be secret, only different at each start.
@@ -42,7 +44,8 @@ impl Machine {
                 MachineConfig::AccessRouter(config.router_config(router, interfaces)?)
             }
             Role::MobileNode(node) => {
-                MachineConfig::MobileNode(config.mobile_node_config(node, interfaces)?)
+                let told = config.mobile_node_config(node, interfaces)?;
+                MachineConfig::MobileNode(MobileNodeConfig { router_lla, ..told })
             }
         };
         let recorder = record

@@ -71,7 +71,14 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
             None => return Ok(()),
         }
     }
-    let mut machine = Machine::new(&config, &interfaces, record)?;
+    let router_lla = match &config.role {
+        Role::AccessRouter(_) => None,
+        Role::MobileNode(node) => {
+            let told = config.mobile_node_config(node, &interfaces)?;
+            netlink.known_router(told.interface, told.par).await?
+        }
+    };
+    let mut machine = Machine::new(&config, &interfaces, router_lla, record)?;
     let sequences = match &config.role {
         Role::AccessRouter(router) => {
             let keyed = router.keyed();

@@ -280,6 +280,10 @@ pub struct MobileNodeConfig {
     pub par: Ipv6Addr,
     /// The access point it is attached to, if that is known.
     pub current_access_point: Option<MacAddr>,
+    /// The current router's link-layer address, if that is known: what was held while the link was
+    /// gone needs it to leave at once when it is back.
+    #[serde(default)]
+    pub router_lla: Option<MacAddr>,
     /// The keys shared with all the routers that it may be handed over from, `par` among them.
     pub routers: Vec<RouterKey>,
     /// The lifetime asked for in an FBU: whole seconds, 1..=65535.

@@ -154,6 +154,7 @@ pub(super) fn mobile_node_config() -> MobileNodeConfig {
         pcoa: PCOA,
         par: PAR,
         current_access_point: Some(AP1),
+        router_lla: None,
         routers: vec![RouterKey {
             router: PAR,
             prefix: None,

@@ -35,6 +35,7 @@ fn mobile_node() -> MachineConfig {
         pcoa: node(),
         par: "2001:db8:1::1".parse().unwrap(),
         current_access_point: None,
+        router_lla: None,
         routers: vec![RouterKey {
             router: "2001:db8:1::1".parse().unwrap(),
             prefix: Some("2001:db8:1::/64".parse().unwrap()),

@@ -235,24 +235,29 @@ pub struct Controllers {
 }
 
 impl Controllers {
-    /// Starts one in every access router and the mobile node, and waits until all are ready.
+    /// Starts one in every access router and then one in the mobile node, and waits until all are ready:
+    /// what the node asks a router that does not listen yet, it asks in vain.
     pub fn start(lab: &Lab, settings: &Settings) -> Result<Self> {
         let start = |role| Controller::start(lab, role, settings);
-        let mut controllers = Self {
-            par: start(Role::Router(Router::Previous))?,
-            nar: start(Role::Router(Router::New))?,
-            third: lab
-                .third
-                .as_ref()
-                .filter(|_| !settings.strangers.contains(&Router::Third))
-                .map(|_| start(Role::Router(Router::Third)))
-                .transpose()?,
-            mn: start(Role::MobileNode)?,
-        };
-        for controller in controllers.all_mut() {
-            controller.wait_ready()?;
+        let mut par = start(Role::Router(Router::Previous))?;
+        let mut nar = start(Role::Router(Router::New))?;
+        let mut third = lab
+            .third
+            .as_ref()
+            .filter(|_| !settings.strangers.contains(&Router::Third))
+            .map(|_| start(Role::Router(Router::Third)))
+            .transpose()?;
+        for router in [&mut par, &mut nar].into_iter().chain(&mut third) {
+            router.wait_ready()?;
         }
-        Ok(controllers)
+        let mut mn = start(Role::MobileNode)?;
+        mn.wait_ready()?;
+        Ok(Self {
+            par,
+            nar,
+            third,
+            mn,
+        })
     }
 
     /// All of them.

@@ -91,6 +91,7 @@ fn config(script: &mut Script<'_>) -> MobileNodeConfig {
         pcoa: own_address(1),
         par: router(1),
         current_access_point: script.maybe(&[access_point(1)]),
+        router_lla: None,
         routers: vec![key(1, script), key(2, script)],
         lifetime: Duration::from_secs(script.pick(&[30, 1, 65_535])),
         announcement: script.pick(&[Announcement::Una, Announcement::Fna]),

@@ -359,6 +359,7 @@ fn mobile_plan(
         pcoa: own_address(index, start),
         par: router_address(start),
         current_access_point: Some(access_point(start, false)),
+        router_lla: None,
         routers: (0..routers)
             .map(|router| RouterKey {
                 router: router_address(router),

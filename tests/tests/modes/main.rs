@@ -11,7 +11,7 @@ use fmip_tests::{controller::find_fmip_ctl, scenario::Mode, testing};
 
 /// Plays a mode, which checks itself what the wires showed and what became of the packets.
 fn play(name: &str) {
-    let Some(_turn) = testing::shared_turn() else {
+    let Some(_turn) = testing::turn() else {
         return;
     };
     let fmip_ctl = find_fmip_ctl().unwrap_or_else(|error| panic!("{error}"));

@@ -11,7 +11,7 @@ use serde_json::json;
 // Rows: PRA-12, PRA-13, PRA-14
 #[test]
 fn a_router_that_reads_its_file_again_tells_of_the_neighbors_in_it() {
-    let Some(_turn) = testing::shared_turn() else {
+    let Some(_turn) = testing::turn() else {
         return;
     };
     let lab = Lab::build().unwrap();

@@ -147,6 +147,18 @@ impl Netlink {
             .protocol(RouteProtocol::Other(PROTOCOL))
     }
 
+    /// The link-layer address of a router on an interface, or else of the default router there, if the
+    /// kernel knows one now.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub async fn known_router(&self, interface: u32, router: Ipv6Addr) -> Result<Option<MacAddr>> {
+        let mut routers = self.default_gateways(interface).await?;
+        routers.insert(0, router);
+        let known = self.first_known(interface, &routers).await?;
+        Ok(known.map(|(_, link_address)| link_address))
+    }
+
     /// The first of these neighbors whose link-layer address the kernel knows, and that address.
     async fn first_known(
         &self,

@@ -130,7 +130,7 @@ impl MobileNode {
             prefix_length,
             link: Link {
                 router: config.par,
-                router_lla: None,
+                router_lla: config.router_lla,
                 access_points: config.current_access_point.into_iter().collect(),
             },
             redirected: None,

@@ -186,6 +186,31 @@ fn a_link_that_flaps_at_the_same_access_point_costs_no_signalling_and_is_told_at
     damped.simulation.assert_clean();
 }
 
+/// Nothing was advertised since the node started, and the kernel knew its router.
+// Rows: W16-15
+#[test]
+fn what_was_held_leaves_at_once_where_the_router_was_known_from_the_start() {
+    let config = MobileNodeConfig {
+        router_lla: Some(PAR_LLA),
+        ..mobile_node_config()
+    };
+    let mut simulation = Simulation::with(config, router_config(false), router_config(true));
+    simulation.link(LinkEvent::LinkDown);
+    simulation.run(SECOND / 10);
+    simulation.link(LinkEvent::LinkUp { access_point: AP1 });
+    simulation.run(SECOND / 10);
+    assert_eq!(simulation.count("mn: hold-uplink"), 1);
+    assert_eq!(simulation.count("mn: release-uplink"), 1);
+    let released = simulation
+        .log
+        .iter()
+        .find_map(|(_, _, output)| match output {
+            Output::Command(Command::ReleaseUplink { router_lla, .. }) => Some(*router_lla),
+            _ => None,
+        });
+    assert_eq!(released, Some(PAR_LLA));
+}
+
 /// LINK_GOING_DOWN of 802.21 has no target: what it leads to is that the move is one to a router that
 /// is known.
 // Rows: W16-13

@@ -114,7 +114,7 @@ pub(super) fn first_file_system(kernel: &Kernel, busybox: &Path, plan: &Plan) ->
         fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
     let mut archive = Archive::default();
     for folder in [
-        "bin", "dev", "proc", "sys", "modules", "memory", "root", HOST, TOOLS,
+        "bin", "dev", "proc", "sys", "modules", "memory", "whole", HOST, TOOLS,
     ] {
         archive.directory(folder);
     }
@@ -159,16 +159,16 @@ fn init(modules: &[String], kernel: &Kernel) -> String {
          done\n\
          mount -t tmpfs -o size=60% memory /memory\n\
          mkdir /memory/upper /memory/work\n\
-         mount -t overlay -o lowerdir=/{TOOLS}:/{HOST},upperdir=/memory/upper,workdir=/memory/work overlay /root \
+         mount -t overlay -o lowerdir=/{TOOLS}:/{HOST},upperdir=/memory/upper,workdir=/memory/work overlay /whole \
          || fail 'nothing can be laid over the files of the host'\n\
-         for folder in dev proc sys; do mkdir -p /root/$folder; mount --move /$folder /root/$folder; done\n\
-         mkdir -p /root/run /root/tmp /root/lib/modules/{release}\n\
-         mount --bind {modules} /root/lib/modules/{release} || fail 'no modules'\n\
-         mount -t tmpfs run /root/run\n\
-         mount -t tmpfs -o mode=1777,size=50% tmp /root/tmp\n\
-         mkdir -p /root/run/fmip-vm\n\
-         cp /bin/busybox /{SCRIPT} /root/run/fmip-vm\n\
-         exec switch_root /root /run/fmip-vm/busybox sh /run/fmip-vm/{SCRIPT}\n"
+         for folder in dev proc sys; do mkdir -p /whole/$folder; mount --move /$folder /whole/$folder; done\n\
+         mkdir -p /whole/run /whole/tmp /whole/lib/modules/{release}\n\
+         mount --bind {modules} /whole/lib/modules/{release} || fail 'no modules'\n\
+         mount -t tmpfs run /whole/run\n\
+         mount -t tmpfs -o mode=1777,size=50% tmp /whole/tmp\n\
+         mkdir -p /whole/run/fmip-vm\n\
+         cp /bin/busybox /{SCRIPT} /whole/run/fmip-vm\n\
+         exec switch_root /whole /run/fmip-vm/busybox sh /run/fmip-vm/{SCRIPT}\n"
     )
 }
 

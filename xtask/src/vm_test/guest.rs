@@ -13,6 +13,7 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 
 use super::{archive::Archive, kernel::Kernel, modules::Dependencies, results::End};
+use crate::step;
 
 /// What begins a line of the script's own: no text, so that no test prints it.
 const MARK: char = '\u{1}';
@@ -144,6 +145,11 @@ fn init(modules: &[String], kernel: &Kernel) -> String {
         .collect();
     let modules = quoted(&format!("/{HOST}{}", kernel.modules.display()));
     let release = &kernel.release;
+    // What the host has there is of no use, unless the tests are built there.
+    let temporary = match step::workspace_root().starts_with("/tmp") {
+        true => "",
+        false => "mount -t tmpfs -o mode=1777,size=50% tmp /whole/tmp\n",
+    };
     format!(
         "#!/bin/busybox sh\n\
          /bin/busybox --install -s /bin\n\
@@ -165,7 +171,7 @@ fn init(modules: &[String], kernel: &Kernel) -> String {
          mkdir -p /whole/run /whole/tmp /whole/lib/modules/{release}\n\
          mount --bind {modules} /whole/lib/modules/{release} || fail 'no modules'\n\
          mount -t tmpfs run /whole/run\n\
-         mount -t tmpfs -o mode=1777,size=50% tmp /whole/tmp\n\
+         {temporary}\
          mkdir -p /whole/run/fmip-vm\n\
          cp /bin/busybox /{SCRIPT} /whole/run/fmip-vm\n\
          exec switch_root /whole /run/fmip-vm/busybox sh /run/fmip-vm/{SCRIPT}\n"

@@ -29,6 +29,7 @@ use aya::{
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp},
 };
 use fmip_common::{
+    binding::LOOPBACK,
     buffer::{
         Buffer, CLOSED, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_OPEN, DRAIN_RELEASE, DRAIN_TRIM,
         DrainJob, DrainList, OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT, index_of,
@@ -230,6 +231,8 @@ impl Drain {
             tasks: BTreeMap::new(),
             fresh: VecDeque::new(),
             due: BTreeSet::new(),
+            barred: Vec::new(),
+            retry: Instant::now(),
             throttle: Throttle::new(Instant::now()),
         };
         let worker = Arc::new(Mutex::new(worker));
@@ -338,6 +341,10 @@ struct Worker {
     fresh: VecDeque<u32>,
     /// The others, by when they are due.
     due: BTreeSet<(Instant, u32)>,
+    /// Those that found no room in the ring that their packets leave by, and when they were due.
+    barred: Vec<(Option<Instant>, u32)>,
+    /// When they may try again.
+    retry: Instant,
     throttle: Throttle,
 }
 
@@ -360,6 +367,8 @@ struct Releasing {
     pacer: Pacer,
     started: bool,
     failures: u32,
+    /// Index of the interface whose ring the packets are put into, 0 while that is not known.
+    port: u32,
     /// Since when the kernel resolves the next hop.
     resolving: Option<Instant>,
     /// Everything has left, so that the buffer is to be shut. In a run of its own: what the run before it
@@ -393,23 +402,27 @@ impl Worker {
 
     /// When something is due.
     fn next(&self) -> Option<Instant> {
+        let barred = (!self.barred.is_empty()).then_some(self.retry);
         let due = match self.fresh.front() {
-            Some(_) => Instant::now(),
-            None => self.due.first()?.0,
+            Some(_) => Some(Instant::now()),
+            None => self.due.first().map(|(due, _)| *due),
         };
-        Some(due.max(self.throttle.until()))
+        let next = due.into_iter().chain(barred).min()?;
+        Some(next.max(self.throttle.until()))
     }
 
     fn carry_out(&mut self, order: Order) {
         match order {
             Order::Release(release) => match self.tasks.get_mut(&release.buffer) {
                 Some(Task::Release(releasing)) => {
+                    releasing.port = port_of(&release);
                     releasing.release = release;
                     releasing.resolving = None;
                 }
                 _ => {
                     let releasing = Releasing {
                         pacer: Pacer::new(release.pace, Instant::now()),
+                        port: port_of(&release),
                         release,
                         started: false,
                         failures: 0,
@@ -458,6 +471,7 @@ impl Worker {
         let task = self.tasks.remove(&buffer)?;
         self.fresh.retain(|fresh| *fresh != buffer);
         self.due.retain(|(_, due)| *due != buffer);
+        self.barred.retain(|(_, barred)| *barred != buffer);
         Some(task)
     }
 
@@ -484,12 +498,14 @@ impl Worker {
     /// One run, for as many of those that are due as it can serve.
     fn work(&mut self) {
         let now = Instant::now();
+        self.try_again(now);
         let (mut room, mut only) = self.throttle.room(now);
         let waiting = self.fresh.len() + self.due.range(..=(now, u32::MAX)).take(2).count();
         let mut jobs: Vec<DrainJob> = Vec::new();
         let mut frames = 0;
-        while frames < room && jobs.len() < DRAIN_JOBS as usize {
-            let Some(buffer) = self.pick(now) else {
+        let mut refused = 0;
+        while frames < room && jobs.len() < DRAIN_JOBS as usize && refused < DRAIN_JOBS {
+            let Some((due, buffer)) = self.pick(now) else {
                 break;
             };
             let mut turn = room - frames;
@@ -507,23 +523,35 @@ impl Worker {
                         (room, only) = (BATCH, None);
                         job.budget = job.budget.min(room - frames);
                     }
+                    if let Some(interface) = way_of(&job) {
+                        let planned = planned(&jobs, interface);
+                        job.budget = self.throttle.admits(now, interface, planned, job.budget);
+                        if job.budget == 0 {
+                            self.barred.push((due, buffer));
+                            refused += 1;
+                            continue;
+                        }
+                    }
                     frames += job.budget;
                     jobs.push(job);
                 }
                 None => self.go_on(buffer, Next::At(now + TRIM_INTERVAL)),
             }
         }
+        if refused > 0 && self.retry <= now {
+            self.retry = now + QUANTUM;
+        }
         if jobs.is_empty() {
             return;
         }
-        self.throttle.sending(now, only_way(&jobs), frames);
+        self.throttle.sending(only_way(&jobs));
         let result = self.run_jobs(&jobs);
         match result {
             Ok(results) => {
                 let released = results.iter().filter(|job| job.operation == DRAIN_RELEASE);
                 let released = released.map(|job| job.taken).sum();
                 let after = Instant::now();
-                self.throttle.sent(after, released);
+                self.throttle.sent(after, released, &put_by(&results));
                 for result in results {
                     let next = self.conclude(&result, after);
                     self.go_on(result.buffer, next);
@@ -531,7 +559,8 @@ impl Worker {
             }
             Err(error) => {
                 let after = Instant::now();
-                self.throttle.sent(after, frames);
+                // None of them as far as is known: what was is found by the next look at the ring.
+                self.throttle.sent(after, frames, &[]);
                 for job in jobs {
                     let next = self.failed(job.buffer, &error, after);
                     self.go_on(job.buffer, next);
@@ -540,16 +569,31 @@ impl Worker {
         }
     }
 
-    /// The next one whose turn it is.
-    fn pick(&mut self, now: Instant) -> Option<u32> {
+    /// The next one whose turn it is, and since when, if not for the first time.
+    fn pick(&mut self, now: Instant) -> Option<(Option<Instant>, u32)> {
         if let Some(buffer) = self.fresh.pop_front() {
-            return Some(buffer);
+            return Some((None, buffer));
         }
         let &(due, buffer) = self.due.first()?;
         (due <= now).then(|| {
             self.due.pop_first();
-            buffer
+            (Some(due), buffer)
         })
+    }
+
+    /// Gives those their places back that found no room, if it is time.
+    fn try_again(&mut self, now: Instant) {
+        if now < self.retry {
+            return;
+        }
+        for (due, buffer) in self.barred.drain(..).rev() {
+            match due {
+                Some(due) => {
+                    self.due.insert((due, buffer));
+                }
+                None => self.fresh.push_front(buffer),
+            }
+        }
     }
 
     fn go_on(&mut self, buffer: u32, next: Next) {
@@ -582,6 +626,7 @@ impl Worker {
                 Some(DrainJob {
                     budget: releasing.pacer.packets_due(now).min(turn),
                     egress: releasing.release.egress,
+                    port: releasing.port,
                     resolving: releasing.resolving.is_some().into(),
                     ..job(buffer, DRAIN_RELEASE)
                 })
@@ -691,6 +736,9 @@ impl Releasing {
     ) -> (Next, [Option<Report>; 2]) {
         let address = self.release.address;
         self.failures = 0;
+        if result.sent > 0 {
+            self.port = result.port;
+        }
         if result.operation == DRAIN_CLOSE {
             if result.outcome == OUTCOME_DONE {
                 let drained = Report::Drained {
@@ -735,10 +783,36 @@ fn trim_interval(window: Duration) -> Duration {
     TRIM_INTERVAL.max(window / 10)
 }
 
-/// The interface that a job's packets leave by, if that is known.
+/// The interface whose ring a release's packets are put into, 0 if that is not known, or if there is none: what
+/// the kernel sends waits in its own queues.
+fn port_of(release: &Release) -> u32 {
+    match release.egress.next_hop.port {
+        LOOPBACK => 0,
+        port => port,
+    }
+}
+
+/// The interface whose ring a job's packets are put into, if that is known.
 fn way_of(job: &DrainJob) -> Option<u32> {
-    let interface = job.egress.next_hop.interface;
-    (job.operation == DRAIN_RELEASE && interface != 0).then_some(interface)
+    (job.operation == DRAIN_RELEASE && job.port != 0).then_some(job.port)
+}
+
+/// Frames that these jobs may put into the ring of an interface.
+fn planned(jobs: &[DrainJob], interface: u32) -> u32 {
+    let jobs = jobs.iter().filter(|job| way_of(job) == Some(interface));
+    jobs.map(|job| job.budget).sum()
+}
+
+/// How many frames were put into which ring.
+fn put_by(results: &[DrainJob]) -> Vec<(u32, u32)> {
+    let mut put: Vec<(u32, u32)> = Vec::new();
+    for job in results.iter().filter(|job| job.sent > 0) {
+        match put.iter_mut().find(|(interface, _)| *interface == job.port) {
+            Some((_, frames)) => *frames += job.sent,
+            None => put.push((job.port, job.sent)),
+        }
+    }
+    put
 }
 
 /// The interface that all of the packets leave by which these jobs release.

@@ -130,6 +130,25 @@ pub(super) fn supplied(stage: &mut Stage) -> Result<Run> {
 pub(super) fn router_address(stage: &mut Stage) -> Result<Run> {
     let _other = add_holder_of_ncoa(stage)?;
     arrive_with_taken_address(stage, 3)?;
+    goes_by_the_routers(stage)
+}
+
+/// NAACK 3, after the mobile node's kernel has found by itself that the address is another's.
+pub(super) fn router_address_late(stage: &mut Stage) -> Result<Run> {
+    let _other = add_holder_of_ncoa(stage)?;
+    stage.hear(AccessPoint::New, "PrRtAdv 0")?;
+    stage.leave()?;
+    stage.while_frozen(Router::New, |stage| {
+        stage.arrive(AccessPoint::New)?;
+        let found = stage.mn_says("command-failed")?;
+        ensure!(found.fields["command"] == "configure-address", "{found:?}");
+        stage.story.check_never("nar", "RA with NAACK 3")
+    })?;
+    answered(stage, 3)?;
+    goes_by_the_routers(stage)
+}
+
+fn goes_by_the_routers(stage: &mut Stage) -> Result<Run> {
     let run = finish(stage, Harm::LostInGap)?;
     stage.story.check_order(&[
         &una(Router::New.care_of_address()),

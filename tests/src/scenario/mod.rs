@@ -188,6 +188,12 @@ pub const MODES: &[Mode] = &[
         naack::router_address,
     ),
     Mode::new(
+        "naack-late",
+        "as before, but the mobile node finds that out by itself before the router answers",
+        naack::with_router_address,
+        naack::router_address_late,
+    ),
+    Mode::new(
         "naack-pcoa",
         "the mobile node arrives with a new address: it is to keep its previous one",
         addressing::with_kept_pcoa,

@@ -41,7 +41,10 @@ use rustix::{
     process::setpriority_process,
     thread::{gettid, set_current_timer_slack},
 };
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::{
+    sync::{mpsc::UnboundedSender, oneshot},
+    time::timeout,
+};
 
 use self::throttle::{BATCH, LONG_RUN, QUANTUM, Throttle};
 use super::{
@@ -71,6 +74,8 @@ const RESOLUTION: Duration = Duration::from_secs(1);
 /// How often copies are taken out that left the window: as often as that, or ten times in a window that
 /// is longer.
 const TRIM_INTERVAL: Duration = Duration::from_millis(10);
+/// How long the controller waits for an order to be carried out: much longer than any run.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Failed runs in a row before a buffer is given up.
 const RETRIES: u32 = 50;
 /// Octets of the frame that a run starts with: an Ethernet header at least.
@@ -129,9 +134,17 @@ pub enum Report {
 
 enum Order {
     Release(Release),
-    Hold { buffer: u32 },
-    Copy { buffer: u32, window: Duration },
-    Discard { buffer: u32 },
+    Hold {
+        buffer: u32,
+        done: Option<oneshot::Sender<()>>,
+    },
+    Copy {
+        buffer: u32,
+        window: Duration,
+    },
+    Discard {
+        buffer: u32,
+    },
 }
 
 /// The maps that the drain thread owns.
@@ -267,8 +280,20 @@ impl Drain {
 
     /// Holds what the buffer holds, and what comes: ends a release or copying that is under way.
     pub fn hold(&self, buffer: u32) {
-        self.order(Order::Hold { buffer });
+        self.order(Order::Hold { buffer, done: None });
         self.wake();
+    }
+
+    /// As [`Drain::hold`], and waits until that is so: nothing leaves the buffer from then on, and it is not
+    /// shut, whatever is bound to it next.
+    pub async fn hold_now(&self, buffer: u32) {
+        let (done, held) = oneshot::channel();
+        let done = Some(done);
+        self.order(Order::Hold { buffer, done });
+        self.wake();
+        if timeout(PATIENCE, held).await.is_err() {
+            tracing::warn!(buffer, "the drain thread is slow to hold");
+        }
     }
 
     /// Keeps the copies of the last `window` in the buffer, and drops older ones: the oldest is older
@@ -432,10 +457,14 @@ impl Worker {
                     self.begin(release.buffer, Task::Release(releasing));
                 }
             },
-            Order::Hold { buffer } => {
+            Order::Hold { buffer, done } => {
                 self.end(buffer);
                 // The release may have ended after the order to hold was given.
                 self.reopen(buffer);
+                if let Some(done) = done {
+                    // Who has waited too long waits no more.
+                    let _ = done.send(());
+                }
             }
             Order::Copy { buffer, window } => {
                 self.end(buffer);

@@ -225,6 +225,12 @@ pub const MODES: &[Mode] = &[
         movement::stays,
     ),
     Mode::new(
+        "broken-off",
+        "the mobile node prepares a handover, stays, prepares the same again, and goes",
+        as_is,
+        movement::broken_off,
+    ),
+    Mode::new(
         "elsewhere",
         "the mobile node prepares a handover and appears at a third router",
         as_is,
@@ -243,6 +249,12 @@ pub const MODES: &[Mode] = &[
         "the mobile node comes back from the new router before the tunnel ends",
         as_is,
         movement::ping_pong,
+    ),
+    Mode::new(
+        "held-return",
+        "the mobile node comes back while what was held for it is on its way after it",
+        movement::with_slow_hold,
+        movement::held_return,
     ),
     Mode::new(
         "chain",

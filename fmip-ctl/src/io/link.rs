@@ -3,7 +3,7 @@
 //! heard in the same way.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,7 @@ use crate::{
     config::{Config, Interface, LinkLayerKind, Role},
     io::machine::now,
     link::{
-        Health, Heard, LinkLayer, Order, Step, Told,
+        Counts, Health, Heard, LinkLayer, Order, Step, Told,
         damping::{Counters, Damper, Outcome},
         ieee80211, ieee80216e,
         vocabulary::{self, Indication, Primitive},
@@ -38,6 +38,10 @@ pub(super) struct Link {
     switching: Option<MacAddr>,
     heard: Vec<Heard>,
     health: Option<Health>,
+    /// What a link layer had counted that ended.
+    counted: Counts,
+    /// How often which handover was not a fast one, by the reason's name.
+    failed: BTreeMap<String, u64>,
 }
 
 /// What people are told of it.
@@ -104,13 +108,7 @@ impl Link {
                 None => std::future::pending().await,
                 Some(layer) => match layer.next().await {
                     Some(told) => return told,
-                    None => {
-                        warn!(
-                            link = layer.name(),
-                            "the link layer ended: nothing is predicted any more"
-                        );
-                        self.layer = None;
-                    }
+                    None => self.lose(),
                 },
             }
         }
@@ -127,11 +125,18 @@ impl Link {
             };
             match told {
                 Some(told) => self.keep(told),
-                None => {
-                    warn!("the link layer ended: nothing is predicted any more");
-                    self.layer = None;
-                }
+                None => self.lose(),
             }
+        }
+    }
+
+    fn lose(&mut self) {
+        if let Some(layer) = self.layer.take() {
+            warn!(
+                link = layer.name(),
+                "the link layer ended: nothing is predicted any more"
+            );
+            self.counted = layer.counts();
         }
     }
 
@@ -282,6 +287,17 @@ impl Link {
         *self.damper.counters()
     }
 
+    /// How often what happened in the link layer.
+    pub(super) fn counts(&self) -> Counts {
+        let counted = || self.counted.clone();
+        self.layer.as_ref().map_or_else(counted, LinkLayer::counts)
+    }
+
+    /// How often a handover was not a fast one, by the reason's name.
+    pub(super) fn failed(&self) -> &BTreeMap<String, u64> {
+        &self.failed
+    }
+
     /// Takes note of what the core wants done: LINK_SWITCH, and that nothing is prepared.
     pub(super) fn note(&mut self, output: &Output) {
         let order = match output {
@@ -291,7 +307,10 @@ impl Link {
                     access_point: *access_point,
                 }
             }
-            Output::Event(proto::Event::HandoverFailed { .. }) => {
+            Output::Event(proto::Event::HandoverFailed { reason }) => {
+                if let Ok(serde_json::Value::String(reason)) = serde_json::to_value(reason) {
+                    *self.failed.entry(reason).or_default() += 1;
+                }
                 self.switching = None;
                 self.damper.handover_ended();
                 Order::GoAhead

@@ -14,10 +14,13 @@ pub mod ieee80211;
 pub mod ieee80216e;
 pub mod vocabulary;
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 use crate::{proto::LinkEvent, wire::MacAddr};
 
@@ -103,6 +106,9 @@ pub enum Health {
     },
 }
 
+/// How often what happened in a link layer, by its name in kebab-case; what never happened is not there.
+pub type Counts = BTreeMap<&'static str, u64>;
+
 /// What a link layer is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -121,6 +127,7 @@ pub enum Order {
 pub struct LinkLayer {
     name: &'static str,
     told: mpsc::Receiver<Told>,
+    counts: watch::Receiver<Counts>,
     orders: mpsc::UnboundedSender<Order>,
     task: JoinHandle<()>,
 }
@@ -135,12 +142,18 @@ impl LinkLayer {
         Run: Future<Output = ()> + Send + 'static,
     {
         let (teller, told) = mpsc::channel(TOLD_QUEUE);
+        let (counter, counts) = watch::channel(Counts::new());
         let (orders, ordered) = mpsc::unbounded_channel();
+        let teller = Teller {
+            told: teller,
+            counts: counter,
+        };
         Self {
             name,
             told,
+            counts,
             orders,
-            task: tokio::spawn(run(Teller(teller), ordered)),
+            task: tokio::spawn(run(teller, ordered)),
         }
     }
 
@@ -152,6 +165,11 @@ impl LinkLayer {
     /// The next that it tells; `None` if it ended. Nothing is lost if this is cancelled.
     pub async fn next(&mut self) -> Option<Told> {
         self.told.recv().await
+    }
+
+    /// How often what happened in it so far.
+    pub fn counts(&self) -> Counts {
+        self.counts.borrow().clone()
     }
 
     /// Tells it something. Whether it still runs is seen by [`LinkLayer::next`].
@@ -168,12 +186,26 @@ impl Drop for LinkLayer {
 
 /// The link layer's own end: what it tells with.
 #[derive(Clone, Debug)]
-pub struct Teller(mpsc::Sender<Told>);
+pub struct Teller {
+    told: mpsc::Sender<Told>,
+    counts: watch::Sender<Counts>,
+}
 
 impl Teller {
     /// Tells something. If nobody listens any more, the task is about to be ended.
     pub async fn tell(&self, told: Told) {
-        let _ = self.0.send(told).await;
+        let _ = self.told.send(told).await;
+    }
+
+    /// Says how often what happened so far. It is not told by and by, but found where it is looked
+    /// for: whoever floods the link layer makes nobody else work.
+    pub fn count(&self, numbers: impl IntoIterator<Item = (&'static str, u64)>) {
+        self.counts.send_if_modified(|counts| {
+            let happened = numbers.into_iter().filter(|(_, number)| *number != 0);
+            happened.fold(false, |is_news, (name, number)| {
+                counts.insert(name, number) != Some(number) || is_news
+            })
+        });
     }
 
     /// Tells a primitive.
@@ -186,7 +218,7 @@ impl Teller {
         let heard = async {
             self.tell(Told::Mark).await;
             // All places in the queue are free: the mark was taken out, after what was before it.
-            let _ = self.0.reserve_many(self.0.max_capacity()).await;
+            let _ = self.told.reserve_many(self.told.max_capacity()).await;
         };
         let _ = tokio::time::timeout(patience, heard).await;
     }

@@ -273,3 +273,28 @@ async fn the_link_layer_lives_on_a_supplicant_that_comes_and_goes() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_the_supplicant_wrote_and_nobody_understood_is_counted_where_people_look() {
+    let directory = Directory::new("counted");
+    let mut settings = Ieee80211::of("wlan0");
+    settings.control_interface = directory.path("wlan0");
+    let place = Place {
+        interface: 0,
+        answers: directory.path("client"),
+        clock: || Instant::from_nanos(crate::io::monotonic_ns()),
+    };
+    let mut layer = start(&settings, place);
+    let supplicant = Supplicant::start(&directory).await;
+    assert!(!layer.counts().contains_key("supplicant-garbage"));
+    for _ in 0..3 {
+        supplicant.say("<no level>").await;
+    }
+    let counted = async {
+        while layer.counts().get("supplicant-garbage") != Some(&3) {
+            // Most of them are not told of.
+            let _ = timeout(Duration::from_millis(10), layer.next()).await;
+        }
+    };
+    timeout(LONG, counted).await.expect("all of it is counted");
+}

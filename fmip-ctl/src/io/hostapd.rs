@@ -167,11 +167,11 @@ impl Hostapds {
             self.next_id += 1;
             self.stations.add(id, wanted.interface);
             let mut name = self.beside.file_name().unwrap_or_default().to_owned();
-            name.push(format!(".hostapd{id}"));
+            name.push(".hostapd");
             let listener = Listener {
                 id,
                 path: wanted.path.clone(),
-                answers: self.beside.with_file_name(name),
+                beside: self.beside.with_file_name(name),
                 tell: self.sender.clone(),
             };
             let hostapd = Hostapd {
@@ -318,7 +318,8 @@ pub(super) fn addresses_of(
 struct Listener {
     id: AccessPointId,
     path: PathBuf,
-    answers: PathBuf,
+    /// Beside which hostapd answers.
+    beside: PathBuf,
     tell: mpsc::Sender<Told>,
 }
 
@@ -341,7 +342,7 @@ impl Listener {
         let mut was_lost = false;
         loop {
             let mut worked = false;
-            let error = match Connection::open(&self.path, self.answers.clone()).await {
+            let error = match Connection::open(&self.path, &self.beside).await {
                 Ok(connection) => match self.converse(connection, &mut worked).await {
                     Ended::Unwanted => return,
                     Ended::Error(error) => error,
@@ -542,6 +543,8 @@ mod tests {
     struct Daemon {
         socket: UnixDatagram,
         client: Option<SocketAddr>,
+        /// How many connections were ended in order.
+        detached: u32,
     }
 
     impl Daemon {
@@ -552,6 +555,7 @@ mod tests {
             Self {
                 socket,
                 client: None,
+                detached: 0,
             }
         }
 
@@ -566,6 +570,11 @@ mod tests {
                 };
                 let asked = std::str::from_utf8(&octets[..length]).unwrap().to_owned();
                 self.client = Some(client);
+                // From a connection that was given up, which nobody answers to any more.
+                if asked == "DETACH" {
+                    self.detached += 1;
+                    continue;
+                }
                 if asked == "PING" && request != "PING" {
                     self.say("PONG\n");
                     continue;
@@ -769,6 +778,7 @@ mod tests {
         // The same one again is another connection, and is asked anew.
         play.follow(true);
         daemon.answer("ATTACH", "OK\n");
+        assert_eq!(daemon.detached, 1, "it would be told of stations for ever");
         daemon.answer("STA-FIRST", "");
         assert!(play.hear().changes.is_empty());
     }

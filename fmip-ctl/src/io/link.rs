@@ -77,7 +77,7 @@ impl Link {
             LinkLayerKind::Ieee80211(settings) => {
                 let place = ieee80211::Place {
                     interface: interface(interfaces, &node.interface)?.index,
-                    answers: beside(&config.control_socket, &node.interface),
+                    beside: beside(&config.control_socket, &node.interface),
                     clock: now,
                 };
                 Some(ieee80211::start(settings, place))
@@ -346,7 +346,7 @@ fn interface<'a>(interfaces: &'a [Interface], name: &str) -> Result<&'a Interfac
         .with_context(|| format!("there is no interface {name}"))
 }
 
-/// A socket beside that of the controller, of which there may be several in one directory.
+/// A name beside that of the controller's socket, of which there may be several in one directory.
 fn beside(control_socket: &Path, interface: &str) -> PathBuf {
     let mut name = control_socket.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{interface}"));

@@ -33,8 +33,8 @@ use crate::{config::Ieee80211, proto::Instant};
 pub(crate) struct Place {
     /// The index of its interface.
     pub(crate) interface: u32,
-    /// Where the socket is made that the supplicant answers to.
-    pub(crate) answers: PathBuf,
+    /// Beside which the sockets are made that the supplicant answers to.
+    pub(crate) beside: PathBuf,
     /// The time of the protocol.
     pub(crate) clock: fn() -> Instant,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Place {
 /// Starts it on the running tokio runtime.
 pub(crate) fn start(settings: &Ieee80211, place: Place) -> LinkLayer {
     let station = Station::new(settings);
-    let client = Client::new(settings.control_interface.clone(), place.answers.clone());
+    let client = Client::new(settings.control_interface.clone(), place.beside.clone());
     LinkLayer::spawn("802.11", move |teller, orders| {
         let runner = Runner {
             interface: place.interface,

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
@@ -20,7 +21,7 @@ use crate::{
         ieee80211, ieee80216e,
         vocabulary::{self, Indication, Primitive},
     },
-    proto::{self, Command, CommandError, Input, Instant, LinkEvent, Output},
+    proto::{self, Command, CommandError, Input, Instant, LinkEvent, Output, Prospect},
     wire::MacAddr,
 };
 
@@ -40,6 +41,8 @@ pub(super) struct Link {
     health: Option<Health>,
     /// What a link layer had counted that ended.
     counted: Counts,
+    /// What moves lead to, by what the router said.
+    prospects: Arc<BTreeMap<MacAddr, Prospect>>,
     /// How often which handover was not a fast one, by the reason's name.
     failed: BTreeMap<String, u64>,
 }
@@ -96,6 +99,14 @@ impl Link {
             damper: Damper::new(node.damping, node.access_point),
             ..Self::default()
         })
+    }
+
+    /// What moves lead to by what the router has said now.
+    pub(super) fn inform(&mut self, prospects: BTreeMap<MacAddr, Prospect>) {
+        self.prospects = Arc::new(prospects);
+        if let Some(layer) = &self.layer {
+            layer.order(Order::Prospects(Arc::clone(&self.prospects)));
+        }
     }
 
     /// The next that it tells; never, if there is none. Nothing is lost if this is cancelled.
@@ -234,6 +245,15 @@ impl Link {
             }
             Indication::Event { event, .. } => event,
         };
+        // The core would begin a handover only to give it up, and who told would wait for LINK_SWITCH.
+        if let LinkEvent::HandoverImpend { access_point } = event
+            && self.prospects.get(&access_point) == Some(&Prospect::Unknown)
+        {
+            return Err(format!(
+                "access_point: the router of this link knows nothing of {access_point}: no move there \
+                 can be prepared"
+            ));
+        }
         let outcome = self.tell(now, event);
         Ok((
             outcome,
@@ -427,6 +447,36 @@ mod tests {
         assert_eq!(link.handle_timeout(due), Some(impend(AP1)));
         let damped = link.damped();
         assert_eq!((damped.repeated_impends, damped.held_back_impends), (1, 1));
+    }
+
+    #[test]
+    fn a_target_that_the_router_does_not_know_is_refused_by_its_name() {
+        let mut link = Link::default();
+        // Nobody has asked the router yet.
+        let (outcome, _) = link.take(NOW, said(impend(AP2))).unwrap();
+        assert_eq!(outcome, Outcome::Told);
+        let reason = Failure::UnknownAccessPoint;
+        link.note(&Output::Event(proto::Event::HandoverFailed { reason }));
+        assert_eq!(link.failed()["unknown-access-point"], 1);
+        link.inform([(AP2, Prospect::Unknown), (AP1, Prospect::Plain)].into());
+        let later = NOW + std::time::Duration::from_secs(1);
+        assert_eq!(
+            link.take(later, said(impend(AP2))).unwrap_err(),
+            "access_point: the router of this link knows nothing of 02:00:00:00:0a:02: no move there \
+             can be prepared"
+        );
+        // All else is as it was, also of the same access point.
+        let detected = LinkEvent::NewLinkDetected { access_point: AP2 };
+        let up = LinkEvent::LinkUp { access_point: AP1 };
+        for event in [detected, impend(AP1), up] {
+            let (outcome, _) = link.take(later, said(event)).unwrap();
+            assert_eq!(outcome, Outcome::Told, "{event:?}");
+        }
+        // On another link it may be known.
+        link.inform(BTreeMap::new());
+        let much_later = later + std::time::Duration::from_secs(60);
+        let (outcome, _) = link.take(much_later, said(impend(AP2))).unwrap();
+        assert_eq!(outcome, Outcome::Told);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub mod ieee80211;
 pub mod ieee80216e;
 pub mod vocabulary;
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -22,7 +22,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{proto::LinkEvent, wire::MacAddr};
+use crate::{
+    proto::{LinkEvent, Prospect},
+    wire::MacAddr,
+};
 
 /// What a link layer has told and the event loop has not heard yet. A link layer that tells faster
 /// than that waits, and so does whatever floods it.
@@ -110,7 +113,7 @@ pub enum Health {
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// What a link layer is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// LINK_SWITCH (RFC 5270 section 5.3): move now.
     Switch {
@@ -120,6 +123,8 @@ pub enum Order {
     /// The protocol prepares nothing (any more) for the move that was said to impend: there is
     /// nothing to wait for.
     GoAhead,
+    /// What moves lead to, of all access points that the router has spoken of so far.
+    Prospects(Arc<BTreeMap<MacAddr, Prospect>>),
 }
 
 /// A link layer that runs. Dropping it ends its task.

@@ -19,7 +19,7 @@ mod kernel;
 mod moves;
 mod results;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use tracing::{debug, warn};
 
@@ -93,8 +93,8 @@ pub(super) struct Station {
     /// Results that are being read, and whether there are newer ones already.
     reading: Option<Vec<Bss>>,
     read_again: bool,
-    /// Those of the network that the protocol knows of.
-    detected: BTreeSet<MacAddr>,
+    /// Those of the network that the protocol knows of, and since when.
+    detected: BTreeMap<MacAddr, Instant>,
     schedule: Schedule,
     policy: Policy,
     /// When to measure the signal, or to see whether the supplicant is still there.
@@ -120,7 +120,7 @@ impl Station {
             table: Table::default(),
             reading: None,
             read_again: false,
-            detected: BTreeSet::new(),
+            detected: BTreeMap::new(),
             schedule: Schedule::new(settings),
             policy: Policy::new(settings),
             measure: None,
@@ -150,6 +150,10 @@ impl Station {
             Input::Answered(answer) => self.handle_answer(now, answer),
             Input::Unanswered { error } => self.handle_unanswered(now, &error),
             Input::Order(Order::Switch { access_point }) => self.switch(now, access_point),
+            Input::Order(Order::Prospects(prospects)) => {
+                self.policy.inform(prospects);
+                self.decide(now);
+            }
             Input::Order(Order::GoAhead) => {
                 if let Some(Course::Impending { target, .. }) = self.course {
                     self.go_unprepared(now, target);

@@ -42,6 +42,7 @@ use uplink::Uplink;
 
 pub use status::{
     AnnouncementsLeft, HandoverUnderWay, KnownAccessPoint, MobileNodeStatus, PreviousAddress,
+    Prospect,
 };
 
 /// How many access points are remembered, and how many can be asked about at one time: neighbor

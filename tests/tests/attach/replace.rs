@@ -162,14 +162,14 @@ fn all_attachments_are_taken_over_and_outlive_the_old_programs() {
     let mut new = setup.load();
     new.take_over(&mut old).unwrap();
     assert_ne!(number(&setup), before);
-    drop(old);
+    setup.end(old);
     assert_eq!(
         setup.xdp("core0"),
         Some(("native", "fmip_router".to_owned()))
     );
     assert_eq!(setup.tc("core1", Ingress), ["fmip_router_in"]);
     assert_eq!(setup.tc("core1", Egress), ["fmip_mobile_out"]);
-    drop(new);
+    setup.end(new);
     assert_eq!(setup.xdp("core0"), None);
     assert!(setup.tc("core1", Ingress).is_empty());
     assert!(setup.tc("core1", Egress).is_empty());

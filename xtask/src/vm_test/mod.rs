@@ -189,6 +189,11 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
     if matches.get_flag("suite") {
         programs.retain(|program| program.name != suite::WIFI);
     }
+    let kept = emptied(&cache.join("programs"))?;
+    let controller = suite::keep(&controller, &kept)?;
+    for program in &mut programs {
+        program.keep(&kept)?;
+    }
     let number = |name| *matches.get_one::<u32>(name).expect("it has a default");
     let limits = Limits {
         test: number("limit-s"),
@@ -212,11 +217,7 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
         guest::first_file_system(&kernel, &tools.busybox(), &plan)?,
     )
     .with_context(|| format!("cannot write {}", initramfs.display()))?;
-    let logs = cache.join("logs");
-    if logs.exists() {
-        fs::remove_dir_all(&logs).with_context(|| format!("cannot empty {}", logs.display()))?;
-    }
-    fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+    let logs = emptied(&cache.join("logs"))?;
     let machine = Machine {
         kernel: &kernel.image,
         initramfs: &initramfs,
@@ -240,6 +241,15 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The folder, with nothing in it.
+fn emptied(folder: &Path) -> Result<PathBuf> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder.to_owned())
 }
 
 /// One run of the machine.

@@ -1,11 +1,12 @@
 //! Which test programs there are, built on this machine, and which of them somebody wants.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::guest::Job;
 use crate::step;
@@ -115,6 +116,13 @@ impl Program {
         self.folder.ends_with(KERNEL_TESTS)
     }
 
+    /// Takes it under another name, in that folder: somebody who builds while the machine runs shall not
+    /// change what runs there.
+    pub(super) fn keep(&mut self, folder: &Path) -> Result<()> {
+        self.executable = keep(&self.executable, folder)?;
+        Ok(())
+    }
+
     /// The names of its tests: all, or those that contain one of `filters`.
     pub(super) fn tests(&self, filters: &[String]) -> Result<Vec<String>> {
         let mut command = Command::new(&self.executable);
@@ -129,6 +137,18 @@ impl Program {
         )?;
         Ok(listed(&lines))
     }
+}
+
+/// Another name for a file, in that folder: what is built later is another file. Or a copy, where the
+/// folder is on another disk.
+pub(super) fn keep(file: &Path, folder: &Path) -> Result<PathBuf> {
+    let name = file.file_name().context("a program has a name")?;
+    let kept = folder.join(name);
+    if fs::hard_link(file, &kept).is_err() {
+        fs::copy(file, &kept)
+            .with_context(|| format!("cannot copy {} to {}", file.display(), kept.display()))?;
+    }
+    Ok(kept)
 }
 
 /// The tests in what a harness lists.
@@ -307,6 +327,23 @@ mod tests {
             let error = jobs_of(&[choice]).unwrap_err();
             assert!(error.to_string().contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_built_meanwhile_changes_nothing() {
+        let folder = std::env::temp_dir().join(format!("fmip-vm-keep-{}", std::process::id()));
+        let kept = folder.join("kept");
+        fs::create_dir_all(&kept).unwrap();
+        let program = folder.join("modes-1");
+        fs::write(&program, "old").unwrap();
+        let of_it = keep(&program, &kept).unwrap();
+        // As a linker does.
+        fs::remove_file(&program).unwrap();
+        fs::write(&program, "new").unwrap();
+        let read = fs::read_to_string(&of_it).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(of_it, kept.join("modes-1"));
+        assert_eq!(read, "old");
     }
 
     #[test]

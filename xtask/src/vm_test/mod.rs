@@ -60,6 +60,9 @@ const GRACE: Duration = Duration::from_secs(60);
 /// Two access points, one mobile node.
 const RADIOS: u32 = 3;
 
+/// Tells the tests that they have a tenth of the processor that they are written for.
+const EMULATED: &str = "FMIP_EMULATED";
+
 /// Why nothing could be tried, which is another thing than a failure.
 #[derive(Debug)]
 pub(super) struct CannotRun(String);
@@ -199,14 +202,19 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
         test: number("limit-s"),
         program: number("limit-s").saturating_mul(4),
     };
+    let accelerator = Accelerator::find();
+    let mut environment = vec![
+        (
+            "PATH".to_owned(),
+            machine::search_path().to_string_lossy().into_owned(),
+        ),
+        ("FMIP_CTL".to_owned(), controller.display().to_string()),
+    ];
+    if accelerator == Accelerator::Software {
+        environment.push((EMULATED.to_owned(), "1".to_owned()));
+    }
     let plan = Plan {
-        environment: vec![
-            (
-                "PATH".to_owned(),
-                machine::search_path().to_string_lossy().into_owned(),
-            ),
-            ("FMIP_CTL".to_owned(), controller.display().to_string()),
-        ],
+        environment,
         radios: RADIOS,
         jobs: suite::jobs(&programs, &choices, limits, suite::Program::tests)?,
     };
@@ -221,7 +229,7 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
     let machine = Machine {
         kernel: &kernel.image,
         initramfs: &initramfs,
-        accelerator: Accelerator::find(),
+        accelerator,
         memory_mib: number("memory"),
         processors: number("processors"),
         kernel_log: logs.join("kernel.log"),

@@ -40,9 +40,7 @@ pub fn shared_turn() -> Option<Turn> {
 
 fn turn_of(kind: FlockOperation) -> Option<Turn> {
     if let Some(reason) = missing() {
-        // Not by eprintln, which the test harness keeps to itself when a test passes.
-        let test = std::thread::current().name().unwrap_or("test").to_owned();
-        let _ = writeln!(io::stderr(), "SKIPPED: {test}: {reason}");
+        skip(&reason);
         return None;
     }
     let path = env::temp_dir().join("fmip-lab.lock");
@@ -50,6 +48,13 @@ fn turn_of(kind: FlockOperation) -> Option<Turn> {
         .unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
     flock(&lock, kind).expect("a lock file can be locked");
     Some(Turn { _lock: lock })
+}
+
+/// Says aloud that this test is skipped, and why.
+pub fn skip(reason: &str) {
+    // Not by eprintln, which the test harness keeps to itself when a test passes.
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
+    let _ = writeln!(io::stderr(), "SKIPPED: {test}: {reason}");
 }
 
 /// The settings of the controllers under test.

@@ -304,6 +304,54 @@ fn an_address_that_another_node_has_is_given_up_for_another() {
     });
 }
 
+// Rows: TUN-07, UNA-05
+#[test]
+fn an_address_that_the_kernel_makes_first_is_held_back_and_watched_like_one_of_ours() {
+    play(testing::settings(), |stage| {
+        // Nothing is known of the new link before the advertisement there, and that tells the kernel first.
+        stage.leave()?;
+        stage.arrive(AccessPoint::New)?;
+        stage.mn_says("care-of-address")?;
+        stage.flows()?;
+        let mn = &stage.lab.mn;
+        let entry = || address(mn, NCOA)?.context("the address is not there");
+        let new = entry()?;
+        ensure!(
+            new["deprecated"] == true && (new["tentative"] != true || new["optimistic"] == true),
+            "{new}"
+        );
+        let route = mn.ip_json("-6 route get 2001:db8:c::2")?;
+        ensure!(route[0]["prefsrc"] == json!(PCOA), "{route}");
+        wait_until("the last word", SOON, || {
+            let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
+            Ok(state["announcing"].is_null().then_some(()))
+        })?;
+        // The next advertisement makes no other of it.
+        stage.lab.solicit_routers()?;
+        wait_until("the address to be held back", SOON, || {
+            Ok((entry()?["deprecated"] == true).then_some(()))
+        })?;
+        let taken = fmip_ctl(
+            &stage.settings,
+            &stage.controllers.mn,
+            &format!("registered --care-of {NCOA}"),
+        )?;
+        ensure!(taken.status.success(), "{taken:?}");
+        wait_until("the address to be the kernel's again", SOON, || {
+            let now = entry()?;
+            let is_given_back = now["deprecated"] != true && now["dynamic"] == true;
+            Ok(is_given_back.then_some(()))
+        })?;
+        end(stage, Signal::TERM)?;
+        let left = address(&stage.lab.mn, NCOA)?.context("the kernel's address is gone")?;
+        ensure!(
+            left["deprecated"] != true && left["mngtmpaddr"] == true,
+            "{left}"
+        );
+        Ok(())
+    });
+}
+
 // Rows: UNA-10
 #[test]
 fn the_last_word_comes_when_the_kernel_has_checked_the_address() {

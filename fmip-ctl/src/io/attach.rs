@@ -12,12 +12,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use aya::{
-    programs::{
-        TcAttachType,
-        tc::{self, SchedClassifierLink, TcError},
-    },
-    util::KernelVersion,
+use aya::programs::{
+    TcAttachType,
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
 };
 use rustix::{
     io::Errno,
@@ -27,6 +24,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     bpf_link::{BpfLink, Hook, chain},
+    clsact::Clsact,
     devices::{Device, Kind, TagProtocol},
     features::Features,
     load::{Programs, ROUTER, ROUTER_IN, ROUTER_OUT, in_full},
@@ -130,6 +128,7 @@ impl Programs {
     /// # Errors
     /// The kernel refuses; what was taken over until then is, and the rest stays with `old`.
     pub fn take_over(&mut self, old: &mut Programs) -> Result<()> {
+        self.qdiscs.append(&mut old.qdiscs);
         while let Some(link) = old.links.pop() {
             match self.take_link(link) {
                 Ok(link) => self.links.push(link),
@@ -219,6 +218,11 @@ impl Programs {
         direction: TcAttachType,
     ) -> Result<()> {
         self.attach_tc(name, interface, index_of(interface)?, direction)
+    }
+
+    /// Attaches TC programs from now on as on a kernel without TCX.
+    pub fn without_tcx(&mut self) {
+        self.has_tcx = false;
     }
 
     /// The router's program in the driver, if that can do all that is needed.
@@ -342,8 +346,7 @@ impl Programs {
         direction: TcAttachType,
     ) -> Result<()> {
         let what = || format!("cannot attach {name} to {interface}");
-        // From 6.6 on the program is attached by TCX, which needs no queueing discipline.
-        if KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0)) {
+        if self.has_tcx {
             let hook = match direction {
                 TcAttachType::Egress => Hook::TcxEgress,
                 _ => Hook::TcxIngress,
@@ -389,10 +392,16 @@ impl Programs {
         index: u32,
         direction: TcAttachType,
     ) -> Result<()> {
-        add_clsact(interface)?;
+        if Clsact::add(interface)? {
+            self.qdiscs.insert(index, Clsact::of(index));
+        }
         // Such an attachment outlives a killed controller.
         match tc::qdisc_detach_program(interface, direction, name) {
-            Ok(()) => {}
+            // And so does the queueing discipline. That controller may have found it there; but then others
+            // have filters in it, or nobody has any use for it.
+            Ok(()) => {
+                (self.qdiscs.entry(index)).or_insert_with(|| Clsact::of(index));
+            }
             Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 return Err(anyhow!(in_full(&error))).with_context(|| {
@@ -400,9 +409,10 @@ impl Programs {
                 });
             }
         }
+        let filter = TcAttachOptions::Netlink(NlOptions::default());
         let program = self.classifier(name)?;
         let id = program
-            .attach(interface, direction)
+            .attach_with_options(interface, direction, filter)
             .map_err(|error| anyhow!(in_full(&error)))?;
         let link = program.take_link(id)?;
         self.links.push(Link {
@@ -539,19 +549,4 @@ fn name_of(index: u32) -> Result<String> {
     socket(AddressFamily::INET6, SocketType::DGRAM, None)
         .and_then(|socket| netdevice::index_to_name(socket, index))
         .with_context(|| format!("interface {index} is gone"))
-}
-
-/// Adds the queueing discipline that TC programs need before TCX, if it is not there already. It
-/// stays: others may use it.
-fn add_clsact(interface: &str) -> Result<()> {
-    let already_there = |error: &TcError| match error {
-        TcError::AlreadyAttached => true,
-        TcError::NetlinkError(error) => error.raw_os_error() == Some(Errno::EXIST.raw_os_error()),
-        _ => false,
-    };
-    match tc::qdisc_add_clsact(interface) {
-        Err(error) if !already_there(&error) => Err(anyhow!(in_full(&error)))
-            .with_context(|| format!("cannot add clsact to {interface}")),
-        _ => Ok(()),
-    }
 }

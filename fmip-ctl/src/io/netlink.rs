@@ -29,10 +29,10 @@ use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 pub use self::addresses::{AddressOwner, KEPT, UNUSED_LABEL, Verdict};
+pub(super) use self::direct::Direct;
 pub(super) use self::messages::{ipv6_of, link_name, neighbor_address, neighbor_link_address};
 use self::{
     addresses::{Found, Own},
-    direct::Direct,
     messages::{gone_is_done, has_xdp, interface, io_error, is_veth},
     neighbors::neighbor_protocol,
     routes::output_interface,

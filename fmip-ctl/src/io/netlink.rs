@@ -23,7 +23,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use futures_util::TryStreamExt;
-use netlink_packet_route::{AddressFamily, link::LinkMessage, route::RouteProtocol};
+use netlink_packet_route::{
+    AddressFamily, link::LinkMessage, neighbour::NeighbourMessage, route::RouteProtocol,
+};
 use rtnetlink::{Handle, LinkUnspec, LinkVeth};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
@@ -88,6 +90,8 @@ pub struct Netlink {
     default_routers: BTreeMap<u32, Ipv6Addr>,
     /// Of these routes.
     default_metric: u32,
+    /// The neighbor entries that were fixed, and what people had fixed there before.
+    fixed_neighbors: BTreeMap<(u32, Ipv6Addr), Option<NeighbourMessage>>,
     host_routes: BTreeSet<(u32, Ipv6Addr)>,
     parked: Option<u32>,
     sysctls: Vec<Sysctl>,
@@ -112,6 +116,7 @@ impl Netlink {
             labels: BTreeSet::new(),
             default_routers: BTreeMap::new(),
             default_metric: DEFAULT_ROUTE_METRIC,
+            fixed_neighbors: BTreeMap::new(),
             host_routes: BTreeSet::new(),
             parked: None,
             sysctls: Vec::new(),

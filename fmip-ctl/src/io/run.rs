@@ -74,6 +74,7 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
     let router_lla = match &config.role {
         Role::AccessRouter(_) => None,
         Role::MobileNode(node) => {
+            netlink.set_route_metric(node.route_metric);
             let told = config.mobile_node_config(node, &interfaces)?;
             netlink.known_router(told.interface, told.par).await?
         }

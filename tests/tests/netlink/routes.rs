@@ -1,6 +1,6 @@
 //! Default routers of mobile nodes, and routes to nodes that keep their address.
 
-use fmip_ctl::io::netlink::DEFAULT_ROUTE_METRIC;
+use fmip_ctl::config::DEFAULT_ROUTE_METRIC;
 
 use super::*;
 
@@ -110,6 +110,33 @@ fn what_people_say_of_a_router_is_said_again_in_the_end() {
             );
         }
         netlink.clean_up().await;
+        Ok(())
+    });
+    assert_eq!(setup.tables(), before);
+}
+
+#[test]
+fn the_default_route_has_the_metric_that_the_configuration_gives_it() {
+    let Some(setup) = Setup::new() else { return };
+    // A wire beside the radio, as NetworkManager sets it up.
+    let wire = "route add default via fe80::99 dev acc1 metric 100 proto static";
+    setup.namespace.ip(&format!("-6 {wire}")).unwrap();
+    let before = setup.tables();
+    let setup = &setup;
+    let interface = || setup.list("-6 route get 2001:db8:ffff::1")[0]["dev"].clone();
+    setup.run(|| async {
+        for (metric, taken) in [(DEFAULT_ROUTE_METRIC, "acc1"), (90, "acc0"), (101, "acc1")] {
+            let (mut netlink, acc0) = connected().await?;
+            netlink.set_route_metric(metric);
+            let router = address("2001:db8:2::1");
+            netlink
+                .set_default_router(acc0.index, router, link_address("02:00:00:00:00:22"))
+                .await?;
+            let ours = setup.list("-6 route show default proto 55");
+            assert_eq!(ours[0]["metric"], json!(metric), "{ours:?}");
+            assert_eq!(interface(), taken, "with a metric of {metric}");
+            netlink.clean_up().await;
+        }
         Ok(())
     });
     assert_eq!(setup.tables(), before);

@@ -19,7 +19,7 @@ use rtnetlink::RouteMessageBuilder;
 use tokio::time::sleep;
 
 use super::{
-    DEFAULT_ROUTE_METRIC, MIN_MTU, Netlink, PROTOCOL, TUNNEL_HEADER,
+    MIN_MTU, Netlink, PROTOCOL, TUNNEL_HEADER,
     messages::{gone_is_done, io_error, neighbor_address, neighbor_link_address},
 };
 use crate::wire::{MacAddr, Prefix};
@@ -120,10 +120,10 @@ impl Netlink {
                     && (route.attributes).contains(&RouteAttribute::Priority(metric))
             })
         };
-        let mut metrics = (1..=DEFAULT_ROUTE_METRIC).rev();
+        let mut metrics = (1..=self.wanted_metric).rev();
         Ok(metrics
             .find(|metric| !taken(*metric))
-            .unwrap_or(DEFAULT_ROUTE_METRIC))
+            .unwrap_or(self.wanted_metric))
     }
 
     fn default_route(&self, interface: u32) -> RouteMessageBuilder<Ipv6Addr> {

@@ -246,7 +246,7 @@ async fn load(
                     .find(|device| device.index == interface.index);
                 let port = uplink_port(interface.index, device.map(|device| &device.kind));
                 if port.index == LOOPBACK {
-                    maps.set_release_to(interface.index)?;
+                    maps.set_release_to(interface.index, interface.link_address)?;
                     programs.attach_classifier(RELEASE, "lo", TcAttachType::Ingress)?;
                 }
                 maps.add_interface(interface.index, interface.mtu, port)?;

@@ -7,6 +7,7 @@ pub mod attach;
 mod bindings;
 mod bpf_link;
 pub mod check;
+mod clsact;
 mod controller;
 pub mod devices;
 pub mod drain;

@@ -8,7 +8,8 @@
 //! The signal fades and another access point is better: LINK_HANDOVER_IMPEND goes up, and the station
 //! waits for LINK_SWITCH as long as it may; then, or if there is nothing to wait for, it moves
 //! without, if the signal is still weak. A target whose scan result is missing or too old is looked
-//! for first, for the supplicant moves only to what it has seen. The link is down from the moment at
+//! for first, for the supplicant moves only to what it has seen. A supplicant that is busy with a scan
+//! of its own is asked again when that has ended, or soon. The link is down from the moment at
 //! which the supplicant turns to the new access point, and up when the port there lets packets
 //! through, which may be later than the association: what is sent before is lost without a word.
 
@@ -39,8 +40,14 @@ const LAST_PAUSE: Duration = Duration::from_millis(500);
 /// How long the scan for one access point may take.
 const LOOKING: Duration = Duration::from_secs(3);
 
+/// The pause before a supplicant that is busy is asked again: the end of its scan is not always told.
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
+
 /// How long 802.1X may take: the supplicant's own patience is 70 s.
 const AUTHENTICATING: Duration = Duration::from_secs(75);
+
+/// What the supplicant answers while it scans.
+const BUSY: &str = "FAIL-BUSY";
 
 /// The longest list of results that is read. The supplicant's own has 200 entries, if nobody says
 /// otherwise.
@@ -100,13 +107,24 @@ enum Course {
     /// The protocol prepares it.
     Impending { target: MacAddr, until: Instant },
     /// The target is looked for; the protocol ordered the move.
-    Looking { target: MacAddr, until: Instant },
+    Looking {
+        target: MacAddr,
+        until: Instant,
+        /// When to ask again for a scan: the supplicant did not begin this one, or not with success.
+        again: Option<Instant>,
+        /// Whether the supplicant refused to move there before.
+        refused: bool,
+    },
     /// The supplicant moves.
     Roaming {
         target: MacAddr,
         until: Instant,
         /// Whether the protocol ordered it.
         ordered: bool,
+        /// When to ask again for the roam: a scan was in its way.
+        again: Option<Instant>,
+        /// Whether the supplicant refused to move there before.
+        refused: bool,
     },
 }
 
@@ -229,6 +247,11 @@ impl Station {
             Some(Course::Roaming { until, .. }) if until <= now => {
                 self.fail_move(now, "the roam took too long");
             }
+            Some(Course::Looking { again, .. } | Course::Roaming { again, .. })
+                if again.is_some_and(|again| again <= now) =>
+            {
+                self.ask_again(now);
+            }
             _ => {}
         }
         if let Attachment::Closed { ask, pause, bssid } = self.attachment
@@ -262,9 +285,10 @@ impl Station {
     /// When `handle_timeout` is to be called next, if nothing happens before.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let course = self.course.map(|course| match course {
-            Course::Impending { until, .. }
-            | Course::Looking { until, .. }
-            | Course::Roaming { until, .. } => until,
+            Course::Impending { until, .. } => until,
+            Course::Looking { until, again, .. } | Course::Roaming { until, again, .. } => {
+                again.map_or(until, |again| again.min(until))
+            }
         });
         let closed = match self.attachment {
             Attachment::Closed { ask, .. } if self.open || self.kernel => Some(ask),
@@ -442,10 +466,16 @@ impl Station {
                 self.schedule.end(now);
                 self.step("scan", Direction::Received, None, None);
                 self.read_results();
+                self.handle_scan_end(now);
             }
             Event::ScanFailed => {
                 self.schedule.fail();
                 self.step("scan", Direction::Local, None, Some("failed".to_owned()));
+                // One that was begun for the move has come to nothing, too.
+                if let Some(Course::Looking { again, .. }) = &mut self.course {
+                    again.get_or_insert(now + BUSY_PAUSE);
+                }
+                self.handle_scan_end(now);
             }
             Event::SignalChange { dbm, above } => {
                 debug!(dbm, above, "the signal crossed the threshold");
@@ -535,18 +565,18 @@ impl Station {
                 self.take_results(now);
             }
             (Request::Roam { bssid }, Reply::Refused(why)) => {
-                if let Some(Course::Roaming { target, .. }) = self.course
-                    && target == *bssid
-                {
-                    self.fail_move(now, &format!("wpa_supplicant refuses: {why}"));
-                }
+                self.handle_roam_refused(now, *bssid, &why);
             }
             (Request::Scan { .. }, Reply::Refused(why)) => {
                 debug!("no scan: {why}");
-                // FAIL-BUSY: the results of the one that is under way are as good.
                 match why.as_str() {
-                    "FAIL-BUSY" => self.schedule.give_way(),
+                    // In the background the results of the one that is under way are as good; for a move
+                    // they are not: it may be of other channels.
+                    BUSY => self.schedule.give_way(),
                     _ => self.schedule.fail(),
+                }
+                if let Some(Course::Looking { again, .. }) = &mut self.course {
+                    *again = Some(now + BUSY_PAUSE);
                 }
             }
             (Request::SignalMonitor { .. }, Reply::Refused(why)) => {
@@ -562,6 +592,64 @@ impl Station {
             }
             (_, Reply::Refused(why)) => debug!(%request, "refused: {why}"),
             (_, _) => {}
+        }
+    }
+
+    fn handle_roam_refused(&mut self, now: Instant, bssid: MacAddr, why: &str) {
+        let Some(Course::Roaming {
+            target,
+            ordered,
+            again,
+            refused,
+            ..
+        }) = &mut self.course
+        else {
+            return;
+        };
+        if *target != bssid {
+            return;
+        }
+        if why == BUSY {
+            debug!(%bssid, "no roam yet: {why}");
+            *again = Some(now + BUSY_PAUSE);
+        } else if why == "FAIL" && *ordered && !*refused {
+            // It says no more than that; it does so of what it has not heard lately.
+            self.look(now, bssid, true);
+        } else {
+            self.fail_move(now, &format!("wpa_supplicant refuses: {why}"));
+        }
+    }
+
+    /// A scan of whatever channels is over, and with it what was in the way of a move. A target that is
+    /// looked for may be among its results: those are read first.
+    fn handle_scan_end(&mut self, now: Instant) {
+        let is_up = self.is_up();
+        match &mut self.course {
+            Some(Course::Roaming { again: Some(_), .. }) => self.ask_again(now),
+            // The supplicant said that it would move, and waited with that for the end of the scan; or it
+            // has chosen anew by its results.
+            Some(Course::Roaming { again, .. }) if is_up => *again = Some(now + BUSY_PAUSE),
+            _ => {}
+        }
+    }
+
+    /// Asks for what the supplicant was too busy for.
+    fn ask_again(&mut self, now: Instant) {
+        match &mut self.course {
+            Some(Course::Looking { target, again, .. }) => {
+                *again = None;
+                let target = *target;
+                self.look_for(now, target);
+            }
+            Some(Course::Roaming { target, again, .. }) => {
+                *again = None;
+                let bssid = *target;
+                // It has begun, otherwise.
+                if self.is_up() {
+                    self.ask(Request::Roam { bssid });
+                }
+            }
+            Some(Course::Impending { .. }) | None => {}
         }
     }
 
@@ -702,10 +790,19 @@ impl Station {
         self.schedule.begin_from(last_heard);
         self.detect_links(now);
         self.tell_heard(now);
-        if let Some(Course::Looking { target, .. }) = self.course
-            && self.is_fresh(now, target)
+        if let Some(Course::Looking {
+            target,
+            again,
+            refused,
+            ..
+        }) = self.course
         {
-            self.roam(now, target, true);
+            if self.is_fresh(now, target) {
+                self.roam(now, target, true, refused);
+            } else if again.is_some() {
+                // The scan that was in the way has ended without it.
+                self.ask_again(now);
+            }
         }
         self.decide(now);
     }
@@ -781,7 +878,7 @@ impl Station {
     fn go_unprepared(&mut self, now: Instant, target: MacAddr) {
         self.course = None;
         if self.is_up() && self.policy.is_fading() {
-            self.roam(now, target, false);
+            self.roam(now, target, false, false);
         }
     }
 
@@ -808,26 +905,39 @@ impl Station {
             return;
         }
         if self.is_fresh(now, target) {
-            return self.roam(now, target, true);
+            return self.roam(now, target, true, false);
         }
-        let known = self.table.get(target).map(|entry| entry.frequency);
-        let frequencies = match known {
+        self.look(now, target, false);
+    }
+
+    /// Looks for the target of an ordered move.
+    fn look(&mut self, now: Instant, target: MacAddr, refused: bool) {
+        self.course = Some(Course::Looking {
+            target,
+            until: now + LOOKING.max(self.settings.roam_timeout),
+            again: None,
+            refused,
+        });
+        self.look_for(now, target);
+    }
+
+    /// On its own channel alone, if that is known.
+    fn look_for(&mut self, now: Instant, target: MacAddr) {
+        let frequencies = match self.table.frequency(target) {
             Some(frequency) => vec![frequency],
             None => self.settings.frequencies.clone(),
         };
-        self.course = Some(Course::Looking {
-            target,
-            until: now + LOOKING,
-        });
         self.schedule.begin(now);
         self.scan(frequencies, Some(target));
     }
 
-    fn roam(&mut self, now: Instant, target: MacAddr, ordered: bool) {
+    fn roam(&mut self, now: Instant, target: MacAddr, ordered: bool, refused: bool) {
         self.course = Some(Course::Roaming {
             target,
             until: now + self.settings.roam_timeout,
             ordered,
+            again: None,
+            refused,
         });
         self.ask(Request::Roam { bssid: target });
     }

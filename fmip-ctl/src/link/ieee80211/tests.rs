@@ -1,5 +1,6 @@
 //! What wpa_supplicant writes, as it is written, and what the station makes of it.
 
+mod busy;
 mod client;
 mod kernel;
 mod moves;

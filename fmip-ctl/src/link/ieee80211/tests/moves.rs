@@ -46,7 +46,7 @@ const OPEN: &str = "
 ";
 
 /// The roam to AP2 that the supplicant was asked for, to its end.
-const ROAMS: &str = "
+pub(super) const ROAMS: &str = "
     <3>SME: Trying to authenticate with 02:00:00:00:02:00 (SSID='fmip' freq=2437 MHz)
     ! LINK_DOWN
     ! join local 02:00:00:00:02:00
@@ -69,7 +69,7 @@ const ROAMS: &str = "
 ";
 
 /// A playback that has come as far as [`OPEN`].
-fn attached(change: impl FnOnce(&mut Ieee80211)) -> Playback {
+pub(super) fn attached(change: impl FnOnce(&mut Ieee80211)) -> Playback {
     let mut playback = Playback::with(change);
     playback.play(OPEN);
     playback
@@ -84,7 +84,7 @@ fn measured(playback: &mut Playback, dbm: i32) {
 }
 
 /// Scan results: AP1 and AP2 with these signals.
-fn found(ap1: i32, ap2: i32) -> String {
+pub(super) fn found(ap1: i32, ap2: i32) -> String {
     format!(
         "<3>CTRL-EVENT-SCAN-RESULTS
         ! scan received
@@ -269,8 +269,8 @@ fn a_roam_that_the_supplicant_refuses_has_failed() {
     playback.play(
         "LINK_SWITCH 02:00:00:00:02:00
         ? ROAM 02:00:00:00:02:00
-        = FAIL
-        ! failed 02:00:00:00:02:00 (02:00:00:00:02:00: wpa_supplicant refuses: FAIL)
+        = FAIL-NO-SUCH-THING
+        ! failed 02:00:00:00:02:00 (02:00:00:00:02:00: wpa_supplicant refuses: FAIL-NO-SUCH-THING)
         ? STATUS
         = bssid=02:00:00:00:01:00
         = ssid=fmip

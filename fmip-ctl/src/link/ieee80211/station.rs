@@ -2,7 +2,8 @@
 //! come in; primitives, steps and questions go out.
 //!
 //! It is driven as the machines of [`proto`](crate::proto) are: give it an input or a timeout, take
-//! its outputs until there are none, sleep until [`Station::poll_timeout`].
+//! its outputs until there are none, sleep until [`Station::poll_timeout`]. This file takes in what is
+//! told; `attachment` knows where the station is, `results` what is heard, `moves` where it goes.
 //!
 //! # A move
 //! The signal fades and another access point is better: LINK_HANDOVER_IMPEND goes up, and the station
@@ -12,18 +13,20 @@
 //! which the supplicant turns to the new access point, and up when the port there lets packets
 //! through, which may be later than the association: what is sent before is lost without a word.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    time::Duration,
-};
+mod attachment;
+mod moves;
+mod results;
+
+use std::collections::{BTreeSet, VecDeque};
 
 use tracing::{debug, warn};
 
+use self::{attachment::Attachment, moves::Course};
 use super::{
-    nl80211::{self, Answer, Peer, Query},
+    nl80211::{self, Answer, Query},
     policy::Policy,
     scan::{Schedule, Table},
-    supplicant::{Bss, Event, Heard, Phase, Reply, Request, Status},
+    supplicant::{Bss, Event, Heard, Reply, Request},
 };
 use crate::{
     config::Ieee80211,
@@ -31,20 +34,6 @@ use crate::{
     proto::{Instant, LinkEvent},
     wire::MacAddr,
 };
-
-/// How often it is asked whether the port is open: at first, and at last.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LAST_PAUSE: Duration = Duration::from_millis(500);
-
-/// How long the scan for one access point may take.
-const LOOKING: Duration = Duration::from_secs(3);
-
-/// How long 802.1X may take: the supplicant's own patience is 70 s.
-const AUTHENTICATING: Duration = Duration::from_secs(75);
-
-/// The longest list of results that is read. The supplicant's own has 200 entries, if nobody says
-/// otherwise.
-const MAX_FOUND: usize = 4096;
 
 /// What the station is told.
 #[derive(Debug)]
@@ -74,40 +63,6 @@ pub(super) enum Output {
     Ask(Request),
     /// The kernel to be asked.
     Query(Query),
-}
-
-/// Where the station is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attachment {
-    /// Nobody told yet.
-    Unknown,
-    Down,
-    /// Attached, but its port does not let packets through yet.
-    Closed {
-        bssid: MacAddr,
-        /// When to ask again, if nothing is being asked.
-        ask: Instant,
-        pause: Duration,
-    },
-    Up {
-        bssid: MacAddr,
-    },
-}
-
-/// A move, as far as it has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Course {
-    /// The protocol prepares it.
-    Impending { target: MacAddr, until: Instant },
-    /// The target is looked for; the protocol ordered the move.
-    Looking { target: MacAddr, until: Instant },
-    /// The supplicant moves.
-    Roaming {
-        target: MacAddr,
-        until: Instant,
-        /// Whether the protocol ordered it.
-        ordered: bool,
-    },
 }
 
 /// The machine.
@@ -181,12 +136,8 @@ impl Station {
                 Heard::Garbage(garbage) => self.handle_garbage(&garbage.to_string()),
                 Heard::Unreadable { request, garbage } => {
                     self.handle_garbage(&garbage.to_string());
-                    // What was known before must do, until there are new results.
                     if let Request::Found { .. } | Request::ScanResults = request {
-                        self.reading = None;
-                        if std::mem::take(&mut self.read_again) {
-                            self.read_results();
-                        }
+                        self.give_up_reading();
                     }
                 }
             },
@@ -219,29 +170,8 @@ impl Station {
 
     /// Does what is due by `now`.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        match self.course {
-            Some(Course::Impending { target, until }) if until <= now => {
-                self.go_unprepared(now, target);
-            }
-            Some(Course::Looking { until, .. }) if until <= now => {
-                self.fail_move(now, "it is not heard");
-            }
-            Some(Course::Roaming { until, .. }) if until <= now => {
-                self.fail_move(now, "the roam took too long");
-            }
-            _ => {}
-        }
-        if let Attachment::Closed { ask, pause, bssid } = self.attachment
-            && ask <= now
-        {
-            let pause = (pause * 2).min(LAST_PAUSE);
-            self.attachment = Attachment::Closed {
-                bssid,
-                ask: now + pause,
-                pause,
-            };
-            self.ask_for_port();
-        }
+        self.handle_move_timeout(now);
+        self.handle_port_timeout(now);
         if self.measure.is_some_and(|measure| measure <= now) {
             self.measure = Some(now + self.settings.signal_interval);
             match (self.open, self.attachment) {
@@ -251,12 +181,7 @@ impl Station {
                 (false, _) => self.query(Query::Peers),
             }
         }
-        if self.scan_due().is_some_and(|due| due <= now) {
-            let (ssid, fading) = (self.ssid.as_deref(), self.policy.is_fading());
-            let frequencies = self.schedule.frequencies(&self.table, ssid, fading);
-            self.schedule.look(now, &frequencies, fading);
-            self.scan(frequencies, None);
-        }
+        self.handle_scan_timeout(now);
     }
 
     /// When `handle_timeout` is to be called next, if nothing happens before.
@@ -347,32 +272,6 @@ impl Station {
         }
     }
 
-    fn handle_peers(&mut self, now: Instant, peers: &[Peer]) {
-        let peer_at = |bssid| peers.iter().find(|peer| peer.bssid == bssid);
-        match self.attachment {
-            Attachment::Closed { bssid, .. } if self.open || peer_at(bssid).is_some() => {
-                if peer_at(bssid).is_some_and(|peer| peer.authorized) {
-                    self.open_port(now, bssid);
-                }
-            }
-            _ if self.open => {}
-            Attachment::Up { bssid } if peer_at(bssid).is_some() => {
-                if let Some(dbm) = peer_at(bssid).and_then(|peer| peer.dbm) {
-                    self.handle_signal(now, dbm);
-                }
-            }
-            _ => match peers {
-                [peer, ..] => {
-                    self.close_port(now, peer.bssid);
-                    if peer.authorized {
-                        self.open_port(now, peer.bssid);
-                    }
-                }
-                [] => self.detach(),
-            },
-        }
-    }
-
     fn handle_garbage(&mut self, error: &str) {
         self.garbage += 1;
         // All of a flood tells no more than its beginning and its size.
@@ -404,12 +303,7 @@ impl Station {
             }
             Event::Associated { bssid } => {
                 self.step("associate", Direction::Received, Some(bssid), None);
-                // 802.1X takes its own time.
-                if let Some(Course::Roaming { target, until, .. }) = &mut self.course
-                    && *target == bssid
-                {
-                    *until = now + AUTHENTICATING;
-                }
+                self.await_authentication(now, bssid);
             }
             Event::EapStarted => self.authentication("started"),
             Event::EapSuccess => self.authentication("success"),
@@ -462,72 +356,12 @@ impl Station {
         self.step("802.1X", Direction::Received, peer, detail);
     }
 
-    /// The supplicant turns to this access point, and away from where it was.
-    fn leave(&mut self, bssid: MacAddr) {
-        self.detach();
-        self.joined = Some(bssid);
-        self.step("join", Direction::Local, Some(bssid), None);
-    }
-
-    fn handle_disconnected(&mut self, now: Instant, bssid: Option<MacAddr>, reason: Option<u16>) {
-        let detail = reason.map(|reason| format!("reason {reason}"));
-        self.step("disassociate", Direction::Received, bssid, detail);
-        match self.course {
-            // From where it was: that is what a roam is.
-            Some(Course::Roaming { target, .. }) if bssid != Some(target) => self.detach(),
-            Some(Course::Roaming { .. }) => {
-                self.detach();
-                self.fail_move(now, "it let go of the node");
-            }
-            Some(Course::Impending { .. } | Course::Looking { .. }) | None => {
-                self.course = None;
-                self.detach();
-            }
-        }
-        self.joined = None;
-    }
-
-    fn handle_rejected(
-        &mut self,
-        now: Instant,
-        step: &str,
-        bssid: Option<MacAddr>,
-        detail: String,
-    ) {
-        self.step(step, Direction::Received, bssid, Some(detail.clone()));
-        self.joined = None;
-        match self.course {
-            Some(Course::Roaming { target, .. }) if bssid.is_none_or(|bssid| bssid == target) => {
-                self.fail_move(now, &format!("it {detail}"));
-            }
-            _ => {
-                if let Some(bssid) = bssid {
-                    self.policy.avoid(now, bssid);
-                }
-            }
-        }
-    }
-
     fn handle_reply(&mut self, now: Instant, request: &Request, reply: Reply) {
         match (request, reply) {
             (Request::Status, Reply::Status(status)) => self.handle_status(now, status),
             (Request::SignalPoll, Reply::Signal(signal)) => self.handle_signal(now, signal.dbm),
             (Request::Found { .. } | Request::ScanResults, Reply::Found(found)) => {
-                let last = found.last().and_then(|bss| bss.id);
-                let Some(reading) = &mut self.reading else {
-                    return;
-                };
-                reading.extend(found);
-                let next = last.and_then(|last| last.checked_add(1));
-                // A list that does not come nearer to its end has none.
-                let goes_on = |next: &u32| {
-                    reading.len() < MAX_FOUND
-                        && matches!(request, Request::Found { from } if next > from)
-                };
-                match next.filter(goes_on) {
-                    Some(from) => self.ask(Request::Found { from }),
-                    None => self.take_results(now),
-                }
+                self.handle_found(now, request, found);
             }
             // A supplicant that does not know this form of the question, or its end.
             (Request::Found { from: 0 }, Reply::Refused(_)) => self.ask(Request::ScanResults),
@@ -565,101 +399,6 @@ impl Station {
         }
     }
 
-    fn handle_status(&mut self, now: Instant, status: Status) {
-        match (status.phase, status.bssid) {
-            (Phase::Completed, Some(bssid)) => {
-                self.ssid = status.ssid;
-                // The kernel knows better, if it tells.
-                let is_authorized = !self.kernel && status.port_authorized != Some(false);
-                match self.attachment {
-                    Attachment::Up { bssid: known } if known == bssid => self.detect_links(now),
-                    Attachment::Closed { bssid: known, .. } if known == bssid => {
-                        if is_authorized {
-                            self.open_port(now, bssid);
-                        }
-                    }
-                    _ => {
-                        self.close_port(now, bssid);
-                        match is_authorized {
-                            true => self.open_port(now, bssid),
-                            false => self.query(Query::Peers),
-                        }
-                    }
-                }
-            }
-            (Phase::Detached, _) => self.detach(),
-            // A link whose keys are renewed is there all the time; one that is being made is not yet.
-            (Phase::Underway | Phase::Completed, _) => {
-                if self.attachment == Attachment::Unknown {
-                    self.detach();
-                }
-            }
-        }
-    }
-
-    fn attach(&mut self, now: Instant, bssid: MacAddr) {
-        self.close_port(now, bssid);
-        self.ask_for_port();
-    }
-
-    fn ask_for_port(&mut self) {
-        self.ask(Request::Status);
-        self.query(Query::Peers);
-    }
-
-    fn close_port(&mut self, now: Instant, bssid: MacAddr) {
-        self.attachment = Attachment::Closed {
-            bssid,
-            ask: now + FIRST_PAUSE,
-            pause: FIRST_PAUSE,
-        };
-    }
-
-    fn open_port(&mut self, now: Instant, bssid: MacAddr) {
-        self.attachment = Attachment::Up { bssid };
-        self.told_up = Some(true);
-        self.going_down = false;
-        self.policy.reset();
-        self.policy.forgive(bssid);
-        if let Some(Course::Roaming { target, .. }) = self.course.take()
-            && target != bssid
-        {
-            self.policy.avoid(now, target);
-        }
-        self.primitive(LinkEvent::LinkUp {
-            access_point: bssid,
-        });
-        let (threshold_dbm, hysteresis_db) = (self.settings.signal_threshold_dbm, 2);
-        self.ask(Request::SignalMonitor {
-            threshold_dbm,
-            hysteresis_db,
-        });
-        self.detect_links(now);
-        self.tell_heard(now);
-    }
-
-    /// The link is gone; it is told once.
-    fn detach(&mut self) {
-        self.attachment = Attachment::Down;
-        self.policy.reset();
-        if self.told_up != Some(false) {
-            self.told_up = Some(false);
-            self.primitive(LinkEvent::LinkDown);
-        }
-    }
-
-    fn is_up(&self) -> bool {
-        matches!(self.attachment, Attachment::Up { .. })
-    }
-
-    /// Where it is attached.
-    fn bssid(&self) -> Option<MacAddr> {
-        match self.attachment {
-            Attachment::Up { bssid } => Some(bssid),
-            _ => None,
-        }
-    }
-
     fn handle_signal(&mut self, now: Instant, dbm: i32) {
         if let Some(bssid) = self.bssid() {
             self.policy.measure(dbm);
@@ -674,194 +413,6 @@ impl Station {
             self.policy.lose_beacons();
             self.decide(now);
         }
-    }
-
-    fn read_results(&mut self) {
-        if self.reading.is_some() {
-            self.read_again = true;
-        } else if self.open {
-            self.reading = Some(Vec::new());
-            self.ask(Request::Found { from: 0 });
-        }
-    }
-
-    fn take_results(&mut self, now: Instant) {
-        let Some(found) = self.reading.take() else {
-            return;
-        };
-        self.take(now, found);
-        if std::mem::take(&mut self.read_again) {
-            self.read_results();
-        }
-    }
-
-    /// All that is heard now.
-    fn take(&mut self, now: Instant, found: Vec<Bss>) {
-        self.table.replace(now, now, found);
-        let last_heard = self.table.last_heard(self.bssid());
-        self.schedule.begin_from(last_heard);
-        self.detect_links(now);
-        self.tell_heard(now);
-        if let Some(Course::Looking { target, .. }) = self.course
-            && self.is_fresh(now, target)
-        {
-            self.roam(now, target, true);
-        }
-        self.decide(now);
-    }
-
-    /// NEW_LINK_DETECTED for each access point of the network that has come into reach.
-    fn detect_links(&mut self, now: Instant) {
-        let table = &self.table;
-        self.detected.retain(|bssid| table.get(*bssid).is_some());
-        let (Some(current), Some(ssid)) = (self.bssid(), &self.ssid) else {
-            return;
-        };
-        self.detected.insert(current);
-        let new: Vec<MacAddr> = table
-            .iter()
-            .filter(|(bssid, entry)| {
-                entry.ssid == *ssid
-                    && !self.detected.contains(bssid)
-                    && self.policy.may_move_to(now, *bssid)
-            })
-            .map(|(bssid, _)| bssid)
-            .collect();
-        for access_point in new {
-            self.detected.insert(access_point);
-            self.primitive(LinkEvent::NewLinkDetected { access_point });
-        }
-    }
-
-    fn is_fresh(&self, now: Instant, bssid: MacAddr) -> bool {
-        let max_age = self.settings.scan_max_age;
-        self.table.is_fresh(now, bssid, max_age)
-    }
-
-    /// When the next scan is due in the background.
-    fn scan_due(&self) -> Option<Instant> {
-        (self.open && self.is_up() && self.course.is_none())
-            .then(|| self.schedule.due(self.policy.is_fading()))
-    }
-
-    fn scan(&mut self, frequencies: Vec<u32>, peer: Option<MacAddr>) {
-        self.step("scan", Direction::Sent, peer, None);
-        self.ask(Request::Scan { frequencies });
-    }
-
-    /// Whether to move.
-    fn decide(&mut self, now: Instant) {
-        let (Some(current), None) = (self.bssid(), self.course) else {
-            return;
-        };
-        if !self.policy.is_confirmed() {
-            self.going_down = false;
-            return;
-        }
-        // The choice is better with what is heard now, unless there is no time.
-        if self.schedule.is_under_way(now) && !self.policy.is_lost() {
-            return;
-        }
-        let ssid = self.ssid.as_deref().filter(|_| self.open);
-        let target = ssid.and_then(|ssid| self.policy.choose(now, current, ssid, &self.table));
-        if let Some(target) = target {
-            self.course = Some(Course::Impending {
-                target,
-                until: now + self.settings.link_switch_wait,
-            });
-            self.primitive(LinkEvent::HandoverImpend {
-                access_point: target,
-            });
-        } else if !std::mem::replace(&mut self.going_down, true) {
-            self.primitive(LinkEvent::LinkGoingDown);
-        }
-    }
-
-    /// Nobody prepares the move, or not in time.
-    fn go_unprepared(&mut self, now: Instant, target: MacAddr) {
-        self.course = None;
-        if self.is_up() && self.policy.is_fading() {
-            self.roam(now, target, false);
-        }
-    }
-
-    /// LINK_SWITCH.
-    fn switch(&mut self, now: Instant, target: MacAddr) {
-        if self.bssid() == Some(target) {
-            // It has come there by itself; what else was under way is not wanted any more.
-            self.course = None;
-            return self.primitive(LinkEvent::LinkUp {
-                access_point: target,
-            });
-        }
-        if !self.open {
-            return self.refuse(target, "wpa_supplicant is gone");
-        }
-        if let Some(Course::Roaming {
-            target: current,
-            ordered,
-            ..
-        }) = &mut self.course
-            && *current == target
-        {
-            *ordered = true;
-            return;
-        }
-        if self.is_fresh(now, target) {
-            return self.roam(now, target, true);
-        }
-        let known = self.table.get(target).map(|entry| entry.frequency);
-        let frequencies = match known {
-            Some(frequency) => vec![frequency],
-            None => self.settings.frequencies.clone(),
-        };
-        self.course = Some(Course::Looking {
-            target,
-            until: now + LOOKING,
-        });
-        self.schedule.begin(now);
-        self.scan(frequencies, Some(target));
-    }
-
-    fn roam(&mut self, now: Instant, target: MacAddr, ordered: bool) {
-        self.course = Some(Course::Roaming {
-            target,
-            until: now + self.settings.roam_timeout,
-            ordered,
-        });
-        self.ask(Request::Roam { bssid: target });
-    }
-
-    /// The move came to nothing. If the link is gone for it, the protocol hears where it comes up
-    /// again.
-    fn fail_move(&mut self, now: Instant, why: &str) {
-        let (target, ordered) = match self.course.take() {
-            Some(Course::Looking { target, .. }) => (target, true),
-            Some(Course::Roaming {
-                target, ordered, ..
-            }) => (target, ordered),
-            Some(Course::Impending { .. }) | None => return,
-        };
-        self.policy.avoid(now, target);
-        if self.is_up() && ordered {
-            self.refuse(target, why);
-        } else {
-            let detail = Some(format!("failed: {why}"));
-            self.step("handover", Direction::Local, Some(target), detail);
-        }
-        self.ask(Request::Status);
-    }
-
-    fn refuse(&mut self, access_point: MacAddr, error: &str) {
-        self.tell(Told::SwitchFailed {
-            access_point,
-            error: format!("{access_point}: {error}"),
-        });
-    }
-
-    fn tell_heard(&mut self, now: Instant) {
-        let heard = self.table.heard(now, self.bssid());
-        self.tell(Told::Heard(heard));
     }
 
     fn step(

@@ -1,0 +1,207 @@
+//! Where the station is attached, and whether the port there lets packets through.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        nl80211::{Peer, Query},
+        supplicant::{Phase, Request, Status},
+    },
+    Station,
+    moves::Course,
+};
+use crate::{
+    link::Direction,
+    proto::{Instant, LinkEvent},
+    wire::MacAddr,
+};
+
+/// How often it is asked whether the port is open: at first, and at last.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Where the station is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attachment {
+    /// Nobody told yet.
+    Unknown,
+    Down,
+    /// Attached, but its port does not let packets through yet.
+    Closed {
+        bssid: MacAddr,
+        /// When to ask again, if nothing is being asked.
+        ask: Instant,
+        pause: Duration,
+    },
+    Up {
+        bssid: MacAddr,
+    },
+}
+
+impl Station {
+    /// Asks once more whether the port is open, if it is time.
+    pub(super) fn handle_port_timeout(&mut self, now: Instant) {
+        if let Attachment::Closed { ask, pause, bssid } = self.attachment
+            && ask <= now
+        {
+            let pause = (pause * 2).min(LAST_PAUSE);
+            self.attachment = Attachment::Closed {
+                bssid,
+                ask: now + pause,
+                pause,
+            };
+            self.ask_for_port();
+        }
+    }
+
+    pub(super) fn handle_status(&mut self, now: Instant, status: Status) {
+        match (status.phase, status.bssid) {
+            (Phase::Completed, Some(bssid)) => {
+                self.ssid = status.ssid;
+                // The kernel knows better, if it tells.
+                let is_authorized = !self.kernel && status.port_authorized != Some(false);
+                match self.attachment {
+                    Attachment::Up { bssid: known } if known == bssid => self.detect_links(now),
+                    Attachment::Closed { bssid: known, .. } if known == bssid => {
+                        if is_authorized {
+                            self.open_port(now, bssid);
+                        }
+                    }
+                    _ => {
+                        self.close_port(now, bssid);
+                        match is_authorized {
+                            true => self.open_port(now, bssid),
+                            false => self.query(Query::Peers),
+                        }
+                    }
+                }
+            }
+            (Phase::Detached, _) => self.detach(),
+            // A link whose keys are renewed is there all the time; one that is being made is not yet.
+            (Phase::Underway | Phase::Completed, _) => {
+                if self.attachment == Attachment::Unknown {
+                    self.detach();
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_peers(&mut self, now: Instant, peers: &[Peer]) {
+        let peer_at = |bssid| peers.iter().find(|peer| peer.bssid == bssid);
+        match self.attachment {
+            Attachment::Closed { bssid, .. } if self.open || peer_at(bssid).is_some() => {
+                if peer_at(bssid).is_some_and(|peer| peer.authorized) {
+                    self.open_port(now, bssid);
+                }
+            }
+            _ if self.open => {}
+            Attachment::Up { bssid } if peer_at(bssid).is_some() => {
+                if let Some(dbm) = peer_at(bssid).and_then(|peer| peer.dbm) {
+                    self.handle_signal(now, dbm);
+                }
+            }
+            _ => match peers {
+                [peer, ..] => {
+                    self.close_port(now, peer.bssid);
+                    if peer.authorized {
+                        self.open_port(now, peer.bssid);
+                    }
+                }
+                [] => self.detach(),
+            },
+        }
+    }
+
+    pub(super) fn attach(&mut self, now: Instant, bssid: MacAddr) {
+        self.close_port(now, bssid);
+        self.ask_for_port();
+    }
+
+    pub(super) fn ask_for_port(&mut self) {
+        self.ask(Request::Status);
+        self.query(Query::Peers);
+    }
+
+    fn close_port(&mut self, now: Instant, bssid: MacAddr) {
+        self.attachment = Attachment::Closed {
+            bssid,
+            ask: now + FIRST_PAUSE,
+            pause: FIRST_PAUSE,
+        };
+    }
+
+    fn open_port(&mut self, now: Instant, bssid: MacAddr) {
+        self.attachment = Attachment::Up { bssid };
+        self.told_up = Some(true);
+        self.going_down = false;
+        self.policy.reset();
+        self.policy.forgive(bssid);
+        if let Some(Course::Roaming { target, .. }) = self.course.take()
+            && target != bssid
+        {
+            self.policy.avoid(now, target);
+        }
+        self.primitive(LinkEvent::LinkUp {
+            access_point: bssid,
+        });
+        let (threshold_dbm, hysteresis_db) = (self.settings.signal_threshold_dbm, 2);
+        self.ask(Request::SignalMonitor {
+            threshold_dbm,
+            hysteresis_db,
+        });
+        self.detect_links(now);
+        self.tell_heard(now);
+    }
+
+    /// The link is gone; it is told once.
+    pub(super) fn detach(&mut self) {
+        self.attachment = Attachment::Down;
+        self.policy.reset();
+        if self.told_up != Some(false) {
+            self.told_up = Some(false);
+            self.primitive(LinkEvent::LinkDown);
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.attachment, Attachment::Up { .. })
+    }
+
+    /// Where it is attached.
+    pub(super) fn bssid(&self) -> Option<MacAddr> {
+        match self.attachment {
+            Attachment::Up { bssid } => Some(bssid),
+            _ => None,
+        }
+    }
+
+    /// The supplicant turns to this access point, and away from where it was.
+    pub(super) fn leave(&mut self, bssid: MacAddr) {
+        self.detach();
+        self.joined = Some(bssid);
+        self.step("join", Direction::Local, Some(bssid), None);
+    }
+
+    pub(super) fn handle_disconnected(
+        &mut self,
+        now: Instant,
+        bssid: Option<MacAddr>,
+        reason: Option<u16>,
+    ) {
+        let detail = reason.map(|reason| format!("reason {reason}"));
+        self.step("disassociate", Direction::Received, bssid, detail);
+        match self.course {
+            // From where it was: that is what a roam is.
+            Some(Course::Roaming { target, .. }) if bssid != Some(target) => self.detach(),
+            Some(Course::Roaming { .. }) => {
+                self.detach();
+                self.fail_move(now, "it let go of the node");
+            }
+            Some(Course::Impending { .. } | Course::Looking { .. }) | None => {
+                self.course = None;
+                self.detach();
+            }
+        }
+        self.joined = None;
+    }
+}

@@ -2,9 +2,13 @@
 
 mod busy;
 mod client;
+mod conversations;
+mod daemon;
 mod kernel;
 mod moves;
+mod port;
 mod runs;
+mod scans;
 mod words;
 
 use std::time::Duration;

@@ -1,9 +1,6 @@
 //! A move that a scan is in the way of: conversations with a supplicant that is busy.
 
-use super::{
-    moves::{ROAMS, attached, found},
-    *,
-};
+use super::{conversations::*, *};
 
 /// Results without AP2: of other channels.
 const WITHOUT: &str = "

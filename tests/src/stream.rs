@@ -1,5 +1,8 @@
 //! UDP streams between the mobile node and its correspondent, and the account of what arrived.
 
+mod account;
+mod header;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -14,8 +17,9 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::io::Errno;
-use serde::Serialize;
 
+pub use self::account::{Direction, Passage};
+use self::{account::Account, header::StreamHeader};
 use crate::{
     netns::NetNs,
     topology::{CN, Lab, PCOA, usable_addresses},
@@ -81,35 +85,6 @@ impl StreamConfig {
     }
 }
 
-/// What became of one direction's packets.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Direction {
-    /// Packets the sender sent, those included that the system refused to send.
-    pub sent: u64,
-    /// Different packets that arrived.
-    pub received: u64,
-    /// Packets that never arrived.
-    pub lost: u64,
-    /// Arrivals of packets that had arrived before.
-    pub duplicated: u64,
-    /// Packets that arrived after one sent later.
-    pub reordered: u64,
-    /// The longest time between two arrivals, in milliseconds.
-    pub longest_gap_ms: f64,
-    /// The longest time a packet was under way, in milliseconds.
-    #[serde(skip)]
-    pub longest_delay_ms: f64,
-}
-
-/// The way of one packet; times are since the streams' start.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Passage {
-    /// When it was sent.
-    pub sent: Duration,
-    /// When it arrived first, if it did.
-    pub arrived: Option<Duration>,
-}
-
 /// The account of both directions.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
@@ -121,127 +96,6 @@ pub struct Traffic {
     pub passages: Vec<Passage>,
     /// What the system answered instead of sending, and how often: these packets are lost.
     pub refused: BTreeMap<String, u64>,
-}
-
-/// The account of one receiver.
-#[derive(Debug, Default)]
-struct Account {
-    /// One bit per sequence number.
-    seen: Vec<u64>,
-    received: u64,
-    duplicated: u64,
-    reordered: u64,
-    highest: Option<u64>,
-    last_arrival: Option<Duration>,
-    longest_gap: Duration,
-    longest_delay: Duration,
-    /// Sequence number and time of every first arrival.
-    arrivals: Vec<(u64, Duration)>,
-}
-
-impl Account {
-    /// Enters the arrival, at `now` since the streams' start, of the packet with `header`. Returns whether
-    /// this packet is the newest of all so far.
-    fn enter(&mut self, header: StreamHeader, now: Duration) -> bool {
-        let StreamHeader { sequence, time } = header;
-        let delay = now.saturating_sub(Duration::from_nanos(time));
-        self.longest_delay = self.longest_delay.max(delay);
-        if let Some(last) = self.last_arrival.replace(now) {
-            self.longest_gap = self.longest_gap.max(now.saturating_sub(last));
-        }
-        let word = (sequence / 64) as usize;
-        let bit = 1 << (sequence % 64);
-        if word >= self.seen.len() {
-            self.seen.resize(word + 1, 0);
-        }
-        if self.seen[word] & bit != 0 {
-            self.duplicated += 1;
-            return false;
-        }
-        self.seen[word] |= bit;
-        self.received += 1;
-        self.arrivals.push((sequence, now));
-        if self.highest.is_some_and(|highest| sequence < highest) {
-            self.reordered += 1;
-            return false;
-        }
-        self.highest = Some(sequence);
-        true
-    }
-
-    fn close(&self, sent: u64) -> Direction {
-        Direction {
-            sent,
-            received: self.received,
-            lost: sent.saturating_sub(self.received),
-            duplicated: self.duplicated,
-            reordered: self.reordered,
-            longest_gap_ms: milliseconds(self.longest_gap),
-            longest_delay_ms: milliseconds(self.longest_delay),
-        }
-    }
-
-    /// What became of the packets that were `sent` at these times.
-    fn passages(&self, sent: &[Duration]) -> Vec<Passage> {
-        let mut passages: Vec<Passage> = sent
-            .iter()
-            .map(|&sent| Passage {
-                sent,
-                arrived: None,
-            })
-            .collect();
-        for &(sequence, arrived) in &self.arrivals {
-            let place = usize::try_from(sequence).ok();
-            if let Some(passage) = place.and_then(|place| passages.get_mut(place)) {
-                passage.arrived = Some(arrived);
-            }
-        }
-        passages
-    }
-}
-
-/// To the microsecond: what lies below is not the network's.
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1e3
-}
-
-/// What stands at the front of each payload: magic, sequence number, time of sending; big-endian.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-struct StreamHeader {
-    /// Counts from 0; [`StreamHeader::PROBE`] is not part of the stream.
-    sequence: u64,
-    /// Nanoseconds since the streams' start.
-    time: u64,
-}
-
-impl StreamHeader {
-    const SIZE: usize = 24;
-    const MAGIC: [u8; 8] = *b"fmip-lab";
-    /// Asks whether the path is there, before the stream starts.
-    const PROBE: u64 = u64::MAX;
-    /// A bound on sequence numbers, so that a stray packet cannot make the account grow: hours at the
-    /// highest rate.
-    const END: u64 = 1 << 32;
-
-    fn write(self, payload: &mut [u8]) {
-        payload[..8].copy_from_slice(&Self::MAGIC);
-        payload[8..16].copy_from_slice(&self.sequence.to_be_bytes());
-        payload[16..24].copy_from_slice(&self.time.to_be_bytes());
-    }
-
-    fn read(payload: &[u8]) -> Option<Self> {
-        let number = |at: usize| -> Option<u64> {
-            Some(u64::from_be_bytes(
-                payload.get(at..at + 8)?.try_into().ok()?,
-            ))
-        };
-        let sequence = number(8)?;
-        (payload.starts_with(&Self::MAGIC) && (sequence < Self::END || sequence == Self::PROBE))
-            .then_some(Self {
-                sequence,
-                time: number(16)?,
-            })
-    }
 }
 
 /// When packets are due: packet `n` at `n / rate`, whatever happened to those before.
@@ -655,127 +509,6 @@ fn is_timeout(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn header(sequence: u64) -> StreamHeader {
-        StreamHeader { sequence, time: 0 }
-    }
-
-    fn account_of(arrivals: &[u64]) -> Account {
-        let mut account = Account::default();
-        for (n, sequence) in arrivals.iter().enumerate() {
-            account.enter(header(*sequence), Duration::from_millis(n as u64));
-        }
-        account
-    }
-
-    fn counts(arrivals: &[u64], sent: u64) -> (u64, u64, u64, u64) {
-        let direction = account_of(arrivals).close(sent);
-        (
-            direction.received,
-            direction.lost,
-            direction.duplicated,
-            direction.reordered,
-        )
-    }
-
-    #[test]
-    fn a_perfect_stream_has_nothing_lost_duplicated_or_reordered() {
-        let all: Vec<u64> = (0..200).collect();
-        assert_eq!(counts(&all, 200), (200, 0, 0, 0));
-    }
-
-    #[test]
-    fn missing_packets_are_lost_also_at_the_end() {
-        assert_eq!(counts(&[0, 1, 3], 6), (3, 3, 0, 0));
-    }
-
-    #[test]
-    fn a_second_arrival_is_a_duplicate_and_not_reordered() {
-        assert_eq!(counts(&[0, 1, 2, 1], 3), (3, 0, 1, 0));
-    }
-
-    #[test]
-    fn duplicates_do_not_make_up_for_losses() {
-        assert_eq!(counts(&[0, 0, 0], 3), (1, 2, 2, 0));
-    }
-
-    #[test]
-    fn each_packet_behind_a_later_one_is_reordered() {
-        assert_eq!(counts(&[0, 3, 1, 2, 4], 5), (5, 0, 0, 2));
-    }
-
-    #[test]
-    fn the_longest_gap_is_between_arrivals() {
-        let mut account = Account::default();
-        for (sequence, at) in [(0, 0), (1, 10), (2, 260), (3, 270)] {
-            account.enter(header(sequence), Duration::from_millis(at));
-        }
-        assert_eq!(account.close(4).longest_gap_ms, 250.0);
-    }
-
-    #[test]
-    fn the_longest_delay_is_from_sending_to_arrival() {
-        let mut account = Account::default();
-        for (sequence, sent, at) in [(0, 0, 1), (1, 10, 17), (2, 20, 22)] {
-            let time = sent * 1_000_000;
-            account.enter(StreamHeader { sequence, time }, Duration::from_millis(at));
-        }
-        assert_eq!(account.close(3).longest_delay_ms, 7.0);
-    }
-
-    #[test]
-    fn every_packet_has_its_way_and_a_lost_one_no_end() {
-        let ms = Duration::from_millis;
-        let mut account = Account::default();
-        for (sequence, at) in [(2, 3), (0, 4), (2, 9)] {
-            account.enter(header(sequence), ms(at));
-        }
-        let way = |sent, arrived: Option<u64>| Passage {
-            sent: ms(sent),
-            arrived: arrived.map(ms),
-        };
-        assert_eq!(
-            account.passages(&[ms(0), ms(1), ms(2)]),
-            [way(0, Some(4)), way(1, None), way(2, Some(3))]
-        );
-    }
-
-    #[test]
-    fn only_the_newest_packet_tells_where_the_node_is() {
-        let now = Duration::ZERO;
-        let mut account = Account::default();
-        assert!(account.enter(header(5), now));
-        assert!(!account.enter(header(4), now));
-        assert!(!account.enter(header(5), now));
-        assert!(account.enter(header(6), now));
-    }
-
-    #[test]
-    fn the_header_survives_the_wire_and_foreign_packets_are_none() {
-        let header = StreamHeader {
-            sequence: 0x0102_0304,
-            time: 99,
-        };
-        let mut packet = [0; StreamHeader::SIZE + 10];
-        header.write(&mut packet);
-        assert_eq!(StreamHeader::read(&packet), Some(header));
-        for length in 0..StreamHeader::SIZE {
-            assert_eq!(StreamHeader::read(&packet[..length]), None);
-        }
-        packet[0] ^= 1;
-        assert_eq!(StreamHeader::read(&packet), None);
-    }
-
-    #[test]
-    fn a_sequence_number_beyond_any_stream_is_none_of_ours() {
-        let mut packet = [0; StreamHeader::SIZE];
-        StreamHeader {
-            sequence: StreamHeader::END,
-            time: 0,
-        }
-        .write(&mut packet);
-        assert_eq!(StreamHeader::read(&packet), None);
-    }
 
     #[test]
     fn packets_are_due_on_an_absolute_schedule() {

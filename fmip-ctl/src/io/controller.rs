@@ -1,5 +1,8 @@
 //! The event loop: the one place where the protocol core is driven.
 
+mod stations;
+mod status;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     net::Ipv6Addr,
@@ -9,13 +12,13 @@ use std::{
 
 use anyhow::{Result, bail};
 use serde::Serialize;
-use serde_json::Value;
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver},
     time::sleep,
 };
 use tracing::{debug, error, info, warn};
 
+use self::stations::{hostapds, links, station_event, watched};
 use super::{
     addresses::{AddressWatch, Change},
     attach::Mode,
@@ -23,11 +26,11 @@ use super::{
     events::Events,
     execute::Executor,
     hook::{CareOf, Hook},
-    hostapd::{self, Hostapds, Told},
+    hostapd::Hostapds,
     link::{self, Link},
     machine::{Machine, now},
     mobile,
-    monitor::{Monitor, Watched},
+    monitor::Monitor,
     monotonic_ns,
     requests::{Request, Requests},
     show,
@@ -36,17 +39,13 @@ use super::{
     triggers::{self, Receiver},
 };
 use crate::{
-    config::{AccessRouter, Config, Interface, Role},
-    link::{damping::Outcome, ieee80211::hostapd::Change as StationChange, vocabulary::Indication},
+    config::{Config, Role},
+    link::{damping::Outcome, vocabulary::Indication},
     observe::{
-        BufferStatus, Count, DataPathCounts, Status,
         control::{ControlSocket, EventBus, Order, orders},
         show::MobileState,
     },
-    proto::{
-        self, Admin, Command, CommandError, HandoverStatus, Input, Instant, InterfaceIndex, Output,
-        StationEvent,
-    },
+    proto::{self, Admin, Command, CommandError, Input, Instant, InterfaceIndex, Output},
     wire::MacAddr,
 };
 
@@ -84,7 +83,7 @@ pub(super) struct Controller {
     modes: BTreeMap<u32, Mode>,
 }
 
-/// What this room tells people, besides the core's events.
+/// What the event loop itself tells people, besides the core's events.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Event {
@@ -364,75 +363,6 @@ impl Controller {
         self.machine.handle_input(input);
     }
 
-    /// Who has which address; only those with a key are of any use.
-    fn note_owner(&mut self, event: &StationEvent) {
-        if let StationEvent::Attached {
-            interface,
-            address,
-            link_address,
-        } = *event
-            && let Role::AccessRouter(router) = &self.config.role
-            && router.mobile_nodes.iter().any(|node| node.pcoa == address)
-        {
-            self.owners.insert((interface, address), link_address);
-        }
-    }
-
-    /// What an access point says of its stations.
-    fn hear_hostapd(&mut self, told: Told, monitor: Option<&Monitor>) {
-        let heard = self.hostapds.hear(now(), told);
-        if let Some(notice) = heard.notice {
-            self.events.publish(monotonic_ns(), &notice);
-        }
-        for change in heard.changes {
-            let Role::AccessRouter(router) = &self.config.role else {
-                return;
-            };
-            let (StationChange::Came { interface, station }
-            | StationChange::Left { interface, station }) = change;
-            let Some(link) = self.links.iter().find(|link| link.index == interface) else {
-                continue;
-            };
-            let told = self.owners.iter();
-            let told = told.filter(|((link, _), _)| *link == interface);
-            let known = monitor.map(|monitor| monitor.owners(interface));
-            let known = (told.map(|((_, address), owner)| (*address, *owner)))
-                .chain(known.unwrap_or_default());
-            let keyed = |address| router.mobile_nodes.iter().any(|node| node.pcoa == address);
-            let addresses = hostapd::addresses_of(station, link.prefix, keyed, known);
-            let name = link.name.clone();
-            if addresses.is_empty() {
-                self.hostapds.count_unknown(&name, station);
-            }
-            let inputs = addresses.clone();
-            let notice = match change {
-                StationChange::Came { .. } => hostapd::Notice::StationAttached {
-                    interface: name,
-                    station,
-                    addresses,
-                },
-                StationChange::Left { .. } => hostapd::Notice::StationDeparted {
-                    interface: name,
-                    station,
-                    addresses,
-                },
-            };
-            let time_ns = monotonic_ns();
-            for address in inputs {
-                self.handle_input(Input::Station(match change {
-                    StationChange::Came { .. } => StationEvent::Attached {
-                        interface,
-                        address,
-                        link_address: station,
-                    },
-                    StationChange::Left { .. } => StationEvent::Departed { interface, address },
-                }));
-            }
-            debug!(?notice);
-            self.events.publish(time_ns, &notice);
-        }
-    }
-
     fn handle_report(&mut self, report: Report) {
         self.executor.note(&report);
         match report {
@@ -588,65 +518,6 @@ impl Controller {
             Role::MobileNode(_) => Receiver::MobileNode,
         }
     }
-
-    fn status(&self, sources: &Sources) -> Result<Status> {
-        let signals = sources.signals.counters();
-        let maps = self.executor.maps();
-        let counts = maps.counts()?;
-        let packets_of = |reason| {
-            counts
-                .iter()
-                .find(|(counted, _)| *counted == reason)
-                .map_or(0, |(_, count)| count.packets)
-        };
-        Ok(Status {
-            role: self.config.role.name().to_owned(),
-            uptime_s: self.started.elapsed().as_secs_f64(),
-            reasons: counts
-                .iter()
-                .map(|(reason, count)| {
-                    let count = Count {
-                        packets: count.packets,
-                        bytes: count.bytes,
-                    };
-                    (reason.name().to_owned(), count)
-                })
-                .collect(),
-            signalling: serde_json::to_value(self.machine.counters())?,
-            handovers: self
-                .machine
-                .handovers()
-                .iter()
-                .map(|handover| described(handover, now()))
-                .collect::<Result<_, _>>()?,
-            buffers: maps
-                .buffers()?
-                .into_iter()
-                .map(|buffer| BufferStatus {
-                    address: buffer.address,
-                    held: buffer.held,
-                    released: buffer.released,
-                    dropped: buffer.dropped,
-                    waiting: buffer.waiting,
-                })
-                .collect(),
-            damping: matches!(self.config.role, Role::MobileNode(_)).then(|| self.link.damped()),
-            link_layer: (self.link.counts().into_iter())
-                .map(|(name, number)| (name.to_owned(), number))
-                .collect(),
-            failed_handovers: self.link.failed().clone(),
-            held: packets_of(fmip_common::reason::Reason::Held),
-            released: packets_of(fmip_common::reason::Reason::Released),
-            data_path: DataPathCounts {
-                signals_received: signals.received,
-                signals_cut: signals.cut,
-                events_lost: sources.events.all_lost()?,
-            },
-            hostapd: self.hostapds.status(),
-            unknown_stations: self.hostapds.unknown_stations(),
-            ..Status::default()
-        })
-    }
 }
 
 /// Whether a command can wait until the packets that an arrived node waits for are on their way: the
@@ -663,17 +534,6 @@ fn can_wait(command: &Command) -> bool {
     )
 }
 
-/// A handover as `status` shows it: with the time that it has left, for those who do not know what
-/// the kernel's clock shows.
-fn described(handover: &HandoverStatus, now: Instant) -> Result<Value, serde_json::Error> {
-    let mut value = serde_json::to_value(handover)?;
-    if let (Some(expires), Value::Object(fields)) = (handover.expires_ns, &mut value) {
-        let left = expires - now;
-        fields.insert("expires_in_s".to_owned(), left.as_secs_f64().into());
-    }
-    Ok(value)
-}
-
 /// Sleeps until the core's next deadline; for ever if it has none.
 async fn until(deadline: Option<Instant>) {
     match deadline {
@@ -683,14 +543,6 @@ async fn until(deadline: Option<Instant>) {
                 sleep(left).await;
             }
         }
-        None => std::future::pending().await,
-    }
-}
-
-/// The next neighbor that changes; none ever at a mobile node.
-async fn station_event(monitor: &mut Option<Monitor>) -> StationEvent {
-    match monitor {
-        Some(monitor) => monitor.next().await,
         None => std::future::pending().await,
     }
 }
@@ -719,79 +571,4 @@ fn hook(config: &Config) -> Option<Hook> {
     let socket = config.control_socket.clone();
     let settings = node.mobile_ipv6.clone();
     Some(Hook::new(settings, node.interface.clone(), socket))
-}
-
-/// The nodes that this router could hand over.
-fn watched(router: &AccessRouter, links: &[triggers::Link]) -> Watched {
-    Watched {
-        interfaces: links.iter().map(|link| link.index).collect(),
-        addresses: router.keyed(),
-    }
-}
-
-/// The hostapds of a router's access points; none of a mobile node.
-fn hostapds(config: &Config, links: &[triggers::Link]) -> Vec<hostapd::Wanted> {
-    let Role::AccessRouter(router) = &config.role else {
-        return Vec::new();
-    };
-    let wanted = router.access.iter().filter_map(|access| {
-        let link = links.iter().find(|link| link.name == access.interface)?;
-        let of_link = access.hostapd.iter().map(|path| hostapd::Wanted {
-            path: path.clone(),
-            interface: link.index,
-            name: link.name.clone(),
-        });
-        Some(of_link)
-    });
-    wanted.flatten().collect()
-}
-
-/// The access links of a router; none of a mobile node.
-fn links(config: &Config, interfaces: &BTreeMap<InterfaceIndex, Interface>) -> Vec<triggers::Link> {
-    let Role::AccessRouter(router) = &config.role else {
-        return Vec::new();
-    };
-    router
-        .access
-        .iter()
-        .filter_map(|access| {
-            let interface = interfaces
-                .values()
-                .find(|interface| interface.name == access.interface)?;
-            Some(triggers::Link {
-                name: interface.name.clone(),
-                index: interface.index,
-                prefix: access.prefix,
-            })
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::Role;
-
-    #[test]
-    fn a_handover_says_how_long_it_has_left() {
-        let handover = HandoverStatus {
-            role: Role::Par,
-            state: "tunnelling",
-            pcoa: "2001:db8:1::9".parse().unwrap(),
-            ncoa: None,
-            peer: "2001:db8:2::1".parse().unwrap(),
-            expires_ns: Some(Instant::from_nanos(5_500_000_000)),
-        };
-        let at = |now| described(&handover, Instant::from_nanos(now)).unwrap();
-        assert_eq!(at(3_000_000_000)["expires_in_s"], 2.5);
-        assert_eq!(at(3_000_000_000)["expires_ns"], 5_500_000_000_u64);
-        // Its end is due.
-        assert_eq!(at(6_000_000_000)["expires_in_s"], 0.0);
-        let endless = HandoverStatus {
-            expires_ns: None,
-            ..handover
-        };
-        let value = described(&endless, Instant::from_nanos(0)).unwrap();
-        assert!(value.get("expires_in_s").is_none());
-    }
 }

@@ -40,6 +40,9 @@ enum Command {
         /// Where the station is to be made to go.
         #[arg(long)]
         target: MacAddr,
+        /// On which connection the station hears orders.
+        #[arg(long, default_value_t = 1)]
+        cid: u16,
         /// How many messages.
         #[arg(long)]
         messages: u32,
@@ -64,6 +67,7 @@ fn main() -> Result<()> {
             as_base_station,
             station,
             target,
+            cid,
             messages,
             interval_us,
         } => Flood {
@@ -71,6 +75,7 @@ fn main() -> Result<()> {
             as_base_station,
             station,
             target,
+            cid,
             messages,
             interval: Duration::from_micros(interval_us),
         }

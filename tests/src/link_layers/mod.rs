@@ -145,6 +145,13 @@ pub const SCENARIOS: &[Scenario] = &[
         rfc4260::reactive_known,
     ),
     Scenario::new(
+        "rfc4260-quiet-radio",
+        "802.11: no scan disturbs traffic while the signal is good; routers are known by wildcard",
+        "RFC 4260 section 6",
+        rfc4260::deaf_scans,
+        rfc4260::quiet_radio,
+    ),
+    Scenario::new(
         "rfc4260-123456abcdefg",
         "802.11, reactive: the firmware moves, to a router of which nothing is known",
         "RFC 4260 section 7.3",

@@ -227,6 +227,26 @@ pub fn not_before(ladder: &Ladder, is: Is, before: Is) -> Result<()> {
     }
 }
 
+/// Checks that no row is `is` behind the first that is `after`, which must be there.
+///
+/// # Errors
+/// Says which one is too late, or that `after` never happened, and shows the ladder.
+pub fn never_after(ladder: &Ladder, is: Is, after: Is) -> Result<()> {
+    let Some(from) = ladder.rows.iter().position(|row| after.matches(row)) else {
+        let problem = format!("{after} never happened");
+        bail!(OutOfOrder::new(&problem, ladder));
+    };
+    let rest = &ladder.rows[from + 1..];
+    match rest.iter().position(|row| is.matches(row)) {
+        None => Ok(()),
+        Some(index) => {
+            let (at, from) = (time(ladder, from + 1 + index), time(ladder, from));
+            let problem = format!("{is} happened at {at}, after {after} at {from}");
+            bail!(OutOfOrder::new(&problem, ladder))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -355,5 +375,13 @@ mod tests {
         not_before(&ladder, Is::what("FBU"), Is::what("RtSolPr")).unwrap();
         not_before(&ladder, Is::what("FBU"), Is::what("PrRtAdv")).unwrap_err();
         not_before(&ladder, Is::what("FBU"), Is::what("HI")).unwrap_err();
+    }
+
+    #[test]
+    fn what_must_not_be_after_is_found() {
+        let ladder = ladder(&["RtSolPr", "FBU", "PrRtAdv 0"]);
+        never_after(&ladder, Is::what("RtSolPr"), Is::what("FBU")).unwrap();
+        never_after(&ladder, Is::what("PrRtAdv"), Is::what("FBU")).unwrap_err();
+        never_after(&ladder, Is::what("RtSolPr"), Is::what("HI")).unwrap_err();
     }
 }

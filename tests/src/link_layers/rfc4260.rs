@@ -7,15 +7,16 @@
 use anyhow::{Result, ensure};
 
 use super::{
-    order::{Is, Step, check, check_sequence, never, not_before},
-    stage::{NEAR, Scene, Setup, Wifi},
+    order::{Is, Step, check, check_sequence, never, never_after, not_before},
+    stage::{NEAR, SCAN_MIN_INTERVAL, Scene, Setup, Wifi},
 };
 use crate::{
+    emulated::ieee80211::Step as Step80211,
     ladder::Place::{self, MnL2, MnL3, Nar, NewAp, Par},
     report::Run,
     scenario::stage::{self, Harm},
     topology::{AccessPoint, Network, Router},
-    wait::{SOON, wait_until},
+    wait::{SOON, elapse, wait_until},
 };
 
 /// What shows each step of a handover from the PAR to the NAR.
@@ -81,6 +82,49 @@ pub(super) fn reactive_known(scene: &mut Scene) -> Result<Run> {
     legend[0] = step("1", &scan);
     // RFC 4260 puts the FBU into the FNA; in RFC 5568 it follows the UNA.
     check_sequence(&scene.ladder()?, "ab123456gcdef", &legend)?;
+    Ok(run)
+}
+
+/// As [`told_before`]; during a scan nothing is heard, as with a radio whose access point keeps nothing.
+pub(super) fn deaf_scans(setup: &mut Setup) {
+    told_before(setup);
+    let wifi = setup.wifi.as_mut().expect("it has just been set");
+    wifi.delays.deaf_scan = true;
+    wifi.station.insert("choose-target".to_owned(), true.into());
+}
+
+/// RFC 4260 section 6: while the signal is good there is traffic and no scan, however long it takes; what
+/// there is to know of other routers is asked for by wildcard, which needs none.
+pub(super) fn quiet_radio(scene: &mut Scene) -> Result<Run> {
+    /// So often could a station have scanned that scans whenever it may.
+    const CHANCES: u32 = 10;
+    scene.begin_at_the_start();
+    scene.stage.story.wait_for("par", "PrRtAdv 0")?;
+    // It has one when it starts, before which nobody knows how good the signal is.
+    scene.air().wait_for_step(Step80211::Scan, 1)?;
+    scene.restart_streams()?;
+    let scans = |scene: &mut Scene| -> Result<usize> {
+        let steps = scene.air().steps()?.into_iter();
+        Ok(steps.filter(|step| step.step == Step80211::Scan).count())
+    };
+    let before = scans(scene)?;
+    elapse(CHANCES * SCAN_MIN_INTERVAL)?;
+    let scanned = scans(scene)? - before;
+    let run = scene.close()?;
+    ensure!(
+        scanned == 0,
+        "{scanned} scans beside traffic, with a good signal"
+    );
+    stage::check("downlink", &run.downlink, Harm::None)?;
+    stage::check("uplink", &run.uplink, Harm::None)?;
+    let ladder = scene.ladder()?;
+    check(
+        &ladder,
+        &[
+            step("a", &[Is::what("RtSolPr").from(MnL3).to(Par)]),
+            step("b", &[Is::what("PrRtAdv 0").from(Par).to(MnL3)]),
+        ],
+    )?;
     Ok(run)
 }
 
@@ -162,14 +206,22 @@ pub(super) fn figure_1_same_subnet(scene: &mut Scene) -> Result<Run> {
     check(
         &ladder,
         &[
+            step("1", &[Is::what("scan").from(MnL2)]),
             step("a", &[Is::what("RtSolPr").from(MnL3).to(Par)]),
             step("b", &[Is::what("PrRtAdv").from(Par).to(MnL3)]),
             step("2", &[Is::what("join").from(MnL2)]),
+            step("3", &[Is::what("authenticate").from(MnL2).to(NewAp)]),
+            step("4", &[Is::what("associate").from(MnL2).to(NewAp)]),
+            step("5", &[Is::what("802.1X").from(MnL2).to(NewAp)]),
             step("6", &[Is::what("layer 2 update").from(NewAp).to(Par)]),
         ],
     )?;
     for message in ["FBU", "FBack", "HI", "HAck", "UNA"] {
         never(&ladder, Is::what(message))?;
+    }
+    // W11-01: nothing at all is said of it.
+    for message in ["RtSolPr", "PrRtAdv"] {
+        never_after(&ladder, Is::what(message), Is::what("join").from(MnL2))?;
     }
     Ok(run)
 }
@@ -259,9 +311,14 @@ pub(super) fn wrong_prediction(scene: &mut Scene) -> Result<Run> {
         &[
             step("f", &[Is::what("FBack").from(Par).to(MnL3)]),
             step("4", &[Is::what("associate").to(Place::ThirdAp)]),
+            step("g", &[Is::what("UNA").from(MnL3).to(Place::Third)]),
             step("c", &[Is::what("FBU").from(MnL3).to(Par).again()]),
             step("d", &[Is::what("HI 1").from(Par).to(Place::Third)]),
             step("e", &[Is::what("HAck 0").from(Place::Third).to(Par)]),
+            step(
+                "f",
+                &[Is::what("FBack 0").from(Par).to(MnL3).arrives().again()],
+            ),
         ],
     )?;
     never(&ladder, Is::what("UNA").to(Nar))?;
@@ -309,8 +366,20 @@ pub(super) fn stale_scan(scene: &mut Scene) -> Result<Run> {
             step("c", &[Is::what("FBU").from(MnL3).to(Par).again()]),
             step("d", &[Is::what("HI 1").from(Par).to(Place::Third)]),
             step("e", &[Is::what("HAck 0").from(Place::Third).to(Par)]),
+            step(
+                "f",
+                &[Is::what("FBack 0").from(Par).to(MnL3).arrives().again()],
+            ),
         ],
     )?;
+    check(
+        &ladder,
+        &[
+            step("b", &[Is::what("RA").from(Place::Third).to(MnL3)]),
+            step("g", &[Is::what("UNA").from(MnL3).to(Place::Third)]),
+        ],
+    )?;
+    never(&ladder, Is::what("UNA").to(Nar))?;
     never(&ladder, Is::what("associate").to(NewAp))?;
     Ok(run)
 }

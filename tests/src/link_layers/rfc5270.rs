@@ -18,13 +18,16 @@ use super::{
 };
 use crate::{
     emulated::ieee80216e::{Control, Crossed, Direction, bsid},
-    ladder::Place::{MnL2, MnL3, Nar, NewAp, OldAp, Par, Third, ThirdAp},
+    ladder::{
+        Ladder,
+        Place::{MnL2, MnL3, Nar, NewAp, OldAp, Par, Third, ThirdAp},
+    },
     report::Run,
     scenario::{
         naack,
         stage::{Harm, check},
     },
-    topology::{AccessPoint, Lab, Network, Router},
+    topology::{AccessPoint, Lab, Network, Router, WLAN},
     wait::{SOON, elapse, wait_until},
 };
 
@@ -138,6 +141,11 @@ const PREPARED: Step<'static> = Step {
     ],
 };
 
+const LOST_FBU: Step<'static> = Step {
+    name: "7",
+    shown_by: &[Is::what("FBU").from(MnL3).is_lost()],
+};
+
 const SWITCHED: Step<'static> = Step {
     name: "8",
     shown_by: &[
@@ -217,6 +225,30 @@ const REACTED: &[Step<'static>] = &[
     },
 ];
 
+/// What duplicate address detection for the address that the mobile node makes at the new router begins
+/// with.
+const PROBE: &str = "DAD NS 2001:db8:2::ff:fe00:1";
+
+/// Section 5.4, and step 10 of both figures: the UNA comes from the address that the mobile node has made,
+/// whether it can have it or not, and duplicate address detection for it begins on the new link, not
+/// before.
+fn announces_its_own(scene: &Scene, ladder: &Ladder) -> Result<()> {
+    let up = Is::what("LINK_UP").from(MnL2).to(MnL3);
+    let probed = Step {
+        name: "10",
+        shown_by: &[up, Is::what(PROBE).from(MnL3).to(Nar)],
+    };
+    order::check(ladder, &[probed])?;
+    let made = Router::New.care_of_address();
+    let announcement = scene.stage.story.wait_for("mn", &format!("UNA {made}"))?;
+    ensure!(
+        announcement.source == made,
+        "the UNA for {made} came from {}",
+        announcement.source
+    );
+    Ok(())
+}
+
 fn steps(parts: &[&[Step<'static>]]) -> Vec<Step<'static>> {
     parts.concat()
 }
@@ -233,6 +265,7 @@ pub(super) fn predictive_by_station(scene: &mut Scene) -> Result<Run> {
     let end = [ENTERED, ANNOUNCED, RELEASED];
     order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
     never(&ladder, Is::what("PKM-REQ"))?;
+    announces_its_own(scene, &ladder)?;
     silent_after_indication(scene, Silence::Both)?;
     Ok(run)
 }
@@ -249,6 +282,7 @@ pub(super) fn predictive_by_base_station(scene: &mut Scene) -> Result<Run> {
     let end = [ENTERED, ANNOUNCED, RELEASED];
     order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
     never(&ladder, Is::what("MOB_MSHO-REQ"))?;
+    announces_its_own(scene, &ladder)?;
     silent_after_indication(scene, Silence::Both)?;
     Ok(run)
 }
@@ -312,14 +346,11 @@ pub(super) fn reactive(scene: &mut Scene) -> Result<Run> {
     lost.end(&scene.stage.lab)?;
     let run = arrive_unprepared(scene)?;
     let ladder = scene.ladder()?;
-    const LOST_FBU: Step<'static> = Step {
-        name: "7",
-        shown_by: &[Is::what("FBU").from(MnL3).is_lost()],
-    };
     let rest = [BY_STATION, IMPENDING, LOST_FBU, LEFT, ENTERED];
     order::check(&ladder, &steps(&[DISCOVERY, &rest, REACTED]))?;
     never(&ladder, Is::what("LINK_SWITCH"))?;
     never(&ladder, Is::what("HI 0"))?;
+    announces_its_own(scene, &ladder)?;
     silent_after_indication(scene, Silence::Uplink)?;
     Ok(run)
 }
@@ -384,22 +415,40 @@ pub(super) fn another_address(scene: &mut Scene) -> Result<Run> {
             Is::what("UNA").from(MnL3).to(Nar),
         ],
     };
+    const ASKED: Step<'static> = Step {
+        name: "10",
+        shown_by: &[Is::what("FBU").from(MnL3).to(Par).arrives().again()],
+    };
     const SUPPLIED: Step<'static> = Step {
         name: "11",
         shown_by: &[
             Is::what("RA with NAACK 2").from(Nar).to(MnL3),
-            Is::what("FBack 0").from(Par).to(MnL3).arrives(),
+            Is::what("FBU").from(MnL3).to(Par).arrives().again(),
+            Is::what("HI 1").from(Par).to(Nar),
+            Is::what("HAck 0").from(Nar).to(Par),
+            Is::what("FBack 0").from(Par).to(MnL3).arrives().again(),
         ],
     };
-    let rest = [BY_STATION, IMPENDING, LEFT, ENTERED];
-    let end = [ANNOUNCED, SUPPLIED];
-    order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
+    let rest = [BY_STATION, IMPENDING, LOST_FBU, LEFT, ENTERED];
+    order::check(&ladder, &steps(&[DISCOVERY, &rest, &[ANNOUNCED, ASKED]]))?;
+    order::check(&ladder, &[ANNOUNCED, SUPPLIED])?;
+    announces_its_own(scene, &ladder)?;
     naack::check_holder_untouched(&scene.stage)?;
-    let made = Router::New.care_of_address();
-    let fback = scene.stage.story.wait_for("nar", "FBack 0")?;
+    let supplied = scene.stage.story.wait_for("nar", "FBack 0")?.destination;
     ensure!(
-        fback.destination != made,
-        "the FBack went to {made}, which is another node's"
+        supplied.to_string().starts_with(naack::POOL),
+        "the FBack went to {supplied}, which the new router has not given"
+    );
+    // It is the one that the mobile node has, and what it made itself is another node's.
+    let addresses = scene.stage.lab.mn.ip(&format!("-6 addr show dev {WLAN}"))?;
+    ensure!(
+        addresses.contains(&format!("{supplied}/")),
+        "the mobile node does not have {supplied}:\n{addresses}"
+    );
+    let made = Router::New.care_of_address();
+    ensure!(
+        !addresses.contains(&format!("{made}/")),
+        "the mobile node has {made}, which is another node's:\n{addresses}"
     );
     silent_after_indication(scene, Silence::Uplink)?;
     Ok(run)

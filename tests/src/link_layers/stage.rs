@@ -33,7 +33,7 @@ pub const NEAR: i32 = -45;
 pub const FADING: i32 = -82;
 
 /// No scan follows another sooner.
-const SCAN_MIN_INTERVAL: Duration = Duration::from_millis(150);
+pub const SCAN_MIN_INTERVAL: Duration = Duration::from_millis(150);
 /// How long the routers hold packets for a node that is to come, where the scenario is not about that.
 const PROXY_ND_LIFETIME_MS: u64 = 5000;
 

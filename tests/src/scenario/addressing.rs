@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The addresses that the new router assigns, without the length and what follows it.
-pub(super) const POOL: &str = "2001:db8:2:0:a551:";
+pub(crate) const POOL: &str = "2001:db8:2:0:a551:";
 
 pub(super) fn with_pool(settings: &mut Settings) {
     let new = settings.router(Router::New);

@@ -4,8 +4,8 @@ use std::net::UdpSocket;
 
 use anyhow::{Context, Result, ensure};
 
+pub(crate) use super::addressing::POOL;
 use super::{
-    addressing::POOL,
     predictive::una,
     reactive::finish,
     stage::{Harm, Stage, check},

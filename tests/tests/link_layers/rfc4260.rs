@@ -8,10 +8,16 @@ fn all_is_said_before_the_node_leaves() {
     play("rfc4260-1abcdef23456g");
 }
 
-// Rows: W11-07, W11-11
+// Rows: W11-07
 #[test]
 fn a_node_that_knows_the_new_router_announces_itself_first() {
     play("rfc4260-ab123456cdefg");
+}
+
+// Rows: W11-11
+#[test]
+fn no_scan_disturbs_traffic_while_the_signal_is_good() {
+    play("rfc4260-quiet-radio");
 }
 
 // Rows: W11-08

@@ -4,33 +4,21 @@
 //! Contract: `handle_*`, then [`Medium::poll_output`] until `None`, then sleep until
 //! [`Medium::poll_timeout`] and call [`Medium::handle_timeout`]. Outputs are carried out in their
 //! order: an event that a daemon says after the radio moved is said when the radio has moved.
+//!
+//! This file moves the station; `scan` says what it hears, `daemons` what its and the access points'
+//! daemons answer.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
+mod daemons;
+mod scan;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fmip_ctl::{proto::Instant, wire::MacAddr};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Control, Delays, Refusal,
-    speech::{self, BssQuery},
-};
-
-/// The channels of the 2.4 GHz band that may be used everywhere, in MHz: those a scan goes through if
-/// it is not told which.
-const CHANNELS: [u32; 11] = [
-    2412, 2417, 2422, 2427, 2432, 2437, 2442, 2447, 2452, 2457, 2462,
-];
-
-/// By how much an access point must be stronger, in dB, until wpa_supplicant roams to it on its own:
-/// a value between those that it has for weak and for strong signals.
-const BETTER_BY: i32 = 5;
-
-/// How many scans of its channel an access point may miss before it is forgotten: wpa_supplicant's
-/// `bss_expiration_scan_count`.
-const MISSED_SCANS: u32 = 2;
+pub(super) use self::scan::Seen;
+use self::{daemons::Monitor, scan::Scan};
+use super::{Control, Delays, Refusal, speech};
 
 /// An access point on the medium.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,48 +155,6 @@ enum Plan {
     Divert(MacAddr),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Scan {
-    channels: Vec<u32>,
-    /// How many are done.
-    done: usize,
-    began: Instant,
-    per_channel: Duration,
-    next: Instant,
-    /// What becomes of its results.
-    purpose: Purpose,
-    /// Not there again: it has just refused.
-    not: Option<MacAddr>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    /// To find an access point.
-    Connect,
-    /// The host wants to know, and wpa_supplicant chooses a better access point if it meets one.
-    Choose,
-    /// The host wants to know, and nothing else.
-    Know,
-}
-
-/// What is known of an access point from the last scan that met it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) bss_id: u32,
-    pub(super) signal_dbm: i32,
-    pub(super) at: Instant,
-    missed: u32,
-}
-
-/// The connection quality monitor of the driver: `SIGNAL_MONITOR`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Monitor {
-    threshold: i32,
-    hysteresis: i32,
-    /// The signal that was told last; none since the station is at this access point.
-    told: Option<i32>,
-}
-
 impl Medium {
     /// A station at `attached`, of which its own daemon and the access point's know already.
     pub fn new(
@@ -286,193 +232,6 @@ impl Medium {
                 lost: Some((at, lost)),
             } if at <= now => self.lose(now, to, lost),
             _ => {}
-        }
-    }
-
-    // The station's daemon
-
-    /// A command on wpa_supplicant's control interface, and its answer. ATTACH and DETACH are the
-    /// socket's affair.
-    pub fn handle_supplicant_command(&mut self, now: Instant, command: &str) -> String {
-        let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
-        let ok = |done: bool| if done { "OK\n" } else { "FAIL\n" }.to_owned();
-        match word {
-            "PING" => "PONG\n".to_owned(),
-            "STATUS" => self.supplicant_status(),
-            "SCAN" => self.supplicant_scan(now, rest),
-            "ABORT_SCAN" => {
-                let scans = self.scan.is_some();
-                self.abort_scan(now);
-                ok(scans)
-            }
-            "SCAN_RESULTS" => speech::scan_results(self.known(), &self.ssid, self.protected()),
-            // Nothing found is an empty answer.
-            "BSS" => match BssQuery::parse(rest) {
-                Some(query) => query.answer(self.known(), &self.ssid, self.protected(), now),
-                None => ok(false),
-            },
-            "BSS_FLUSH" => {
-                let attached = self.attached();
-                self.seen.retain(|id, _| Some(*id) == attached);
-                ok(true)
-            }
-            "SIGNAL_POLL" => match self.attached().and_then(|id| self.access_point(id)) {
-                Some(access_point) => speech::signal_poll(access_point),
-                None => ok(false),
-            },
-            "SIGNAL_MONITOR" => match speech::parse_signal_monitor(rest) {
-                Some((threshold, hysteresis)) => {
-                    self.monitor = (threshold != 0).then_some(Monitor {
-                        threshold,
-                        hysteresis,
-                        told: None,
-                    });
-                    self.watch_signal();
-                    ok(true)
-                }
-                None => ok(false),
-            },
-            "ROAM" => ok(self.supplicant_roam(now, rest)),
-            "DISCONNECT" => {
-                self.disconnect(now);
-                ok(true)
-            }
-            "RECONNECT" | "REASSOCIATE" => {
-                if matches!(self.state, State::Disconnected { .. }) {
-                    self.look_for_access_point(now, None);
-                }
-                ok(true)
-            }
-            "LIST_NETWORKS" => format!(
-                "network id / ssid / bssid / flags\n0\t{}\tany\t[CURRENT]\n",
-                self.ssid
-            ),
-            "SET" => ok(true),
-            _ => "UNKNOWN COMMAND\n".to_owned(),
-        }
-    }
-
-    fn supplicant_status(&self) -> String {
-        let state = match self.state {
-            State::Connected { .. } => "COMPLETED",
-            State::Leaving { .. } => "AUTHENTICATING",
-            State::Moving(moving) => match moving.step {
-                Step::Scan | Step::Join | Step::Authenticate => "AUTHENTICATING",
-                Step::Associate => "ASSOCIATING",
-                Step::Handshake | Step::Layer2Update => "4WAY_HANDSHAKE",
-            },
-            State::Disconnected { .. } if self.scan.is_some() => "SCANNING",
-            State::Disconnected { .. } => "DISCONNECTED",
-        };
-        let at = match self.state {
-            State::Connected { to, .. } => Some(to),
-            State::Moving(Move { to, step, .. }) if step >= Step::Associate => Some(to),
-            _ => None,
-        };
-        speech::status(
-            at.and_then(|id| self.access_point(id)),
-            &self.ssid,
-            self.protected(),
-            state,
-            self.station,
-        )
-    }
-
-    fn supplicant_scan(&mut self, now: Instant, options: &str) -> String {
-        let Some(options) = speech::parse_scan(options) else {
-            return "FAIL\n".to_owned();
-        };
-        if self.scan.is_some() || matches!(self.state, State::Leaving { .. } | State::Moving(_)) {
-            return "FAIL-BUSY\n".to_owned();
-        }
-        let per_channel = if options.passive {
-            self.delays.passive_channel()
-        } else {
-            self.delays.channel()
-        };
-        let purpose = if options.only {
-            Purpose::Know
-        } else {
-            Purpose::Choose
-        };
-        self.start_scan(now, options.frequencies, per_channel, purpose, None);
-        "OK\n".to_owned()
-    }
-
-    /// Only to an access point of which a scan told, as in wpa_supplicant.
-    fn supplicant_roam(&mut self, now: Instant, to: &str) -> bool {
-        let Ok(to) = to.trim().parse() else {
-            return false;
-        };
-        if !self.seen.contains_key(&to) {
-            return false;
-        }
-        let (to, refusal) = match self.plan.take() {
-            None => (to, None),
-            Some(Plan::Refuse(refusal)) => (to, Some(refusal)),
-            Some(Plan::Divert(elsewhere)) => (elsewhere, None),
-        };
-        self.start_move(now, to, false, refusal);
-        true
-    }
-
-    fn disconnect(&mut self, now: Instant) {
-        self.abort_scan(now);
-        let at = self.attached();
-        self.set_radio(Radio::Off);
-        if let Some(at) = at {
-            // A deauthentication frame tells the access point at once.
-            if !self.silent.contains(&at) {
-                self.notice_departure(at);
-            }
-            self.supplicant(speech::disconnected(at, 3, true));
-        }
-        self.state = State::Disconnected { retry: None };
-    }
-
-    // The access points' daemons
-
-    /// A command on the control interface of an access point's hostapd, and its answer.
-    pub fn handle_hostapd_command(&mut self, now: Instant, at: MacAddr, command: &str) -> String {
-        let Some(access_point) = self.access_point(at) else {
-            return "FAIL\n".to_owned();
-        };
-        let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
-        let since = self.registered.get(&at).copied();
-        let here = since.is_some();
-        let station = || speech::station(self.station, now - since.unwrap_or(now));
-        let named = rest.split(' ').next().and_then(|mac| mac.parse().ok());
-        match word {
-            "PING" => "PONG\n".to_owned(),
-            "STATUS" => speech::hostapd_status(access_point, &self.ssid, here),
-            "STA-FIRST" if here => station(),
-            // An empty list is an empty answer.
-            "STA-FIRST" => String::new(),
-            "STA" | "STA-NEXT" if !here || named != Some(self.station) => "FAIL\n".to_owned(),
-            "STA" => station(),
-            // There is but one.
-            "STA-NEXT" => String::new(),
-            "DEAUTHENTICATE" | "DISASSOCIATE" if named.is_none() => "FAIL\n".to_owned(),
-            "DEAUTHENTICATE" | "DISASSOCIATE" => {
-                if named == Some(self.station) {
-                    self.kick(now, at);
-                }
-                "OK\n".to_owned()
-            }
-            _ => "UNKNOWN COMMAND\n".to_owned(),
-        }
-    }
-
-    /// An access point sends the station away.
-    fn kick(&mut self, now: Instant, at: MacAddr) {
-        let attached = self.attached() == Some(at);
-        if attached {
-            self.set_radio(Radio::Off);
-        }
-        self.notice_departure(at);
-        if attached {
-            self.supplicant(speech::disconnected(at, 2, false));
-            self.look_for_access_point(now, Some(at));
         }
     }
 
@@ -560,163 +319,7 @@ impl Medium {
         }
     }
 
-    // Scanning
-
-    fn start_scan(
-        &mut self,
-        now: Instant,
-        frequencies: Option<Vec<u32>>,
-        per_channel: Duration,
-        purpose: Purpose,
-        not: Option<MacAddr>,
-    ) {
-        let mut channels = frequencies.unwrap_or_else(|| {
-            let others = self.access_points.iter().map(|point| point.frequency);
-            CHANNELS.into_iter().chain(others).collect()
-        });
-        channels.sort_unstable();
-        channels.dedup();
-        self.supplicant("CTRL-EVENT-SCAN-STARTED ".to_owned());
-        if self.delays.deaf_scan && self.hears_traffic() {
-            self.set_radio(Radio::Closed);
-        }
-        self.scan = Some(Scan {
-            channels,
-            done: 0,
-            began: now,
-            per_channel,
-            next: now + per_channel,
-            purpose,
-            not,
-        });
-    }
-
-    fn channel_done(&mut self, now: Instant) {
-        let scan = self.scan.as_mut().expect("a scan is due");
-        if let Some(channel) = scan.channels.get(scan.done).copied() {
-            scan.done += 1;
-            scan.next = now + scan.per_channel;
-            self.listen(now, channel);
-        }
-        let scan = self.scan.as_ref().expect("it was there");
-        if scan.done >= scan.channels.len() {
-            self.finish_scan(now);
-        }
-    }
-
-    /// What is heard on a channel.
-    fn listen(&mut self, now: Instant, channel: u32) {
-        let there: Vec<(MacAddr, bool)> = (self.access_points.iter())
-            .filter(|access_point| access_point.frequency == channel)
-            .map(|access_point| (access_point.id, self.silent.contains(&access_point.id)))
-            .collect();
-        for (access_point, silent) in there {
-            if !silent {
-                self.see(access_point, now);
-            } else if let Some(seen) = self.seen.get_mut(&access_point) {
-                seen.missed += 1;
-                if seen.missed >= MISSED_SCANS {
-                    self.seen.remove(&access_point);
-                }
-            }
-        }
-    }
-
-    fn see(&mut self, access_point: MacAddr, now: Instant) {
-        let Some(signal_dbm) = self
-            .access_point(access_point)
-            .map(|point| point.signal_dbm)
-        else {
-            return;
-        };
-        let bss_id = match self.seen.get(&access_point) {
-            Some(seen) => seen.bss_id,
-            None => {
-                self.next_bss_id += 1;
-                self.next_bss_id - 1
-            }
-        };
-        let seen = Seen {
-            bss_id,
-            signal_dbm,
-            at: now,
-            missed: 0,
-        };
-        self.seen.insert(access_point, seen);
-    }
-
-    fn finish_scan(&mut self, now: Instant) {
-        let Some(scan) = self.scan.take() else {
-            return;
-        };
-        if let State::Connected { to, lost: None } = self.state
-            && self.delays.deaf_scan
-        {
-            self.set_radio(Radio::Open(to));
-        }
-        self.outputs.push_back(Output::Step {
-            step: Step::Scan,
-            access_point: None,
-            began: scan.began,
-        });
-        self.supplicant("CTRL-EVENT-SCAN-RESULTS ".to_owned());
-        match (scan.purpose, self.state) {
-            (Purpose::Connect, State::Disconnected { .. }) => self.choose(now, &scan),
-            (Purpose::Choose, State::Connected { to, lost: None }) => {
-                if let Some(better) = self.better_than(to, scan.began) {
-                    self.start_move(now, better, false, None);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// An access point that this scan has met and that is so much stronger that wpa_supplicant roams.
-    fn better_than(&self, current: MacAddr, since: Instant) -> Option<MacAddr> {
-        let now = self.access_point(current)?.signal_dbm;
-        (self.known())
-            .filter(|(access_point, seen)| access_point.id != current && seen.at >= since)
-            .filter(|(_, seen)| seen.signal_dbm >= now + BETTER_BY)
-            .max_by_key(|(_, seen)| seen.signal_dbm)
-            .map(|(access_point, _)| access_point.id)
-    }
-
-    /// Goes to the strongest access point that a scan has met.
-    fn choose(&mut self, now: Instant, scan: &Scan) {
-        let strongest = (self.known())
-            .filter(|(access_point, seen)| {
-                seen.at >= scan.began && Some(access_point.id) != scan.not
-            })
-            .max_by_key(|(_, seen)| seen.signal_dbm)
-            .map(|(access_point, _)| access_point.id);
-        match strongest {
-            Some(to) => self.start_move(now, to, false, None),
-            None => {
-                self.supplicant("CTRL-EVENT-NETWORK-NOT-FOUND ".to_owned());
-                self.state = State::Disconnected {
-                    retry: Some(now + self.delays.retry()),
-                };
-            }
-        }
-    }
-
-    /// Ends a scan early; what was heard until then is its result.
-    fn abort_scan(&mut self, now: Instant) {
-        if let Some(scan) = &mut self.scan {
-            scan.purpose = Purpose::Know;
-        }
-        self.finish_scan(now);
-    }
-
     // Moving
-
-    fn look_for_access_point(&mut self, now: Instant, not: Option<MacAddr>) {
-        self.abort_scan(now);
-        self.set_radio(Radio::Off);
-        self.state = State::Disconnected { retry: None };
-        let per_channel = self.delays.channel();
-        self.start_scan(now, None, per_channel, Purpose::Connect, not);
-    }
 
     fn start_move(&mut self, now: Instant, to: MacAddr, firmware: bool, refusal: Option<Refusal>) {
         self.abort_scan(now);
@@ -902,30 +505,6 @@ impl Medium {
                 format!("AP-STA-DISCONNECTED {}", self.station),
             );
         }
-    }
-
-    /// Tells of the signal as the kernel's monitor does: when it is below the threshold and has fallen
-    /// by more than the hysteresis since it was told last, and the same upwards.
-    fn watch_signal(&mut self) {
-        let signal = match self.state {
-            State::Connected { to, .. } => self.access_point(to).map(|point| point.signal_dbm),
-            _ => None,
-        };
-        let (Some(monitor), Some(signal)) = (&mut self.monitor, signal) else {
-            return;
-        };
-        let (threshold, hysteresis) = (monitor.threshold, monitor.hysteresis);
-        let fell = monitor.told.is_none_or(|told| signal < told - hysteresis);
-        let rose = monitor.told.is_none_or(|told| signal > told + hysteresis);
-        let above = if signal < threshold && fell {
-            false
-        } else if signal > threshold && rose {
-            true
-        } else {
-            return;
-        };
-        monitor.told = Some(signal);
-        self.supplicant(speech::signal_change(above, signal));
     }
 
     // What there is

@@ -41,6 +41,8 @@ pub struct Flood {
     pub station: MacAddr,
     /// Where the station is to be made to go.
     pub target: MacAddr,
+    /// On which connection the station hears orders.
+    pub cid: u16,
     /// How many messages.
     pub messages: u32,
     /// Between two of them.
@@ -91,7 +93,8 @@ impl Flood {
         Ok(frame.encode())
     }
 
-    /// An order to go, with no authentication, a wrong one, or one of the wrong kind.
+    /// An order to go, with no authentication, a wrong one, or one of the wrong kind; now and then on a
+    /// connection that is not the station's.
     fn order(&self, number: u32, random: &mut fastrand::Rng) -> Pdu {
         let authentication = match number % 3 {
             0 => None,
@@ -115,7 +118,10 @@ impl Flood {
             }
         };
         Pdu {
-            cid: (number % 64) as u16,
+            cid: match number % 16 {
+                0 => self.cid ^ 1,
+                _ => self.cid,
+            },
             message: Message::MobBshoReq(MobBshoReq {
                 network_assisted: false,
                 recommendation: Recommendation {
@@ -185,6 +191,7 @@ mod tests {
             as_base_station: BS,
             station: MacAddr([2, 0, 0, 0, 0, 1]),
             target: MacAddr([2, 0, 0, 0, 10, 2]),
+            cid: 7,
             messages,
             interval: Duration::ZERO,
         };

@@ -207,8 +207,8 @@ impl Network {
         self.tell(from, &Control::Handover { station, target })
     }
 
-    /// Somebody at the radio forges messages of the base station at `access_point`; returns once all are
-    /// sent.
+    /// Somebody at the radio forges messages of the base station at `access_point`, orders among them on
+    /// the connection `cid`; returns once all are sent.
     ///
     /// # Errors
     /// If it does not end well; tells what it said.
@@ -218,6 +218,7 @@ impl Network {
         forgery: Forgery,
         access_point: AccessPoint,
         target: AccessPoint,
+        cid: u16,
         messages: u32,
     ) -> Result<()> {
         let mut command = Command::new(&self.program);
@@ -225,6 +226,7 @@ impl Network {
         command.args(["forge", kind.get_name(), "--interface", RADIO]);
         command.args(["--as-base-station", access_point.id()]);
         command.args(["--station", MN_LLA, "--target", target.id()]);
+        command.args(["--cid", &cid.to_string()]);
         command.args(["--messages", &messages.to_string()]);
         let log = self.directory.join("forger.log");
         let mut process = Process::start(&lab.air, "the forger", command, log)?;

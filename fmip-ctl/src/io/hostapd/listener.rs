@@ -1,0 +1,219 @@
+//! The task that listens to one hostapd, and tries again when it is gone.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    io,
+    path::PathBuf,
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{Told, What};
+use crate::link::ieee80211::{
+    control::{self, Connection, PATIENCE},
+    hostapd::{self, AccessPointId, Event, Listed, Next},
+};
+
+/// The pause before a hostapd is tried again: at first, and at last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a hostapd may be silent until it is asked whether it is still there. A socket like this
+/// does not tell that the other end was closed.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a list is begun anew because stations left while it was read.
+const LIST_ATTEMPTS: usize = 8;
+/// Events that may come before an answer.
+const MAX_EVENTS: usize = 4_096;
+
+/// Listens to one hostapd.
+pub(super) struct Listener {
+    pub(super) id: AccessPointId,
+    pub(super) path: PathBuf,
+    /// Beside which hostapd answers.
+    pub(super) beside: PathBuf,
+    pub(super) tell: mpsc::Sender<Told>,
+}
+
+/// Why a connection is given up.
+enum Ended {
+    /// Nobody listens to us any more.
+    Unwanted,
+    Error(io::Error),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Listener {
+    pub(super) async fn run(self) {
+        let mut pause = FIRST_PAUSE;
+        let mut was_lost = false;
+        loop {
+            let mut worked = false;
+            let error = match Connection::open(&self.path, &self.beside).await {
+                Ok(connection) => match self.converse(connection, &mut worked).await {
+                    Ended::Unwanted => return,
+                    Ended::Error(error) => error,
+                },
+                Err(error) => error,
+            };
+            if worked {
+                pause = FIRST_PAUSE;
+                was_lost = false;
+            }
+            // It is told once, not at every attempt.
+            if !std::mem::replace(&mut was_lost, true)
+                && self.tell(What::Lost(error.to_string())).await.is_err()
+            {
+                return;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    async fn tell(&self, what: What) -> Result<(), Ended> {
+        let told = Told {
+            from: self.id,
+            what,
+        };
+        self.tell.send(told).await.map_err(|_| Ended::Unwanted)
+    }
+
+    /// Serves one connection to its end. `worked`: the stations were told.
+    async fn converse(&self, mut connection: Connection, worked: &mut bool) -> Ended {
+        match self.serve(&mut connection, worked).await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        }
+    }
+
+    async fn serve(
+        &self,
+        connection: &mut Connection,
+        worked: &mut bool,
+    ) -> Result<std::convert::Infallible, Ended> {
+        // What came while an answer was waited for.
+        let mut events = VecDeque::new();
+        loop {
+            let list = self.list(connection, &mut events).await?;
+            self.tell(What::Listed(list)).await?;
+            *worked = true;
+            // Until the list must be read anew.
+            loop {
+                let datagram = match events.pop_front() {
+                    Some(datagram) => datagram,
+                    None => match receive(connection).await? {
+                        Some(datagram) => datagram,
+                        None => {
+                            let answer = ask(connection, "PING", &mut events).await?;
+                            if answer.trim_ascii() != b"PONG" {
+                                self.garbage(&answer, "answers PING").await?;
+                            }
+                            continue;
+                        }
+                    },
+                };
+                if !control::is_event(&datagram) {
+                    self.garbage(&datagram, "answers nothing").await?;
+                    continue;
+                }
+                match hostapd::event(&datagram) {
+                    Ok(Event::Other) => {}
+                    Ok(Event::Switched) => break,
+                    Ok(Event::Terminating) => return Err(io::Error::other("it ended").into()),
+                    Ok(event) => self.tell(What::Event(event)).await?,
+                    Err(error) => self.tell(What::Garbage(error.to_string())).await?,
+                }
+            }
+        }
+    }
+
+    /// Reads which stations there are.
+    async fn list(
+        &self,
+        connection: &mut Connection,
+        events: &mut VecDeque<Vec<u8>>,
+    ) -> Result<Vec<Listed>, Ended> {
+        for _ in 0..LIST_ATTEMPTS {
+            let mut list: Vec<Listed> = Vec::new();
+            let mut seen = BTreeSet::new();
+            loop {
+                let request = hostapd::list_request(list.last().map(|last| last.station));
+                let answer = ask(connection, &request, events).await?;
+                match hostapd::listed(&request, &answer) {
+                    Ok(Next::Station(station)) => {
+                        if !seen.insert(station.station) {
+                            let station = station.station;
+                            return Err(io::Error::other(format!(
+                                "its list of stations has {station} twice"
+                            ))
+                            .into());
+                        }
+                        list.push(station);
+                    }
+                    Ok(Next::End) => return Ok(list),
+                    Ok(Next::Lost) if list.is_empty() => {
+                        return Err(io::Error::other("it does not list its stations").into());
+                    }
+                    Ok(Next::Lost) => break,
+                    Err(error) => return Err(io::Error::other(error.to_string()).into()),
+                }
+            }
+        }
+        Err(io::Error::other("its list of stations changes faster than it can be read").into())
+    }
+
+    async fn garbage(&self, datagram: &[u8], what: &str) -> Result<(), Ended> {
+        let text = String::from_utf8_lossy(&datagram[..datagram.len().min(100)]);
+        self.tell(What::Garbage(format!("{text:?} {what}"))).await
+    }
+}
+
+/// The next datagram; `None` if there was none for so long that the other end may be gone.
+async fn receive(connection: &mut Connection) -> io::Result<Option<Vec<u8>>> {
+    match timeout(PING_INTERVAL, connection.receive()).await {
+        Ok(datagram) => Ok(Some(datagram?.to_vec())),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Asks, and waits for the answer; events that come before it are kept.
+async fn ask(
+    connection: &mut Connection,
+    request: &str,
+    events: &mut VecDeque<Vec<u8>>,
+) -> io::Result<Vec<u8>> {
+    let patience = sleep_until(Instant::now() + PATIENCE);
+    tokio::pin!(patience);
+    tokio::select! {
+        sent = connection.send(request) => sent?,
+        () = &mut patience => return Err(io::Error::other("it reads nothing")),
+    }
+    loop {
+        tokio::select! {
+            datagram = connection.receive() => {
+                let datagram = datagram?.to_vec();
+                if !control::is_event(&datagram) {
+                    return Ok(datagram);
+                }
+                if events.len() >= MAX_EVENTS {
+                    return Err(io::Error::other(format!(
+                        "it says {MAX_EVENTS} other things before it answers {request}"
+                    )));
+                }
+                events.push_back(datagram);
+            }
+            () = &mut patience => {
+                return Err(io::Error::other(format!("it does not answer {request}")));
+            }
+        }
+    }
+}

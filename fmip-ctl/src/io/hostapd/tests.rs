@@ -1,0 +1,281 @@
+//! Against sockets that a hostapd could have.
+
+use std::{
+    fs, io,
+    os::unix::net::{SocketAddr, UnixDatagram},
+};
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::link::ieee80211::control::PATIENCE;
+
+const STATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+fn address(text: &str) -> Ipv6Addr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn the_addresses_of_a_station_are_those_that_it_is_known_by() {
+    let prefix: Prefix = "2001:db8:1::/64".parse().unwrap();
+    let made = address("2001:db8:1::ff:fe00:1");
+    let [first, second] = ["2001:db8:1::9", "2001:db8:1::8"].map(address);
+    let elsewhere = address("2001:db8:2::9");
+    let keyed = |address| [made, first, second, elsewhere].contains(&address);
+    let of =
+        |known: &[(Ipv6Addr, MacAddr)]| addresses_of(STATION, prefix, keyed, known.iter().copied());
+    let other = MacAddr([2, 0, 0, 0, 0, 2]);
+    assert_eq!(of(&[]), [made]);
+    assert_eq!(of(&[(first, other)]), [made]);
+    assert_eq!(of(&[(first, STATION), (first, STATION)]), [first]);
+    assert_eq!(of(&[(first, STATION), (second, STATION)]), [second, first]);
+    // Without a key, and in another link's prefix.
+    let strange = address("2001:db8:1::7");
+    assert_eq!(of(&[(strange, STATION), (elsewhere, STATION)]), [made]);
+    assert!(addresses_of(other, prefix, keyed, []).is_empty());
+}
+
+/// What a hostapd of the tests was asked, and by whom.
+struct Daemon {
+    socket: UnixDatagram,
+    client: Option<SocketAddr>,
+    /// How many connections were ended in order.
+    detached: u32,
+}
+
+impl Daemon {
+    fn start(path: &Path) -> Self {
+        let _ = fs::remove_file(path);
+        let socket = UnixDatagram::bind(path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            socket,
+            client: None,
+            detached: 0,
+        }
+    }
+
+    /// Answers the next request, which must be this, but for questions whether it is there.
+    fn answer(&mut self, request: &str, answer: &str) {
+        loop {
+            let mut octets = [0; 100];
+            let (length, client) = match self.socket.recv_from(&mut octets) {
+                // With a timeout, any signal to this process ends the wait, whoever it is for.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                received => received.unwrap(),
+            };
+            let asked = std::str::from_utf8(&octets[..length]).unwrap().to_owned();
+            self.client = Some(client);
+            // From a connection that was given up, which nobody answers to any more.
+            if asked == "DETACH" {
+                self.detached += 1;
+                continue;
+            }
+            if asked == "PING" && request != "PING" {
+                self.say("PONG\n");
+                continue;
+            }
+            assert_eq!(asked, request);
+            return self.say(answer);
+        }
+    }
+
+    fn say(&self, text: &str) {
+        let client = self.client.as_ref().unwrap();
+        self.socket.send_to_addr(text.as_bytes(), client).unwrap();
+    }
+}
+
+/// Runs the daemon's part beside the listeners, which have a thread of their own.
+struct Play {
+    directory: PathBuf,
+    runtime: tokio::runtime::Handle,
+    /// Dropped, it ends the runtime.
+    _end: tokio::sync::oneshot::Sender<()>,
+    hostapds: Hostapds,
+}
+
+impl Play {
+    fn new(name: &str) -> Self {
+        let directory =
+            std::env::temp_dir().join(format!("fmip-hostapd-{}-{name}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let handle = runtime.handle().clone();
+        let (end, ended) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || runtime.block_on(ended));
+        Self {
+            hostapds: Hostapds::new(&directory.join("control.sock")),
+            directory,
+            runtime: handle,
+            _end: end,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join("wlan0")
+    }
+
+    fn follow(&mut self, wanted: bool) {
+        let wanted = wanted.then(|| Wanted {
+            path: self.path(),
+            interface: 3,
+            name: "acc0".to_owned(),
+        });
+        let _in_runtime = self.runtime.enter();
+        self.hostapds.follow(wanted.into_iter().collect());
+    }
+
+    /// The next that the listener tells, and what came of it.
+    fn hear(&mut self) -> Heard {
+        let told = self
+            .runtime
+            .block_on(async { timeout(PATIENCE * 3, self.hostapds.next()).await.unwrap() });
+        self.hostapds.hear(Instant::from_nanos(0), told)
+    }
+
+    fn state(&self) -> (String, usize, u64) {
+        let [status] = &self.hostapds.status()[..] else {
+            panic!("one hostapd is listened to");
+        };
+        (status.state.clone(), status.stations, status.garbage)
+    }
+}
+
+impl Drop for Play {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+const CAME: Change = Change::Came {
+    interface: 3,
+    station: STATION,
+};
+const LEFT: Change = Change::Left {
+    interface: 3,
+    station: STATION,
+};
+const LIST: &str = "02:00:00:00:00:01\nflags=[AUTH][ASSOC][AUTHORIZED]\nconnected_time=1\n";
+
+#[test]
+fn stations_are_listed_at_first_and_then_told_as_they_come_and_go() {
+    let mut play = Play::new("events");
+    let mut daemon = Daemon::start(&play.path());
+    play.follow(true);
+    assert_eq!(play.state().0, "connecting");
+    daemon.answer("ATTACH", "OK\n");
+    daemon.answer("STA-FIRST", LIST);
+    // What comes between a question and its answer is told behind the list.
+    daemon.answer(
+        "STA-NEXT 02:00:00:00:00:01",
+        "<3>AP-STA-DISCONNECTED 02:00:00:00:00:01",
+    );
+    daemon.say("");
+    let heard = play.hear();
+    assert!(matches!(
+        heard.notice,
+        Some(Notice::HostapdConnected { stations: 1, .. })
+    ));
+    assert_eq!(heard.changes, [CAME]);
+    assert_eq!(play.hear().changes, [LEFT]);
+    daemon.say("<3>AP-STA-CONNECTED 02:00:00:00:00:01 auth_alg=open");
+    assert_eq!(play.hear().changes, [CAME]);
+    assert_eq!(play.state(), ("connected".to_owned(), 1, 0));
+    daemon.say("<3>AP-STA-CONNECTED nonsense");
+    assert!(play.hear().changes.is_empty());
+    assert_eq!(play.state().2, 1);
+    // Switched on again, it is asked anew.
+    daemon.say("<3>AP-ENABLED ");
+    daemon.answer("STA-FIRST", "");
+    let heard = play.hear();
+    assert_eq!((heard.notice, heard.changes), (None, vec![LEFT]));
+}
+
+#[test]
+fn a_hostapd_that_is_gone_is_tried_again_and_nothing_is_missed() {
+    let mut play = Play::new("restart");
+    play.follow(true);
+    // It is not there yet, which is told once.
+    assert!(matches!(
+        play.hear().notice,
+        Some(Notice::HostapdLost { .. })
+    ));
+    assert_eq!(play.state().0, "lost");
+    let mut daemon = Daemon::start(&play.path());
+    daemon.answer("ATTACH", "OK\n");
+    daemon.answer("STA-FIRST", LIST);
+    daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+    assert_eq!(play.hear().changes, [CAME]);
+    // It dies without a word, and is asked whether it is there.
+    drop(daemon);
+    let heard = play.hear();
+    assert!(matches!(heard.notice, Some(Notice::HostapdLost { .. })));
+    assert!(heard.changes.is_empty(), "that is no departure");
+    let mut daemon = Daemon::start(&play.path());
+    daemon.answer("ATTACH", "OK\n");
+    daemon.answer("STA-FIRST", "");
+    let heard = play.hear();
+    assert_eq!(heard.changes, [LEFT]);
+    assert!(matches!(
+        heard.notice,
+        Some(Notice::HostapdConnected { stations: 0, .. })
+    ));
+    daemon.say("<3>CTRL-EVENT-TERMINATING ");
+    let Some(Notice::HostapdLost { error, .. }) = play.hear().notice else {
+        panic!("it has ended");
+    };
+    assert_eq!(error, "it ended");
+}
+
+#[test]
+fn a_list_is_begun_anew_if_a_station_left_meanwhile() {
+    let mut play = Play::new("list");
+    let mut daemon = Daemon::start(&play.path());
+    play.follow(true);
+    daemon.answer("ATTACH", "OK\n");
+    daemon.answer("STA-FIRST", "02:00:00:00:00:02\nflags=[AUTHORIZED]\n");
+    daemon.answer("STA-NEXT 02:00:00:00:00:02", "FAIL\n");
+    daemon.answer("STA-FIRST", LIST);
+    daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+    assert_eq!(play.hear().changes, [CAME]);
+}
+
+#[test]
+fn one_that_does_not_list_its_stations_is_reported() {
+    let mut play = Play::new("refused");
+    let mut daemon = Daemon::start(&play.path());
+    play.follow(true);
+    daemon.answer("ATTACH", "OK\n");
+    daemon.answer("STA-FIRST", "UNKNOWN COMMAND\n");
+    let Some(Notice::HostapdLost { error, .. }) = play.hear().notice else {
+        panic!("it is of no use");
+    };
+    assert!(error.contains("STA-FIRST"), "{error}");
+}
+
+#[test]
+fn one_that_is_not_wanted_any_more_is_not_heard() {
+    let mut play = Play::new("reload");
+    let mut daemon = Daemon::start(&play.path());
+    play.follow(true);
+    daemon.answer("ATTACH", "OK\n");
+    daemon.answer("STA-FIRST", LIST);
+    daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+    // It has told already when the file changes.
+    let told = play.runtime.block_on(play.hostapds.next());
+    play.follow(false);
+    let heard = play.hostapds.hear(Instant::from_nanos(0), told);
+    assert!(heard.notice.is_none() && heard.changes.is_empty());
+    assert!(play.hostapds.status().is_empty());
+    // The same one again is another connection, and is asked anew.
+    play.follow(true);
+    daemon.answer("ATTACH", "OK\n");
+    assert_eq!(daemon.detached, 1, "it would be told of stations for ever");
+    daemon.answer("STA-FIRST", "");
+    assert!(play.hear().changes.is_empty());
+}

@@ -10,26 +10,19 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use fmip_ctl::wire::{self, MacAddr, Message, RtSolPr};
-use socket2::{Domain, SockAddr, Socket, Type};
+use fmip_ctl::{
+    io::transmit::frame_address,
+    wire::{self, MacAddr, Message, RtSolPr},
+};
+use socket2::{Domain, Socket, Type};
 
 use crate::{
     netns::NetNs,
     topology::{Router, lla_bytes},
 };
 
-/// The kernel's numbers for packet sockets and IPv6 over Ethernet (linux/if_packet.h).
-const AF_PACKET: u16 = 17;
+/// The Ethernet type of IPv6.
 const ETH_P_IPV6: u16 = 0x86dd;
-
-/// A `struct sockaddr_ll`, as far as an interface is named by it.
-#[repr(C)]
-struct LinkAddress {
-    family: u16,
-    protocol: u16,
-    interface: i32,
-    rest: [u8; 12],
-}
 
 /// A flood; it ends when it is dropped.
 #[derive(Debug)]
@@ -58,7 +51,7 @@ impl Flood {
         let socket = node
             .run(|| {
                 let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-                socket.bind(&link_address(i32::try_from(index)?)?)?;
+                socket.bind(&frame_address(u32::try_from(index)?, 0, MacAddr([0; 6]))?)?;
                 Ok(socket)
             })
             .with_context(|| format!("cannot send frames on {interface}"))?;
@@ -122,31 +115,6 @@ fn frame(number: u32, router: Router) -> Vec<u8> {
     frame.extend(ETH_P_IPV6.to_be_bytes());
     frame.extend_from_slice(&packet.encode());
     frame
-}
-
-/// An interface, as the kernel wants it.
-pub(crate) fn link_address(interface: i32) -> Result<SockAddr> {
-    packet_address(interface, 0)
-}
-
-/// The address of a packet socket on an interface that receives packets of a protocol, none if that is 0.
-pub(crate) fn packet_address(interface: i32, protocol: u16) -> Result<SockAddr> {
-    let address = LinkAddress {
-        family: AF_PACKET,
-        protocol: protocol.to_be(),
-        interface,
-        rest: [0; 12],
-    };
-    // SAFETY: the storage is larger than any address (a `LinkAddress` has 20 octets of its 128) and
-    // aligned for all of them; the length is that of what was written.
-    let ((), address) = unsafe {
-        SockAddr::try_init(|storage, length| {
-            storage.cast::<LinkAddress>().write(address);
-            *length = size_of::<LinkAddress>() as u32;
-            Ok(())
-        })
-    }?;
-    Ok(address)
 }
 
 #[cfg(test)]

@@ -25,6 +25,15 @@ fn start() -> (Lab, Air) {
     (lab, air)
 }
 
+/// The controllers, that of the mobile node beside the supplicant of the air.
+fn start_controllers(lab: &Lab, air: &Air) -> Controllers {
+    let mut settings = settings();
+    let supplicant = air.wpa_supplicant().to_string_lossy().into_owned();
+    let radio = toml::Table::from_iter([("control-interface".to_owned(), supplicant.into())]);
+    (settings.mobile_node).insert("ieee80211".to_owned(), radio.into());
+    Controllers::start(lab, &settings).unwrap()
+}
+
 fn ask(air: &Air, socket: &Path, command: &str) -> String {
     air.ask(socket, command).unwrap()
 }
@@ -177,11 +186,7 @@ fn an_access_point_that_vanishes_is_replaced_and_a_daemon_comes_back() {
 fn a_falling_signal_brings_about_a_handover_that_loses_nothing() {
     let Some(_turn) = shared_turn() else { return };
     let (lab, mut air) = start();
-    let mut settings = settings();
-    let supplicant = air.wpa_supplicant().to_string_lossy().into_owned();
-    let radio = toml::Table::from_iter([("control-interface".to_owned(), supplicant.into())]);
-    (settings.mobile_node).insert("ieee80211".to_owned(), radio.into());
-    let controllers = Controllers::start(&lab, &settings).unwrap();
+    let controllers = start_controllers(&lab, &air);
     let mn = controllers.mn.subscribe().unwrap();
     let nar = controllers.nar.subscribe().unwrap();
     let streams = Streams::start(&lab, StreamConfig::new(500, 200).unwrap()).unwrap();
@@ -209,11 +214,7 @@ fn a_falling_signal_brings_about_a_handover_that_loses_nothing() {
 fn a_node_whose_supplicant_is_gone_moves_without_preparation_and_predicts_again_afterwards() {
     let Some(_turn) = shared_turn() else { return };
     let (lab, mut air) = start();
-    let mut settings = settings();
-    let supplicant = air.wpa_supplicant().to_string_lossy().into_owned();
-    let radio = toml::Table::from_iter([("control-interface".to_owned(), supplicant.into())]);
-    (settings.mobile_node).insert("ieee80211".to_owned(), radio.into());
-    let controllers = Controllers::start(&lab, &settings).unwrap();
+    let controllers = start_controllers(&lab, &air);
     let mn = controllers.mn.subscribe().unwrap();
     let told = |name: &str, count: usize| {
         let what = format!("{count} events {name}");

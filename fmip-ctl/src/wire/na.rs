@@ -71,15 +71,7 @@ impl NeighborAdvertisement {
     pub fn decode(message: &mut impl Buf) -> Result<Self, DecodeError> {
         const NAME: &str = "neighbor advertisement";
         need(NAME, FIXED_LEN, message.remaining())?;
-        message.advance(1);
-        let code = message.get_u8();
-        if code != 0 {
-            return Err(DecodeError::Code {
-                message: NAME,
-                code,
-            });
-        }
-        message.advance(2);
+        icmpv6::begin(NAME, message)?;
         let flags = message.get_u32();
         let target = unicast("target address", message.get_u128().into())?;
 

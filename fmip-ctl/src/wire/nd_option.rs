@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use bytes::{Buf, BufMut};
 
 use super::{
-    error::{DecodeError, need},
+    error::{DecodeError, need, once},
     ipv6::MAX_MESSAGE,
     mac::MacAddr,
     option::UnknownOption,
@@ -135,6 +135,25 @@ pub(super) fn prefix(option: &UnknownOption) -> Result<Prefix, DecodeError> {
 pub(super) fn source_lla(option: &UnknownOption) -> Result<MacAddr, DecodeError> {
     let mut body = sized(option, "source link-layer address", 8)?;
     Ok(mac(&mut body))
+}
+
+/// Reads the options of a message that gives a meaning to none but the Source Link-Layer Address: that
+/// address, once at most, and the others.
+pub(super) fn source_lla_and_others(
+    message: &mut impl Buf,
+) -> Result<(Option<MacAddr>, Vec<UnknownOption>), DecodeError> {
+    let mut address = None;
+    let mut unknown = Vec::new();
+    while let Some(option) = next(message)? {
+        match option.kind {
+            kind::SOURCE_LLA => {
+                let found = source_lla(&option)?;
+                once(&mut address, "source link-layer address", found)?;
+            }
+            _ => unknown.push(option),
+        }
+    }
+    Ok((address, unknown))
 }
 
 /// Reads a Target Link-Layer Address option. The Source Link-Layer Address option is as this one.

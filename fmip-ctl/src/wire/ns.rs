@@ -5,10 +5,10 @@ use std::net::Ipv6Addr;
 use bytes::{Buf, BufMut};
 
 use super::{
-    error::{DecodeError, need, once, unicast},
+    error::{DecodeError, need, unicast},
     icmpv6,
     mac::MacAddr,
-    nd_option::{self, Writer, kind},
+    nd_option::{self, Writer},
     option::UnknownOption,
     prefix::Prefix,
 };
@@ -79,17 +79,7 @@ impl NeighborSolicitation {
         message.advance(4);
         let target = unicast("target address", message.get_u128().into())?;
 
-        let mut source_lla = None;
-        let mut unknown = Vec::new();
-        while let Some(option) = nd_option::next(message)? {
-            match option.kind {
-                kind::SOURCE_LLA => {
-                    let address = nd_option::source_lla(&option)?;
-                    once(&mut source_lla, "source link-layer address", address)?;
-                }
-                _ => unknown.push(option),
-            }
-        }
+        let (source_lla, unknown) = nd_option::source_lla_and_others(message)?;
         Ok(Self {
             target,
             source_lla,

@@ -3,10 +3,10 @@
 use bytes::{Buf, BufMut};
 
 use super::{
-    error::{DecodeError, need, once},
+    error::{DecodeError, need},
     icmpv6,
     mac::MacAddr,
-    nd_option::{self, Writer, kind},
+    nd_option::{self, Writer},
     option::UnknownOption,
 };
 
@@ -46,17 +46,7 @@ impl RouterSolicitation {
         icmpv6::begin(Self::NAME, message)?;
         message.advance(4);
 
-        let mut source_lla = None;
-        let mut unknown = Vec::new();
-        while let Some(option) = nd_option::next(message)? {
-            match option.kind {
-                kind::SOURCE_LLA => {
-                    let address = nd_option::source_lla(&option)?;
-                    once(&mut source_lla, "source link-layer address", address)?;
-                }
-                _ => unknown.push(option),
-            }
-        }
+        let (source_lla, unknown) = nd_option::source_lla_and_others(message)?;
         Ok(Self {
             source_lla,
             unknown,

@@ -71,8 +71,7 @@ fn measure_puts(options: &Options, rig: &mut Rig, buffer: u32, report: &mut Repo
             }
         }
         let figure = Figure::of(put_name(size), "ns", costs);
-        series.points.push((size as f64, figure.value));
-        series.spread.push((figure.min, figure.max));
+        series.push(size as f64, &figure);
         report.figures.push(figure);
     }
     report.plots.push(Plot {

@@ -47,6 +47,14 @@ pub struct Series {
     pub spread: Vec<(f64, f64)>,
 }
 
+impl Series {
+    /// Goes on to what a figure says of `x`.
+    pub fn push(&mut self, x: f64, figure: &Figure) {
+        self.points.push((x, figure.value));
+        self.spread.push((figure.min, figure.max));
+    }
+}
+
 /// What one axis of a plot shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Axis {

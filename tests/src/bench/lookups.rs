@@ -69,8 +69,7 @@ pub(super) fn measure(options: &Options, namespace: &NetNs, report: &mut Report)
             (miss_name, misses, &mut missed),
         ] {
             let figure = Figure::of(name, "ns", times);
-            series.points.push((number.into(), figure.value));
-            series.spread.push((figure.min, figure.max));
+            series.push(number.into(), &figure);
             report.figures.push(figure);
         }
     }

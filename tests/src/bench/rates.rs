@@ -161,8 +161,7 @@ fn rates_by_size(
             }
             let rates = times.iter().map(|times| 1e3 / times[line]).collect();
             let figure = Figure::of(name, "Mpps", rates);
-            series[line].points.push((size as f64, figure.value));
-            series[line].spread.push((figure.min, figure.max));
+            series[line].push(size as f64, &figure);
             report.figures.push(figure);
         }
     }

@@ -2,12 +2,13 @@
 //!
 //! Without what such a program would do besides (timers, many nodes): the least that it can cost.
 
-use std::{io, io::IoSlice, mem::size_of};
+use std::io::IoSlice;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{MapData, RingBuf};
+use fmip_ctl::{io::transmit::frame_address, wire::MacAddr};
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 /// How packets are given to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,21 +22,6 @@ pub(super) enum Call {
 /// Packets of one sendmmsg(): as the drain's batches.
 const BATCH: usize = 64;
 
-/// Sockets of frames: linux/socket.h.
-const AF_PACKET: u16 = 17;
-
-/// `struct sockaddr_ll` of linux/if_packet.h.
-#[repr(C)]
-struct LinkAddress {
-    family: u16,
-    protocol: u16,
-    interface: i32,
-    hardware_type: u16,
-    packet_type: u8,
-    length: u8,
-    address: [u8; 8],
-}
-
 /// The buffer.
 pub(super) struct UserBuffer {
     ring: RingBuf<MapData>,
@@ -48,24 +34,7 @@ impl UserBuffer {
         // Protocol 0: it receives nothing.
         let socket = Socket::new(Domain::PACKET, Type::RAW.cloexec(), None)
             .context("cannot open a packet socket")?;
-        let address = LinkAddress {
-            family: AF_PACKET,
-            protocol: 0,
-            interface: i32::try_from(interface).map_err(io::Error::other)?,
-            hardware_type: 0,
-            packet_type: 0,
-            length: 0,
-            address: [0; 8],
-        };
-        // SAFETY: the storage is larger than any address (a `LinkAddress` has 20 octets of its 128) and
-        // aligned for all of them; the length is that of what was written.
-        let ((), address) = unsafe {
-            SockAddr::try_init(|storage, length| {
-                storage.cast::<LinkAddress>().write(address);
-                *length = size_of::<LinkAddress>() as u32;
-                Ok(())
-            })
-        }?;
+        let address = frame_address(interface, 0, MacAddr([0; 6]))?;
         socket
             .bind(&address)
             .context("cannot bind a packet socket")?;

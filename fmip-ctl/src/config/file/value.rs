@@ -1,6 +1,6 @@
 //! The values that have a syntax or a range of their own.
 
-use std::{net::Ipv6Addr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::Ipv6Addr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use toml::Spanned;
 
@@ -25,20 +25,7 @@ pub(super) fn integer(
     let Some(value) = value else {
         return Ok(default);
     };
-    u64::try_from(*value.get_ref())
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| {
-            Fault::new(
-                value.span(),
-                format!(
-                    "{} is out of range: {} to {}",
-                    value.get_ref(),
-                    range.start(),
-                    range.end()
-                ),
-            )
-        })
+    in_range(&value, range)
 }
 
 pub(super) fn milliseconds(
@@ -60,19 +47,20 @@ pub(super) fn negative(
     let Some(value) = value else {
         return Ok(default);
     };
-    i32::try_from(*value.get_ref())
+    in_range(&value, range)
+}
+
+fn in_range<T>(value: &Spanned<i64>, range: RangeInclusive<T>) -> Result<T, Fault>
+where
+    T: TryFrom<i64> + PartialOrd + fmt::Display,
+{
+    let (start, end) = (range.start(), range.end());
+    T::try_from(*value.get_ref())
         .ok()
         .filter(|number| range.contains(number))
         .ok_or_else(|| {
-            Fault::new(
-                value.span(),
-                format!(
-                    "{} is out of range: {} to {}",
-                    value.get_ref(),
-                    range.start(),
-                    range.end()
-                ),
-            )
+            let reason = format!("{} is out of range: {start} to {end}", value.get_ref());
+            Fault::new(value.span(), reason)
         })
 }
 

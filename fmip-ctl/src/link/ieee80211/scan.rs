@@ -17,6 +17,9 @@ use crate::{config::Ieee80211, link::Heard, proto::Instant, wire::MacAddr};
 /// How many access points are remembered, the strongest first: beacons can be forged.
 const MAX_HEARD: usize = 256;
 
+/// Of how many the channel is remembered; then all of it is learned anew.
+const MAX_CHANNELS: usize = 4 * MAX_HEARD;
+
 /// How long a scan may take; then nothing is known of it any more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -30,7 +33,11 @@ const MAX_NARROW: u32 = 3;
 
 /// The access points that are heard.
 #[derive(Debug, Default)]
-pub(super) struct Table(BTreeMap<MacAddr, Entry>);
+pub(super) struct Table {
+    heard: BTreeMap<MacAddr, Entry>,
+    /// In MHz: where those were that are not heard now, and those that are.
+    channels: BTreeMap<MacAddr, u32>,
+}
 
 /// What is known of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +59,7 @@ impl Table {
         let mut next = BTreeMap::new();
         for bss in all {
             let heard = bss.age.map_or(scanned, |age| before(now, age));
-            let known = self.0.get(&bss.bssid);
+            let known = self.heard.get(&bss.bssid);
             let entry = Entry {
                 frequency: bss.frequency,
                 dbm: bss.dbm,
@@ -63,29 +70,40 @@ impl Table {
             // Of two of the same address the stronger came first.
             next.entry(bss.bssid).or_insert(entry);
         }
-        self.0 = next;
+        self.heard = next;
+        if self.channels.len() + self.heard.len() > MAX_CHANNELS {
+            self.channels.clear();
+        }
+        let heard = self.heard.iter();
+        let channels = heard.map(|(bssid, entry)| (*bssid, entry.frequency));
+        self.channels.extend(channels);
     }
 
     /// The access point that the node is attached to was heard just now.
     pub(super) fn hear(&mut self, now: Instant, bssid: MacAddr, dbm: i32) {
-        if let Some(entry) = self.0.get_mut(&bssid) {
+        if let Some(entry) = self.heard.get_mut(&bssid) {
             entry.dbm = dbm;
             entry.heard = now;
         }
     }
 
+    /// The channel on which `bssid` was heard last, in MHz, however long ago.
+    pub(super) fn frequency(&self, bssid: MacAddr) -> Option<u32> {
+        self.channels.get(&bssid).copied()
+    }
+
     pub(super) fn get(&self, bssid: MacAddr) -> Option<&Entry> {
-        self.0.get(&bssid)
+        self.heard.get(&bssid)
     }
 
     /// Whether `bssid` was heard not longer than `max_age` ago.
     pub(super) fn is_fresh(&self, now: Instant, bssid: MacAddr, max_age: Duration) -> bool {
-        let entry = self.0.get(&bssid);
+        let entry = self.heard.get(&bssid);
         entry.is_some_and(|entry| now - entry.heard <= max_age)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (MacAddr, &Entry)> {
-        self.0.iter().map(|(bssid, entry)| (*bssid, entry))
+        self.heard.iter().map(|(bssid, entry)| (*bssid, entry))
     }
 
     /// When an access point was heard last that is not the one that the node hears all the time.
@@ -96,7 +114,7 @@ impl Table {
 
     /// The channels of a network, in MHz.
     pub(super) fn frequencies(&self, ssid: &str) -> BTreeSet<u32> {
-        let same = self.0.values().filter(|entry| entry.ssid == ssid);
+        let same = self.heard.values().filter(|entry| entry.ssid == ssid);
         same.map(|entry| entry.frequency).collect()
     }
 

@@ -10,7 +10,8 @@
 //! The signal fades and another access point is better: LINK_HANDOVER_IMPEND goes up, and the station
 //! waits for LINK_SWITCH as long as it may; then, or if there is nothing to wait for, it moves
 //! without, if the signal is still weak. A target whose scan result is missing or too old is looked
-//! for first, for the supplicant moves only to what it has seen. The link is down from the moment at
+//! for first, for the supplicant moves only to what it has seen. A supplicant that is busy with a scan
+//! of its own is asked again when that has ended, or soon. The link is down from the moment at
 //! which the supplicant turns to the new access point, and up when the port there lets packets
 //! through, which may be later than the association: what is sent before is lost without a word.
 
@@ -23,7 +24,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tracing::{debug, warn};
 
-use self::{attachment::Attachment, kernel::Kernel, moves::Course};
+use self::{
+    attachment::Attachment,
+    kernel::Kernel,
+    moves::{BUSY, BUSY_PAUSE, Course},
+};
 use super::{
     nl80211::{self, Answer, Query},
     policy::Policy,
@@ -181,17 +186,12 @@ impl Station {
 
     /// When `handle_timeout` is to be called next, if nothing happens before.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let course = self.course.map(|course| match course {
-            Course::Impending { until, .. }
-            | Course::Looking { until, .. }
-            | Course::Roaming { until, .. } => until,
-        });
         let closed = match self.attachment {
             Attachment::Closed { ask, .. } if self.open || self.kernel.answers() => Some(ask),
             _ => None,
         };
         let all = [
-            course,
+            self.move_timeout(),
             closed,
             self.measure,
             self.kernel.due(),
@@ -309,10 +309,16 @@ impl Station {
                 self.schedule.end(now);
                 self.step("scan", Direction::Received, None, None);
                 self.read_results();
+                self.handle_scan_end(now);
             }
             Event::ScanFailed => {
                 self.schedule.fail();
                 self.step("scan", Direction::Local, None, Some("failed".to_owned()));
+                // One that was begun for the move has come to nothing, too.
+                if let Some(Course::Looking { again, .. }) = &mut self.course {
+                    again.get_or_insert(now + BUSY_PAUSE);
+                }
+                self.handle_scan_end(now);
             }
             Event::SignalChange { dbm, above } => {
                 debug!(dbm, above, "the signal crossed the threshold");
@@ -342,18 +348,18 @@ impl Station {
                 self.take_results(now);
             }
             (Request::Roam { bssid }, Reply::Refused(why)) => {
-                if let Some(Course::Roaming { target, .. }) = self.course
-                    && target == *bssid
-                {
-                    self.fail_move(now, &format!("wpa_supplicant refuses: {why}"));
-                }
+                self.handle_roam_refused(now, *bssid, &why);
             }
             (Request::Scan { .. }, Reply::Refused(why)) => {
                 debug!("no scan: {why}");
-                // FAIL-BUSY: the results of the one that is under way are as good.
                 match why.as_str() {
-                    "FAIL-BUSY" => self.schedule.give_way(),
+                    // In the background the results of the one that is under way are as good; for a move
+                    // they are not: it may be of other channels.
+                    BUSY => self.schedule.give_way(),
                     _ => self.schedule.fail(),
+                }
+                if let Some(Course::Looking { again, .. }) = &mut self.course {
+                    *again = Some(now + BUSY_PAUSE);
                 }
             }
             (Request::SignalMonitor { .. }, Reply::Refused(why)) => {

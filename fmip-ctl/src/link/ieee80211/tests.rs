@@ -1,9 +1,15 @@
 //! What wpa_supplicant writes, as it is written, and what the station makes of it.
 
+mod busy;
+mod choice;
 mod client;
+mod conversations;
+mod daemon;
 mod kernel;
 mod moves;
+mod port;
 mod runs;
+mod scans;
 mod words;
 
 use std::time::Duration;

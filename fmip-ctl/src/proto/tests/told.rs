@@ -188,18 +188,24 @@ fn more_access_points_than_it_asks_about_one_by_one_make_it_ask_for_all() {
     assert_eq!(simulation.steps(), ["mn: -> fbu"]);
 }
 
+/// A handover that began with an FBU that is lost, after the move or before it.
+fn begun(reactive: bool) -> Simulation {
+    let mut simulation = Simulation::new();
+    simulation.lose(Node::Mn, "FBU", ALWAYS);
+    simulation.inject(Node::Mn, ACCESS, neighborhood(AP2, 2, None));
+    if reactive {
+        simulation.come_up(AP2);
+    } else {
+        simulation.impend();
+    }
+    simulation
+}
+
 // Rows: AMB-18, HAK-08
 #[test]
 fn told_to_keep_its_address_it_sends_plain_by_the_new_router_and_announces_itself_with_it() {
     for reactive in [false, true] {
-        let mut simulation = Simulation::new();
-        simulation.lose(Node::Mn, "FBU", ALWAYS);
-        simulation.inject(Node::Mn, ACCESS, neighborhood(AP2, 2, None));
-        if reactive {
-            simulation.come_up(AP2);
-        } else {
-            simulation.impend();
-        }
+        let mut simulation = begun(reactive);
         let fback = FastBindingAck {
             status: FastBindingStatus::NcoaInvalid,
             alternate_coa: Some(PCOA),
@@ -238,14 +244,7 @@ fn told_to_keep_its_address_it_sends_plain_by_the_new_router_and_announces_itsel
 #[test]
 fn an_address_in_the_fback_takes_the_place_of_its_own() {
     for reactive in [false, true] {
-        let mut simulation = Simulation::new();
-        simulation.lose(Node::Mn, "FBU", ALWAYS);
-        simulation.inject(Node::Mn, ACCESS, neighborhood(AP2, 2, None));
-        if reactive {
-            simulation.come_up(AP2);
-        } else {
-            simulation.impend();
-        }
+        let mut simulation = begun(reactive);
         let fback = FastBindingAck {
             status: FastBindingStatus::NcoaInvalid,
             alternate_coa: Some(GIVEN),

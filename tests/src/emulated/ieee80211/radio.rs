@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use fmip_ctl::wire::MacAddr;
+use fmip_ctl::{io::transmit::frame_address, wire::MacAddr};
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::link::{
     InfoBridgePort, InfoPortData, LinkAttribute, LinkInfo, LinkMessage, LinkMode, State,
@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::task::JoinHandle;
 
 use super::medium;
-use crate::{flood::link_address, netns::NetNs};
+use crate::netns::NetNs;
 
 /// How often the kernel is asked whether a link has come up.
 const ASK_AGAIN: Duration = Duration::from_millis(1);
@@ -101,7 +101,7 @@ impl Radio {
         let frames = station
             .run(|| {
                 let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-                socket.bind(&link_address(i32::try_from(wlan)?)?)?;
+                socket.bind(&frame_address(wlan, 0, MacAddr([0; 6]))?)?;
                 Ok(socket)
             })
             .context("cannot send frames at the station")?;

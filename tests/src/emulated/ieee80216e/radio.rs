@@ -7,16 +7,17 @@
 use std::{ffi::CString, io, mem::MaybeUninit, process::Command};
 
 use anyhow::{Context, Result, ensure};
+use fmip_ctl::{io::transmit::frame_address, wire::MacAddr};
 use rustix::{
     ioctl::{Opcode, Setter, ioctl},
     net::netdevice::name_to_index,
 };
 use socket2::{Domain, SockFilter, Socket, Type};
 
-use crate::{flood::packet_address, netns::run};
+use crate::netns::run;
 
 /// `ETH_P_ALL` of linux/if_ether.h: a bridge takes packets away before any other protocol sees them.
-const EVERY_PROTOCOL: u16 = 3;
+pub(super) const EVERY_PROTOCOL: u16 = 3;
 /// `SIOCBRADDIF` and `SIOCBRDELIF` of linux/sockios.h.
 const ADD_PORT: Opcode = 0x89a2;
 const REMOVE_PORT: Opcode = 0x89a3;
@@ -47,7 +48,7 @@ impl Radio {
         let index = name_to_index(&socket, interface)
             .with_context(|| format!("there is no interface {interface} in this namespace"))?;
         socket
-            .bind(&packet_address(index as i32, EVERY_PROTOCOL)?)
+            .bind(&frame_address(index, EVERY_PROTOCOL, MacAddr([0; 6]))?)
             .with_context(|| format!("cannot listen on {interface}"))?;
         let mut request = [0; REQUEST_SIZE];
         // With the octet that ends it.

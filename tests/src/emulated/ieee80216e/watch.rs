@@ -11,15 +11,13 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use fmip_ctl::link::ieee80216e::air::ETHERTYPE;
+use fmip_ctl::{io::transmit::frame_address, link::ieee80216e::air::ETHERTYPE, wire::MacAddr};
 use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::network::RADIO;
+use super::{network::RADIO, radio::EVERY_PROTOCOL};
 use crate::{capture::arrival, topology::Lab};
 
-/// `ETH_P_ALL` of linux/if_ether.h: a bridge takes packets away before any other protocol sees them.
-const EVERY_PROTOCOL: u16 = 3;
 /// `PACKET_OUTGOING` of linux/if_packet.h.
 const OUTGOING: u8 = 4;
 
@@ -61,7 +59,11 @@ impl AirWatch {
             .run(|| {
                 let protocol = Protocol::from(i32::from(EVERY_PROTOCOL.to_be()));
                 let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
-                socket.bind(&crate::flood::packet_address(index as i32, EVERY_PROTOCOL)?)?;
+                socket.bind(&frame_address(
+                    index as u32,
+                    EVERY_PROTOCOL,
+                    MacAddr([0; 6]),
+                )?)?;
                 Ok(socket)
             })
             .context("cannot watch the air")?;

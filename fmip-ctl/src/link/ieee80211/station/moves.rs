@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing::debug;
+
 use super::{
     super::{policy::Choice, supplicant::Request},
     Station,
@@ -15,8 +17,14 @@ use crate::{
 /// How long the scan for one access point may take.
 const LOOKING: Duration = Duration::from_secs(3);
 
+/// The pause before a supplicant that is busy is asked again: the end of its scan is not always told.
+pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(250);
+
 /// How long 802.1X may take: the supplicant's own patience is 70 s.
 const AUTHENTICATING: Duration = Duration::from_secs(75);
+
+/// What the supplicant answers while it scans.
+pub(super) const BUSY: &str = "FAIL-BUSY";
 
 /// A move, as far as it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +32,24 @@ pub(super) enum Course {
     /// The protocol prepares it.
     Impending { target: MacAddr, until: Instant },
     /// The target is looked for; the protocol ordered the move.
-    Looking { target: MacAddr, until: Instant },
+    Looking {
+        target: MacAddr,
+        until: Instant,
+        /// When to ask again for a scan: the supplicant did not begin this one, or not with success.
+        again: Option<Instant>,
+        /// Whether the supplicant refused to move there before.
+        refused: bool,
+    },
     /// The supplicant moves.
     Roaming {
         target: MacAddr,
         until: Instant,
         /// Whether the protocol ordered it.
         ordered: bool,
+        /// When to ask again for the roam: a scan was in its way.
+        again: Option<Instant>,
+        /// Whether the supplicant refused to move there before.
+        refused: bool,
     },
 }
 
@@ -47,8 +66,23 @@ impl Station {
             Some(Course::Roaming { until, .. }) if until <= now => {
                 self.fail_move(now, "the roam took too long");
             }
+            Some(Course::Looking { again, .. } | Course::Roaming { again, .. })
+                if again.is_some_and(|again| again <= now) =>
+            {
+                self.ask_again(now);
+            }
             _ => {}
         }
+    }
+
+    /// When [`Station::handle_move_timeout`] has something to do.
+    pub(super) fn move_timeout(&self) -> Option<Instant> {
+        self.course.map(|course| match course {
+            Course::Impending { until, .. } => until,
+            Course::Looking { until, again, .. } | Course::Roaming { until, again, .. } => {
+                again.map_or(until, |again| again.min(until))
+            }
+        })
     }
 
     /// The station is associated with the target; 802.1X takes its own time.
@@ -102,7 +136,7 @@ impl Station {
     pub(super) fn go_unprepared(&mut self, now: Instant, target: MacAddr) {
         self.course = None;
         if self.is_up() && self.policy.is_fading() && self.policy.may_choose(target) {
-            self.roam(now, target, false);
+            self.roam(now, target, false, false);
         }
     }
 
@@ -129,28 +163,99 @@ impl Station {
             return;
         }
         if self.is_fresh(now, target) {
-            return self.roam(now, target, true);
+            return self.roam(now, target, true, false);
         }
-        let known = self.table.get(target).map(|entry| entry.frequency);
-        let frequencies = match known {
-            Some(frequency) => vec![frequency],
-            None => self.settings.frequencies.clone(),
-        };
-        self.course = Some(Course::Looking {
-            target,
-            until: now + LOOKING,
-        });
-        self.schedule.begin(now);
-        self.scan(frequencies, Some(target));
+        self.look(now, target, false);
     }
 
-    pub(super) fn roam(&mut self, now: Instant, target: MacAddr, ordered: bool) {
+    pub(super) fn roam(&mut self, now: Instant, target: MacAddr, ordered: bool, refused: bool) {
         self.course = Some(Course::Roaming {
             target,
             until: now + self.settings.roam_timeout,
             ordered,
+            again: None,
+            refused,
         });
         self.ask(Request::Roam { bssid: target });
+    }
+
+    pub(super) fn handle_roam_refused(&mut self, now: Instant, bssid: MacAddr, why: &str) {
+        let Some(Course::Roaming {
+            target,
+            ordered,
+            again,
+            refused,
+            ..
+        }) = &mut self.course
+        else {
+            return;
+        };
+        if *target != bssid {
+            return;
+        }
+        if why == BUSY {
+            debug!(%bssid, "no roam yet: {why}");
+            *again = Some(now + BUSY_PAUSE);
+        } else if why == "FAIL" && *ordered && !*refused {
+            // It says no more than that; it does so of what it has not heard lately.
+            self.look(now, bssid, true);
+        } else {
+            self.fail_move(now, &format!("wpa_supplicant refuses: {why}"));
+        }
+    }
+
+    /// A scan of whatever channels is over, and with it what was in the way of a move. A target that is
+    /// looked for may be among its results: those are read first.
+    pub(super) fn handle_scan_end(&mut self, now: Instant) {
+        let is_up = self.is_up();
+        match &mut self.course {
+            Some(Course::Roaming { again: Some(_), .. }) => self.ask_again(now),
+            // The supplicant said that it would move, and waited with that for the end of the scan; or it
+            // has chosen anew by its results.
+            Some(Course::Roaming { again, .. }) if is_up => *again = Some(now + BUSY_PAUSE),
+            _ => {}
+        }
+    }
+
+    /// Asks for what the supplicant was too busy for.
+    pub(super) fn ask_again(&mut self, now: Instant) {
+        match &mut self.course {
+            Some(Course::Looking { target, again, .. }) => {
+                *again = None;
+                let target = *target;
+                self.look_for(now, target);
+            }
+            Some(Course::Roaming { target, again, .. }) => {
+                *again = None;
+                let bssid = *target;
+                // It has begun, otherwise.
+                if self.is_up() {
+                    self.ask(Request::Roam { bssid });
+                }
+            }
+            Some(Course::Impending { .. }) | None => {}
+        }
+    }
+
+    /// Looks for the target of an ordered move.
+    fn look(&mut self, now: Instant, target: MacAddr, refused: bool) {
+        self.course = Some(Course::Looking {
+            target,
+            until: now + LOOKING.max(self.settings.roam_timeout),
+            again: None,
+            refused,
+        });
+        self.look_for(now, target);
+    }
+
+    /// On its own channel alone, if that is known.
+    fn look_for(&mut self, now: Instant, target: MacAddr) {
+        let frequencies = match self.table.frequency(target) {
+            Some(frequency) => vec![frequency],
+            None => self.settings.frequencies.clone(),
+        };
+        self.schedule.begin(now);
+        self.scan(frequencies, Some(target));
     }
 
     /// The move came to nothing. If the link is gone for it, the protocol hears where it comes up

@@ -78,10 +78,19 @@ impl Station {
         self.schedule.begin_from(last_heard);
         self.detect_links(now);
         self.tell_heard(now);
-        if let Some(Course::Looking { target, .. }) = self.course
-            && self.is_fresh(now, target)
+        if let Some(Course::Looking {
+            target,
+            again,
+            refused,
+            ..
+        }) = self.course
         {
-            self.roam(now, target, true);
+            if self.is_fresh(now, target) {
+                self.roam(now, target, true, refused);
+            } else if again.is_some() {
+                // The scan that was in the way has ended without it.
+                self.ask_again(now);
+            }
         }
         self.decide(now);
     }

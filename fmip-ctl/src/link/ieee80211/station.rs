@@ -28,7 +28,10 @@ use super::{
 };
 use crate::{
     config::Ieee80211,
-    link::{Direction, Health, Order, Step, Told},
+    link::{
+        Direction, Health, Order, Step, Told,
+        carrier::{self, Carrier, Change},
+    },
     proto::{Instant, LinkEvent},
     wire::MacAddr,
 };
@@ -68,6 +71,8 @@ pub(super) enum Input {
     Answered(Answer),
     /// It did not.
     Unanswered,
+    /// How the carrier of the interface is, which counts where nobody tells more.
+    Carrier(carrier::State),
     /// What the protocol wants.
     Order(Order),
 }
@@ -99,6 +104,8 @@ enum Attachment {
     Up {
         bssid: MacAddr,
     },
+    /// Attached, and nobody says where: nothing but the carrier is known.
+    Somewhere,
 }
 
 /// A move, as far as it has come.
@@ -139,6 +146,8 @@ pub(super) struct Station {
     open: bool,
     /// Whether the kernel answers.
     kernel: bool,
+    /// What is left to go by if neither is there.
+    carrier: Carrier,
     attachment: Attachment,
     /// Whether the protocol was told last that the link is there.
     told_up: Option<bool>,
@@ -171,6 +180,7 @@ impl Station {
             outputs: VecDeque::new(),
             open: false,
             kernel: false,
+            carrier: Carrier::default(),
             attachment: Attachment::Unknown,
             told_up: None,
             ssid: None,
@@ -216,6 +226,7 @@ impl Station {
                 self.kernel = false;
                 let detail = format!("the kernel tells nothing of 802.11: {error}");
                 self.step("nl80211", Direction::Local, None, Some(detail));
+                self.go_by_carrier();
             }
             Input::Kernel(event) => self.handle_kernel(now, &event),
             Input::Answered(Answer::Peers(peers)) => self.handle_peers(now, &peers),
@@ -225,7 +236,11 @@ impl Station {
                 }
             }
             // From now on the supplicant's word must do.
-            Input::Unanswered => self.kernel = false,
+            Input::Unanswered => {
+                self.kernel = false;
+                self.go_by_carrier();
+            }
+            Input::Carrier(state) => self.handle_carrier(state),
             Input::Order(Order::Switch { access_point }) => self.switch(now, access_point),
             Input::Order(Order::GoAhead) => {
                 if let Some(Course::Impending { target, .. }) = self.course {
@@ -333,6 +348,36 @@ impl Station {
         let what = self.name.clone();
         self.tell(Told::Health(Health::Lost { what, error }));
         self.ask_kernel(now);
+        self.go_by_carrier();
+    }
+
+    fn handle_carrier(&mut self, state: carrier::State) {
+        let change = self.carrier.see(state);
+        if self.open || self.kernel {
+            return;
+        }
+        if change == Some(Change::Interrupted) {
+            self.detach();
+        }
+        self.go_by_carrier();
+    }
+
+    /// The link is as its carrier is, if nobody tells more.
+    fn go_by_carrier(&mut self) {
+        if self.open || self.kernel {
+            return;
+        }
+        match (self.carrier.is_up(), self.told_up) {
+            (Some(false), _) => self.detach(),
+            (Some(true), Some(false)) => {
+                self.attachment = Attachment::Somewhere;
+                self.told_up = Some(true);
+                self.going_down = false;
+                self.primitive(LinkEvent::LinkUpSomewhere);
+            }
+            // As the protocol has it, or takes it to be.
+            (Some(true), Some(true) | None) | (None, _) => {}
+        }
     }
 
     /// Asks the kernel all that nobody else says.

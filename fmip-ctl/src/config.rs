@@ -308,6 +308,8 @@ pub enum LinkLayerKind {
     /// Somebody else, by the control socket.
     #[default]
     Told,
+    /// Nobody, and so the carrier of its interface must do.
+    Carrier,
     /// 802.11: wpa_supplicant and the kernel.
     Ieee80211(Box<Ieee80211>),
     /// 802.16e: a station of its own.

@@ -238,15 +238,52 @@ fn a_node_whose_supplicant_is_gone_moves_without_preparation_and_predicts_again_
     })
     .unwrap();
     health("lost");
-    // The link moves meanwhile, and nobody says so.
+    // The link moves meanwhile. Nobody says so, but its carrier went and came.
     air.firmware_roam(AccessPoint::New).unwrap();
     air.wait_for_step(Step::Layer2Update, 1).unwrap();
+    // From the new link, whose router says which it is.
+    told("fback-received", 1);
+    let ups = (mn.all().into_iter())
+        .filter(|event| event.name == "primitive" && event.fields["primitive"] == "LINK_UP");
+    let nameless = ups.last().expect("the link came up");
+    assert!(
+        nameless.fields.get("access_point").is_none(),
+        "{nameless:?}"
+    );
     air.tell(&Control::Daemon { daemon, runs: true }).unwrap();
     health("working");
-    // From the new link, after the move.
-    told("fback-received", 1);
+    // And now the access point has its name.
+    let request = serde_json::json!({"command": "show-mobile"});
+    wait_until("the access point's name", SOON, || {
+        let state = controllers.mn.request(&request)?;
+        Ok((state["access_point"] == AccessPoint::New.id()).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", controllers.account()));
     // Back again, and this time it is foreseen.
     air.signal(AccessPoint::Previous, -40).unwrap();
     air.signal(AccessPoint::New, -85).unwrap();
     told("link-switch", 1);
+}
+
+/// As a wired node is.
+// Rows: W11-06, W11-08
+#[test]
+fn a_node_that_knows_nothing_but_its_carrier_reacts() {
+    let Some(_turn) = shared_turn() else { return };
+    let (lab, mut air) = start();
+    let mut settings = settings();
+    (settings.mobile_node).insert("carrier".to_owned(), true.into());
+    let controllers = Controllers::start(&lab, &settings).unwrap();
+    let mn = controllers.mn.subscribe().unwrap();
+    air.firmware_roam(AccessPoint::New).unwrap();
+    if let Err(error) = mn.wait_for("fback-received", SOON) {
+        panic!("{error:#}\n{}\n{}", controllers.account(), air.log());
+    }
+    let told = (mn.all().into_iter())
+        .filter(|event| event.name == "primitive")
+        .map(|event| event.fields["primitive"].clone());
+    assert_eq!(told.collect::<Vec<_>>(), ["LINK_DOWN", "LINK_UP"]);
+    let request = serde_json::json!({"command": "show-mobile"});
+    let state = controllers.mn.request(&request).unwrap();
+    assert_eq!(state["link_layer"], "carrier");
 }

@@ -493,3 +493,30 @@ fn every_key_of_80211_is_read() {
         LinkLayerKind::Ieee80211(Box::new(expected))
     );
 }
+
+#[test]
+fn the_carrier_is_for_a_node_without_a_radio() {
+    let wired = |value: &str| {
+        let text = NODE.replace("[mobile-node.ieee80211]\n", "");
+        text.replacen(
+            "[mobile-node]\n",
+            &format!("[mobile-node]\ncarrier = {value}\n"),
+            1,
+        )
+    };
+    let kind = |text: &str| match parse(text).unwrap().role {
+        Role::MobileNode(node) => node.link_layer,
+        Role::AccessRouter(_) => panic!("it is a mobile node"),
+    };
+    assert_eq!(kind(&wired("true")), LinkLayerKind::Carrier);
+    assert_eq!(kind(&wired("false")), LinkLayerKind::Told);
+    let text = format!(
+        "{}\n[mobile-node.ieee80216e]\npmk = \"{}\"\n",
+        wired("true"),
+        "20".repeat(20)
+    );
+    assert!(parse(&text).unwrap_err().to_string().ends_with(
+        "mobile-node.carrier: is for a node with nothing else to go by, and there is a section \
+             for its radio: leave it out"
+    ),);
+}

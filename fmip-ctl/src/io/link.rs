@@ -16,7 +16,7 @@ use crate::{
     config::{Config, Interface, LinkLayerKind, Role},
     io::machine::now,
     link::{
-        Counts, Health, Heard, LinkLayer, Order, Step, Told,
+        Counts, Health, Heard, LinkLayer, Order, Step, Told, carrier,
         damping::{Counters, Damper, Outcome},
         ieee80211, ieee80216e,
         vocabulary::{self, Indication, Primitive},
@@ -77,6 +77,10 @@ impl Link {
         };
         let layer = match &node.link_layer {
             LinkLayerKind::Told => None,
+            LinkLayerKind::Carrier => {
+                let interface = interface(interfaces, &node.interface)?;
+                Some(carrier::start(interface.index, interface.name.clone()))
+            }
             LinkLayerKind::Ieee80211(settings) => {
                 let place = ieee80211::Place {
                     interface: interface(interfaces, &node.interface)?.index,
@@ -270,7 +274,7 @@ impl Link {
 
     /// Whether a primitive is for the core now.
     fn tell(&mut self, now: Instant, event: LinkEvent) -> Outcome {
-        if let LinkEvent::LinkUp { .. } = event {
+        if let LinkEvent::LinkUp { .. } | LinkEvent::LinkUpSomewhere = event {
             self.switching = None;
         }
         self.damper.tell(now, event)
@@ -382,7 +386,10 @@ fn beside(control_socket: &Path, interface: &str) -> PathBuf {
 
 /// Whether it says what has become of the link, and not what may.
 fn is_state(event: LinkEvent) -> bool {
-    matches!(event, LinkEvent::LinkUp { .. } | LinkEvent::LinkDown)
+    matches!(
+        event,
+        LinkEvent::LinkUp { .. } | LinkEvent::LinkUpSomewhere | LinkEvent::LinkDown
+    )
 }
 
 /// A primitive from the link layer as people are told it.

@@ -159,6 +159,17 @@ impl Damper {
                 }
                 Outcome::Told
             }
+            LinkEvent::LinkUpSomewhere => {
+                self.overtake();
+                self.handover_ended();
+                self.is_up = true;
+                // What is said of an access point may be of this one.
+                self.came_up = false;
+                self.access_point = None;
+                self.new_links.clear();
+                self.going_down = None;
+                Outcome::Told
+            }
         }
     }
 
@@ -522,6 +533,7 @@ mod tests {
             access_point.clone().prop_map(impend),
             access_point.prop_map(up),
             Just(LinkEvent::LinkDown),
+            Just(LinkEvent::LinkUpSomewhere),
             Just(LinkEvent::LinkGoingDown),
         ]
     }
@@ -550,7 +562,9 @@ mod tests {
                 }
                 let outcome = damper.tell(at(now), event);
                 match event {
-                    LinkEvent::LinkDown | LinkEvent::LinkUp { .. } => {
+                    LinkEvent::LinkDown
+                    | LinkEvent::LinkUp { .. }
+                    | LinkEvent::LinkUpSomewhere => {
                         prop_assert_eq!(outcome, Outcome::Told);
                         prop_assert_eq!(damper.poll_timeout(), None);
                     }

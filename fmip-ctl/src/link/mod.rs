@@ -9,6 +9,7 @@
 //! Arrows: `io` starts a link layer and carries its words to the core; a link layer knows `proto`'s
 //! primitives and nothing of the protocol behind them.
 
+pub(crate) mod carrier;
 pub mod damping;
 pub mod ieee80211;
 pub mod ieee80216e;

@@ -227,6 +227,7 @@ pub fn named(event: LinkEvent) -> (Primitive, Option<MacAddr>) {
             (Primitive::LinkHandoverImpend, Some(access_point))
         }
         LinkEvent::LinkUp { access_point } => (Primitive::LinkUp, Some(access_point)),
+        LinkEvent::LinkUpSomewhere => (Primitive::LinkUp, None),
         LinkEvent::LinkDown => (Primitive::LinkDown, None),
         LinkEvent::LinkGoingDown => (Primitive::LinkGoingDown, None),
     }

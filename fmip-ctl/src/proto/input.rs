@@ -102,6 +102,8 @@ pub enum LinkEvent {
         /// Where it is attached now.
         access_point: MacAddr,
     },
+    /// LINK_UP, and nobody says where: whoever tells it knows nothing but the carrier.
+    LinkUpSomewhere,
 }
 
 /// What an access link tells about a mobile node: an event of its access point, a neighbor that

@@ -45,6 +45,7 @@ pub(super) struct RawMobileNode {
     mobile_ipv6: Option<RawMobileIpv6>,
     #[serde(default)]
     router: Vec<RawRouterKey>,
+    carrier: Option<Spanned<bool>>,
     ieee80211: Option<RawIeee80211>,
     ieee80216e: Option<Spanned<RawIeee80216e>>,
     #[serde(default)]
@@ -111,7 +112,18 @@ impl RawMobileNode {
             self.check_can_be_found(pcoa, &routers)?;
         }
         let interface = check_interface_name(&self.interface)?;
+        let carrier = self.carrier.filter(|carrier| *carrier.get_ref());
+        if let Some(carrier) = &carrier
+            && (self.ieee80211.is_some() || self.ieee80216e.is_some())
+        {
+            return Err(Fault::new(
+                carrier.span(),
+                "is for a node with nothing else to go by, and there is a section for its radio: leave \
+                 it out",
+            ));
+        }
         let link_layer = match (self.ieee80211, self.ieee80216e) {
+            (None, None) if carrier.is_some() => LinkLayerKind::Carrier,
             (None, None) => LinkLayerKind::Told,
             (Some(raw), None) => LinkLayerKind::Ieee80211(Box::new(raw.check(text, &interface)?)),
             (None, Some(raw)) => LinkLayerKind::Ieee80216e(raw.into_inner().check()?),

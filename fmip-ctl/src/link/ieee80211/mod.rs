@@ -18,14 +18,17 @@ mod tests;
 use std::{future::Future, path::PathBuf};
 
 use tokio::{sync::mpsc::UnboundedReceiver, time::sleep};
-use tracing::info;
+use tracing::{info, warn};
 
 use self::{
     nl80211::{Kernel, Query},
     station::{Input, Output, Station},
     supplicant::{Client, Heard},
 };
-use super::{LinkLayer, Order, Teller};
+use super::{
+    LinkLayer, Order, Teller,
+    carrier::{self, Watch},
+};
 use crate::{config::Ieee80211, proto::Instant};
 
 /// Where a link layer of 802.11 is.
@@ -48,6 +51,7 @@ pub(crate) fn start(settings: &Ieee80211, place: Place) -> LinkLayer {
             interface: place.interface,
             client,
             kernel: None,
+            carrier: None,
             clock: place.clock,
             station,
             teller,
@@ -63,6 +67,8 @@ struct Runner {
     client: Client,
     /// `None`: it tells nothing of 802.11.
     kernel: Option<Kernel>,
+    /// What is left to go by without the supplicant and 802.11 in the kernel.
+    carrier: Option<Watch>,
     clock: fn() -> Instant,
     station: Station,
     teller: Teller,
@@ -73,16 +79,27 @@ impl Runner {
     async fn run(mut self) {
         self.open_kernel();
         self.carry_out().await;
+        match Watch::open(self.interface) {
+            Ok(watch) => self.carrier = Some(watch),
+            Err(error) => self.lose_carrier(&error),
+        }
         let mut turns = Turns::default();
         loop {
             let due = self.station.poll_timeout();
-            let next = turns.next(
-                self.client.next(),
-                next(&mut self.kernel),
-                self.orders.recv(),
-                until(due, self.clock),
-            );
-            match next.await {
+            let next = tokio::select! {
+                // The kernel does not tell of it so often that nothing else had its turn.
+                biased;
+                state = watched(&mut self.carrier) => Next::Carrier(state),
+                next = turns.next(
+                    self.client.next(),
+                    next(&mut self.kernel),
+                    self.orders.recv(),
+                    until(due, self.clock),
+                ) => next,
+            };
+            match next {
+                Next::Carrier(Ok(state)) => self.handle(Input::Carrier(state)).await,
+                Next::Carrier(Err(error)) => self.lose_carrier(&error),
                 Next::Heard(heard) => self.handle(Input::Supplicant(heard)).await,
                 Next::Kernel(Some(event)) => self.handle(Input::Kernel(event)).await,
                 Next::Kernel(None) => {
@@ -142,6 +159,11 @@ impl Runner {
         };
         self.station.handle_input((self.clock)(), answer);
     }
+
+    fn lose_carrier(&mut self, error: &str) {
+        warn!("the kernel tells nothing of the carrier: {error}");
+        self.carrier = None;
+    }
 }
 
 /// What happens next.
@@ -150,6 +172,8 @@ enum Next {
     Heard(Heard),
     /// `None`: the kernel tells nothing any more.
     Kernel(Option<nl80211::Event>),
+    /// Or it is not told any more.
+    Carrier(Result<carrier::State, String>),
     /// `None`: there will be no orders any more.
     Order(Option<Order>),
     /// It is time.
@@ -195,7 +219,7 @@ impl Turns {
         };
         self.told = match next {
             Next::Heard(_) | Next::Kernel(_) => self.told + 1,
-            Next::Order(_) | Next::Due => 0,
+            Next::Carrier(_) | Next::Order(_) | Next::Due => 0,
         };
         next
     }
@@ -204,6 +228,13 @@ impl Turns {
 async fn next(kernel: &mut Option<Kernel>) -> Option<nl80211::Event> {
     match kernel {
         Some(kernel) => kernel.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn watched(carrier: &mut Option<Watch>) -> Result<carrier::State, String> {
+    match carrier {
+        Some(watch) => watch.next().await,
         None => std::future::pending().await,
     }
 }

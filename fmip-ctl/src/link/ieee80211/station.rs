@@ -37,7 +37,10 @@ use super::{
 };
 use crate::{
     config::Ieee80211,
-    link::{Direction, Health, Order, Step, Told},
+    link::{
+        Direction, Health, Order, Step, Told,
+        carrier::{self, Carrier, Change},
+    },
     proto::{Instant, LinkEvent},
     wire::MacAddr,
 };
@@ -57,6 +60,8 @@ pub(super) enum Input {
     Answered(Answer),
     /// It did not.
     Unanswered { error: String },
+    /// How the carrier of the interface is, which counts where nobody tells more.
+    Carrier(carrier::State),
     /// What the protocol wants.
     Order(Order),
 }
@@ -84,6 +89,8 @@ pub(super) struct Station {
     /// Whether the supplicant is there.
     open: bool,
     kernel: Kernel,
+    /// What is left to go by if neither is there.
+    carrier: Carrier,
     attachment: Attachment,
     /// Whether the protocol was told last that the link is there.
     told_up: Option<bool>,
@@ -116,6 +123,7 @@ impl Station {
             outputs: VecDeque::new(),
             open: false,
             kernel: Kernel::new(),
+            carrier: Carrier::default(),
             attachment: Attachment::Unknown,
             told_up: None,
             ssid: None,
@@ -150,10 +158,17 @@ impl Station {
                 }
             },
             Input::KernelOpened => self.handle_kernel_opened(now),
-            Input::KernelLost { error } => self.handle_kernel_lost(now, &error),
+            Input::KernelLost { error } => {
+                self.handle_kernel_lost(now, &error);
+                self.go_by_carrier();
+            }
             Input::Kernel(event) => self.handle_kernel(now, &event),
             Input::Answered(answer) => self.handle_answer(now, answer),
-            Input::Unanswered { error } => self.handle_unanswered(now, &error),
+            Input::Unanswered { error } => {
+                self.handle_unanswered(now, &error);
+                self.go_by_carrier();
+            }
+            Input::Carrier(state) => self.handle_carrier(state),
             Input::Order(Order::Switch { access_point }) => self.switch(now, access_point),
             Input::Order(Order::Prospects(prospects)) => {
                 self.policy.inform(prospects);
@@ -243,6 +258,36 @@ impl Station {
         let what = self.name.clone();
         self.tell(Told::Health(Health::Lost { what, error }));
         self.ask_kernel(now);
+        self.go_by_carrier();
+    }
+
+    fn handle_carrier(&mut self, state: carrier::State) {
+        let change = self.carrier.see(state);
+        if self.open || self.kernel.answers() {
+            return;
+        }
+        if change == Some(Change::Interrupted) {
+            self.detach();
+        }
+        self.go_by_carrier();
+    }
+
+    /// The link is as its carrier is, if nobody tells more.
+    fn go_by_carrier(&mut self) {
+        if self.open || self.kernel.answers() {
+            return;
+        }
+        match (self.carrier.is_up(), self.told_up) {
+            (Some(false), _) => self.detach(),
+            (Some(true), Some(false)) => {
+                self.attachment = Attachment::Somewhere;
+                self.told_up = Some(true);
+                self.going_down = false;
+                self.primitive(LinkEvent::LinkUpSomewhere);
+            }
+            // As the protocol has it, or takes it to be.
+            (Some(true), Some(true) | None) | (None, _) => {}
+        }
     }
 
     fn handle_garbage(&mut self, error: &str) {

@@ -1,5 +1,6 @@
 //! What wpa_supplicant writes, as it is written, and what the station makes of it.
 
+mod alone;
 mod busy;
 mod choice;
 mod client;
@@ -200,6 +201,7 @@ fn described(told: &Told) -> String {
             format!("LINK_HANDOVER_IMPEND {access_point}")
         }
         Told::Primitive(LinkEvent::LinkUp { access_point }) => format!("LINK_UP {access_point}"),
+        Told::Primitive(LinkEvent::LinkUpSomewhere) => "LINK_UP".to_owned(),
         Told::Primitive(LinkEvent::LinkGoingDown) => "LINK_GOING_DOWN".to_owned(),
         Told::Primitive(LinkEvent::LinkDown) => "LINK_DOWN".to_owned(),
         Told::SwitchFailed {

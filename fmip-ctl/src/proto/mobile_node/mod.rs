@@ -82,6 +82,8 @@ pub struct MobileNode {
     /// Whether the link is there.
     link_up: bool,
     access_point: Option<MacAddr>,
+    /// Whether the link came up last without a name.
+    is_nameless: bool,
     /// Whose address it uses.
     origin: Origin,
     /// Where it is, if it is not on that link.
@@ -148,6 +150,7 @@ impl MobileNode {
             next_look: None,
             link_up: true,
             access_point: config.current_access_point,
+            is_nameless: false,
             origin,
             elsewhere: None,
             past: Vec::new(),

@@ -49,6 +49,7 @@ impl MobileNode {
             }
             LinkEvent::LinkDown => self.handle_link_down(now),
             LinkEvent::LinkUp { access_point } => self.handle_link_up(now, access_point),
+            LinkEvent::LinkUpSomewhere => self.handle_link_up_somewhere(now),
         }
     }
 
@@ -111,10 +112,26 @@ impl MobileNode {
 
     /// RFC 5270 section 5.4.
     fn handle_link_up(&mut self, now: Instant, access_point: MacAddr) {
-        self.link_up = true;
-        let place = self.locate(now, access_point);
+        let was_up = std::mem::replace(&mut self.link_up, true);
+        // What came up without a name is another link once it has gone.
+        let is_named_late = was_up || !self.is_nameless;
+        let place = self.locate(now, access_point, is_named_late);
+        self.is_nameless = false;
         self.access_point = Some(access_point);
+        self.come_to(now, place);
+    }
+
+    /// The routers there say where it is, as they do at an access point that nobody knows.
+    fn handle_link_up_somewhere(&mut self, now: Instant) {
+        self.link_up = true;
+        self.is_nameless = true;
+        self.access_point = None;
+        self.come_to(now, Place::Unknown);
+    }
+
+    fn come_to(&mut self, now: Instant, place: Place) {
         if let Place::Same = place {
+            let access_point = self.access_point;
             self.link_mut().add(access_point);
             return self.stay(now);
         }
@@ -124,7 +141,7 @@ impl MobileNode {
             .as_ref()
             .is_some_and(|handover| matches!(handover.phase, Phase::Switching(_)));
         let earlier = handover.and_then(|handover| handover.phase.into_request());
-        if target.is_some_and(|target| target != access_point) && !matches!(place, Place::Same) {
+        if target.is_some() && target != self.access_point {
             let reason = Failure::Elsewhere;
             self.outbox.event(None, Event::HandoverFailed { reason });
         }
@@ -136,27 +153,28 @@ impl MobileNode {
             Place::Prepared(switch) => self.arrive(now, &switch),
             Place::Same => {}
             Place::Origin => {
-                self.origin.link.add(access_point);
+                self.origin.link.add(self.access_point);
                 self.return_to_origin(now);
             }
             Place::Past(mut past) => {
-                past.link.add(access_point);
+                past.link.add(self.access_point);
                 self.return_to(now, past, earlier);
             }
             // MOV-04, W16-13, W16-14.
             Place::Known(destination) => self.arrive_unprepared(now, destination, earlier),
             Place::Plain => {
-                self.enter(Link::unknown(Some(access_point)));
+                self.enter(Link::unknown(self.access_point));
                 self.discover(now, true);
             }
             Place::Unknown => {
-                self.enter(Link::unknown(Some(access_point)));
+                self.enter(Link::unknown(self.access_point));
                 self.discover(now, false);
             }
         }
     }
 
-    fn locate(&mut self, now: Instant, access_point: MacAddr) -> Place {
+    /// `is_named_late`: whether this may be the first name of the link that it was on last.
+    fn locate(&mut self, now: Instant, access_point: MacAddr, is_named_late: bool) -> Place {
         if let Some(Handover {
             target: Some(target),
             phase: Phase::Switching(switch),
@@ -182,7 +200,7 @@ impl MobileNode {
             Some(Knowledge::Router(destination)) => Place::Known(destination),
             Some(Knowledge::NoFastHandover) => Place::Plain,
             // It never knew where it was.
-            None if self.access_point.is_none() => Place::Same,
+            None if self.access_point.is_none() && is_named_late => Place::Same,
             Some(Knowledge::SameInterface | Knowledge::Unknown) | None => {
                 let past = self.past.iter().rfind(|past| is_there(past));
                 let destination = past

@@ -83,9 +83,10 @@ impl Link {
         }
     }
 
-    pub(super) fn add(&mut self, access_point: MacAddr) {
+    /// Takes note of an access point on it, if that is known.
+    pub(super) fn add(&mut self, access_point: Option<MacAddr>) {
         if self.access_points.len() < MAX_KNOWN {
-            self.access_points.insert(access_point);
+            self.access_points.extend(access_point);
         }
     }
 }

@@ -81,6 +81,85 @@ fn an_address_of_the_advertised_prefix_comes_before_the_fbu() {
     );
 }
 
+/// Nothing is known but the carrier.
+fn nameless() -> Simulation {
+    let mut simulation = Simulation::new();
+    // Where it is may be known or not: nobody says that it is there.
+    simulation.link(LinkEvent::NewLinkDetected { access_point: AP2 });
+    simulation.run(SECOND);
+    simulation.link(LinkEvent::LinkDown);
+    simulation.link(LinkEvent::LinkUpSomewhere);
+    simulation
+}
+
+// Rows: W11-06, W11-08, MOV-04
+#[test]
+fn a_link_without_a_name_is_told_by_its_router() {
+    let mut simulation = nameless();
+    assert_eq!(simulation.mn.status().access_point, None);
+    assert_eq!(simulation.count("mn: -> RS"), 1);
+    assert_eq!(simulation.count("mn: -> FBU"), 0);
+    simulation.inject(Node::Mn, ACCESS, advertisement("fe80::2", 2));
+    let (_, packet) = simulation.messages(Node::Mn, "FBU").next().unwrap();
+    assert_eq!((packet.source, packet.destination), (NCOA, PAR));
+    // The name that comes later is that of the link it is on, as long as it is on it.
+    simulation.run(SECOND);
+    simulation.log.clear();
+    simulation.link(LinkEvent::LinkUp { access_point: AP2 });
+    assert_eq!(simulation.mn.status().access_point, Some(AP2));
+    assert_eq!(simulation.count("mn: -> RS"), 0);
+    assert_eq!(simulation.count("mn: -> FBU"), 0);
+    simulation.link(LinkEvent::LinkDown);
+    simulation.link(LinkEvent::LinkUp { access_point: AP2 });
+    assert_eq!(simulation.count("mn: -> RS"), 0);
+}
+
+// Rows: W11-06, W16-15
+#[test]
+fn a_carrier_that_flaps_at_home_costs_a_question() {
+    let mut simulation = nameless();
+    simulation.inject(Node::Mn, ACCESS, advertisement("fe80::1", 1));
+    simulation.log.clear();
+    // That access point is on the link, whoever says so later.
+    simulation.link(LinkEvent::LinkUp { access_point: AP1 });
+    simulation.run(FOREVER);
+    assert_eq!(simulation.count("mn: -> RS"), 0);
+    assert_eq!(simulation.count("mn: -> FBU"), 0);
+    simulation.assert_clean();
+}
+
+// Rows: W11-06
+#[test]
+fn a_link_that_never_had_a_name_and_went_is_not_the_one_that_came() {
+    let mut simulation = nameless();
+    simulation.inject(Node::Mn, ACCESS, advertisement("fe80::1", 1));
+    simulation.link(LinkEvent::LinkDown);
+    simulation.log.clear();
+    simulation.link(LinkEvent::LinkUp {
+        access_point: AP_UNKNOWN,
+    });
+    assert_eq!(simulation.count("mn: -> RS"), 1);
+}
+
+// Rows: W11-06
+#[test]
+fn what_was_prepared_is_not_where_a_link_without_a_name_is() {
+    let mut simulation = Simulation::new();
+    simulation.gap = None;
+    simulation.impend();
+    simulation.run(SECOND);
+    assert_eq!(simulation.mn.handovers()[0].state, "switching");
+    simulation.log.clear();
+    simulation.link(LinkEvent::LinkUpSomewhere);
+    assert_eq!(
+        last_failure(&simulation),
+        r#"{"event":"handover-failed","reason":"elsewhere"}"#
+    );
+    assert_eq!(simulation.count("mn: -> RS"), 1);
+    simulation.inject(Node::Mn, ACCESS, advertisement("fe80::2", 2));
+    assert_eq!(simulation.count("mn: -> FBU"), 1);
+}
+
 // Rows: W16-15
 #[test]
 fn the_prefix_of_its_own_address_tells_that_it_has_not_moved() {

@@ -101,10 +101,11 @@ fn happening() -> impl Strategy<Value = Happening> {
         "configure-address",
         "set-default-router",
     ]);
-    let link = (0..4, access_point()).prop_map(|(event, access_point)| match event {
+    let link = (0..5, access_point()).prop_map(|(event, access_point)| match event {
         0 => LinkEvent::NewLinkDetected { access_point },
         1 => LinkEvent::HandoverImpend { access_point },
         2 => LinkEvent::LinkUp { access_point },
+        3 => LinkEvent::LinkUpSomewhere,
         _ => LinkEvent::LinkDown,
     });
     prop_oneof![

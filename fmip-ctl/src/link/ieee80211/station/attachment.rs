@@ -38,6 +38,8 @@ pub(super) enum Attachment {
     Up {
         bssid: MacAddr,
     },
+    /// Attached, and nobody says where: nothing but the carrier is known.
+    Somewhere,
 }
 
 impl Station {

@@ -11,7 +11,7 @@ use super::{
     },
     *,
 };
-use crate::link::{Direction, Step};
+use crate::link::{Direction, Step, carrier::State};
 
 /// Something that happens.
 #[derive(Clone, Debug)]
@@ -27,6 +27,7 @@ enum Happening {
     /// The kernel answers.
     Peers(Vec<Peer>),
     Unanswered,
+    Carrier(State),
     Order(Order),
     Time(u64),
 }
@@ -105,6 +106,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::KernelLost),
         2 => prop::collection::vec(peer, 0..2).prop_map(Happening::Peers),
         1 => Just(Happening::Unanswered),
+        2 => (any::<bool>(), prop::option::of(0..3_u32))
+            .prop_map(|(up, downs)| Happening::Carrier(State { up, downs })),
         3 => access_point().prop_map(|access_point| Happening::Order(Order::Switch { access_point })),
         1 => Just(Happening::Order(Order::GoAhead)),
         8 => (1..2000_u64).prop_map(Happening::Time),
@@ -180,6 +183,11 @@ impl Run {
                 self.told_down = false;
                 self.impending = None;
                 self.switches.clear();
+            }
+            Told::Primitive(LinkEvent::LinkUpSomewhere) => {
+                assert!(!self.open, "the supplicant says where");
+                assert!(self.told_down, "nobody has said that it is up");
+                self.told_down = false;
             }
             Told::Primitive(LinkEvent::LinkDown) => {
                 assert!(!self.told_down, "the link is down twice");
@@ -303,6 +311,7 @@ impl Run {
                 let error = "no answer".to_owned();
                 self.input(Input::Unanswered { error });
             }
+            Happening::Carrier(state) => self.input(Input::Carrier(state)),
             Happening::Order(order) => {
                 if let Order::Switch { access_point } = order {
                     *self.switches.entry(access_point).or_default() += 1;

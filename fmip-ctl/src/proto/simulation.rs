@@ -427,21 +427,21 @@ impl Simulation {
     /// A tunnel takes over what is held, and the order to hold takes the tunnel's place.
     fn execute(&mut self, node: Node, command: Command) {
         match command {
-            Command::InstallTunnel { pcoa, .. } => {
-                if self.installed.remove(&(node, "buffer", pcoa)) {
-                    self.released.remove(&(node, pcoa));
-                    self.after(self.drain, Pending::Drained(node, pcoa));
-                }
+            Command::InstallTunnel { pcoa, .. }
+                if self.installed.remove(&(node, "buffer", pcoa)) =>
+            {
+                self.released.remove(&(node, pcoa));
+                self.after(self.drain, Pending::Drained(node, pcoa));
             }
             Command::StartBuffering { address, .. } => {
                 self.installed.remove(&(node, "tunnel", address));
                 self.released.remove(&(node, address));
                 self.backlog.insert((node, address));
             }
-            Command::RemoveTunnel { pcoa: address } | Command::RemoveBuffer { address } => {
-                if self.backlog.remove(&(node, address)) {
-                    self.dropped.push((node, address));
-                }
+            Command::RemoveTunnel { pcoa: address } | Command::RemoveBuffer { address }
+                if self.backlog.remove(&(node, address)) =>
+            {
+                self.dropped.push((node, address));
             }
             _ => {}
         }

@@ -274,6 +274,8 @@ pub struct MobileNode {
     pub routers: Vec<RouterKey>,
     /// How often its router is asked for all access points around; never, if none.
     pub neighborhood_interval: Option<Duration>,
+    /// How long a router that did not answer is not asked again at first; never again, if none.
+    pub silent_router_interval: Option<Duration>,
     /// What tells it what its radio does and is about to do.
     pub link_layer: LinkLayerKind,
     /// How what that tells is damped.

@@ -407,6 +407,51 @@ fn the_last_word_comes_when_the_kernel_has_checked_the_address() {
     });
 }
 
+// Rows: RTS-09
+#[test]
+fn a_router_that_starts_after_the_node_is_found_and_hands_over() {
+    let mut settings = testing::settings();
+    settings
+        .mobile_node
+        .insert("silent-router-interval-s".to_owned(), 1.into());
+    play(settings, |stage| {
+        // The node is there first.
+        for process in [
+            &mut stage.controllers.mn.process,
+            &mut stage.controllers.par.process,
+        ] {
+            process.signal(Signal::TERM)?;
+            let status = process.wait(SOON)?;
+            ensure!(status.success(), "it ended with {status}");
+        }
+        stage.controllers.mn = Controller::start(&stage.lab, Role::MobileNode, &stage.settings)?;
+        stage.controllers.mn.wait_ready()?;
+        stage.mn = stage.controllers.mn.subscribe()?;
+        stage.controllers.mn.trigger("impend", AccessPoint::New)?;
+        let reason = stage.mn_gives_up()?;
+        ensure!(reason == "no-prrtadv", "{reason}");
+        let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
+        let asked_in_s = &state["silent_router"]["asked_in_s"];
+        ensure!(asked_in_s.is_f64(), "{state}");
+        let output = fmip_ctl(&stage.settings, &stage.controllers.mn, "show mobile")?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(text.contains("the router did not answer"), "{text}");
+
+        let role = Role::Router(Router::Previous);
+        stage.controllers.par = Controller::start(&stage.lab, role, &stage.settings)?;
+        stage.controllers.par.wait_ready()?;
+        stage.par = stage.controllers.par.subscribe()?;
+        wait_until("the router to be found", SOON, || {
+            let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
+            Ok(state["silent_router"].is_null().then_some(()))
+        })?;
+        hand_over(stage)?;
+        stage
+            .story
+            .check_order(&["mn: FBU", "par: HI 0", "nar: HAck 0", "par: FBack 0"])
+    });
+}
+
 /// Has the mobile node tell a shell script of a care-of address.
 fn insert_hook(settings: &mut Settings, script: String, timeout_s: i64) {
     let command = vec!["/bin/sh".to_owned(), "-c".to_owned(), script];

@@ -32,6 +32,18 @@ pub(super) fn text(state: &MobileState) -> String {
         }
         (None, _) => text.push_str("router: none is known\n"),
     }
+    match state.silent_router.as_ref().map(|of| of.asked_in_s) {
+        None => {}
+        Some(Some(left)) => {
+            let _ = writeln!(
+                text,
+                "fast handover: the router did not answer, and is asked again in {left:.1} s"
+            );
+        }
+        Some(None) => text.push_str(
+            "fast handover: the router did not answer, and is not asked again on this link\n",
+        ),
+    }
     let registered = match state.registered {
         true => ", registered",
         false => "",
@@ -146,7 +158,7 @@ fn access_point(of: &AccessPointEntry) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use fmip_ctl::{
-        observe::show::PreviousEntry,
+        observe::show::{PreviousEntry, SilentEntry},
         proto::{AnnouncementsLeft, HandoverUnderWay, Tunnel},
     };
 
@@ -178,6 +190,7 @@ mod tests {
             health: Some(Health::Working),
             access_point: Some("02:00:00:00:0a:02".parse().unwrap()),
             router: Some("2001:db8:2::1".parse().unwrap()),
+            silent_router: None,
             router_link_address: Some("02:00:00:00:00:22".parse().unwrap()),
             care_of: "2001:db8:2::ff:fe00:1".parse().unwrap(),
             settled: true,
@@ -259,6 +272,9 @@ Counted
                 error: "no such file".to_owned(),
             }),
             router: None,
+            silent_router: Some(SilentEntry {
+                asked_in_s: Some(41.96),
+            }),
             settled: false,
             registered: true,
             addresses: Vec::new(),
@@ -279,9 +295,22 @@ Counted
 wlan0, attached to nothing, last to 02:00:00:00:0a:02
 link layer: told by the control socket, without wpa_supplicant: no such file
 router: none is known
+fast handover: the router did not answer, and is asked again in 42.0 s
 care-of address: 2001:db8:2::ff:fe00:1, registered, not usable here
 handover: adrift, to 02:00:00:00:0a:03, with 2001:db8:3::9
 "
         );
+    }
+    #[test]
+    fn a_router_that_is_not_asked_again_is_told_of() {
+        let silent = MobileState {
+            silent_router: Some(SilentEntry { asked_in_s: None }),
+            ..state()
+        };
+        let shown = text(&silent);
+        let line = shown.lines().nth(3);
+        let expected =
+            "fast handover: the router did not answer, and is not asked again on this link";
+        assert_eq!(line, Some(expected));
     }
 }

@@ -146,6 +146,7 @@ fn the_mobile_node_example_says_what_it_seems_to() {
                 key: Key((0x10..=0x23).collect()),
             }],
             neighborhood_interval: None,
+            silent_router_interval: Some(Duration::from_secs(60)),
             link_layer: LinkLayerKind::Ieee80211(Box::new(Ieee80211::of("wlan0"))),
             mobile_ipv6: MobileIpv6 {
                 on_care_of_address: Vec::new(),

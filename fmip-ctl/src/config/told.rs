@@ -140,6 +140,7 @@ impl Config {
             lifetime: node.lifetime,
             announcement: node.announcement,
             neighborhood_interval: node.neighborhood_interval,
+            silent_router_interval: node.silent_router_interval,
         })
     }
 }

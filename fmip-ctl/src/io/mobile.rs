@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     link::Heard,
-    observe::show::{AccessPointEntry, AddressEntry, MobileState, PreviousEntry},
-    proto::{Counters, KnownAccessPoint, MobileNodeStatus, PreviousAddress, Tunnel},
+    observe::show::{AccessPointEntry, AddressEntry, MobileState, PreviousEntry, SilentEntry},
+    proto::{Counters, KnownAccessPoint, MobileNodeStatus, PreviousAddress, SilentRouter, Tunnel},
     wire::MacAddr,
 };
 
@@ -45,6 +45,7 @@ pub(super) async fn state(
         access_point: status.access_point,
         router: status.router,
         router_link_address: status.router_link_address,
+        silent_router: status.silent_router.map(silent),
         care_of: status.care_of,
         settled: status.settled,
         registered: status.registered,
@@ -55,6 +56,13 @@ pub(super) async fn state(
         access_points,
         counters: counted(counters, hook, link)?,
     })
+}
+
+fn silent(of: SilentRouter) -> SilentEntry {
+    let left = of.asked_next_ns.map(|next| next - now());
+    SilentEntry {
+        asked_in_s: left.map(|left| left.as_secs_f64()),
+    }
 }
 
 fn previous(of: PreviousAddress) -> PreviousEntry {
@@ -172,6 +180,7 @@ mod tests {
             access_point: Some(HERE),
             router: None,
             router_link_address: None,
+            silent_router: None,
             care_of: "2001:db8:1::9".parse().unwrap(),
             settled: true,
             registered: false,

@@ -218,6 +218,8 @@ pub struct MobileState {
     pub router: Option<Ipv6Addr>,
     /// That router's link-layer address, if it is known.
     pub router_link_address: Option<MacAddr>,
+    /// If the router did not answer when it was asked for its neighborhood.
+    pub silent_router: Option<SilentEntry>,
     /// The address in use.
     pub care_of: Ipv6Addr,
     /// Whether that address is usable on this link.
@@ -236,6 +238,13 @@ pub struct MobileState {
     pub access_points: Vec<AccessPointEntry>,
     /// What was counted of what matters, by its name.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A router that did not answer, and is taken for one that knows no fast handovers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SilentEntry {
+    /// The time until it is asked again; `None`: not as long as the node is on its link.
+    pub asked_in_s: Option<f64>,
 }
 
 /// An address of a mobile node.

@@ -294,6 +294,10 @@ pub struct MobileNodeConfig {
     /// 4260 section 6); `None`: only on a new link.
     #[serde(default)]
     pub neighborhood_interval: Option<Duration>,
+    /// How long a router that did not answer is not asked again; twice as long after each further
+    /// silence, up to 16 times. `None`: as long as it is on that link (RTS-09).
+    #[serde(default)]
+    pub silent_router_interval: Option<Duration>,
 }
 
 /// The key that a mobile node shares with one access router.

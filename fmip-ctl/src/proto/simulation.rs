@@ -169,6 +169,7 @@ pub(super) fn mobile_node_config() -> MobileNodeConfig {
         lifetime: Duration::from_secs(30),
         announcement: Announcement::Una,
         neighborhood_interval: None,
+        silent_router_interval: None,
     }
 }
 

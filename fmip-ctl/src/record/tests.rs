@@ -46,6 +46,7 @@ fn mobile_node() -> MachineConfig {
         lifetime: Duration::from_secs(60),
         announcement: Announcement::Una,
         neighborhood_interval: None,
+        silent_router_interval: None,
     })
 }
 

@@ -96,6 +96,7 @@ fn config(script: &mut Script<'_>) -> MobileNodeConfig {
         lifetime: Duration::from_secs(script.pick(&[30, 1, 65_535])),
         announcement: script.pick(&[Announcement::Una, Announcement::Fna]),
         neighborhood_interval: None,
+        silent_router_interval: Some(Duration::from_secs(5)),
     }
 }
 

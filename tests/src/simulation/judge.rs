@@ -298,7 +298,7 @@ impl Judge {
         if !current.is_due || disturbed {
             return None;
         }
-        // A router that did not answer once is not asked again (RTS-09).
+        // A router that did not answer once is not asked again for a while (RTS-09).
         let losses = match failed.as_str() {
             "NoPrrtadv" => current.losses + current.earlier_losses,
             _ => current.losses,

@@ -375,6 +375,7 @@ fn mobile_plan(
             false => Announcement::Una,
         },
         neighborhood_interval: None,
+        silent_router_interval: Some(lifetime),
     };
     let mut at = start;
     let legs = (0..rng.usize(1..=5))

@@ -27,6 +27,9 @@ use crate::{
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the command that is told a care-of address may take if the file does not say.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a router that did not answer is not asked again if the file does not say: its controller may
+/// have started after the node's. One message a minute at most is no burden for a link.
+const SILENT_ROUTER_INTERVAL: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -42,6 +45,7 @@ pub(super) struct RawMobileNode {
     route_metric: Option<Spanned<i64>>,
     announcement: Option<Spanned<String>>,
     neighborhood_interval_s: Option<Spanned<i64>>,
+    silent_router_interval_s: Option<Spanned<i64>>,
     mobile_ipv6: Option<RawMobileIpv6>,
     #[serde(default)]
     router: Vec<RawRouterKey>,
@@ -170,6 +174,14 @@ impl RawMobileNode {
             )?,
             routers,
             neighborhood_interval: match integer(self.neighborhood_interval_s, 0, 0..=86_400)? {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
+            silent_router_interval: match integer(
+                self.silent_router_interval_s,
+                SILENT_ROUTER_INTERVAL.as_secs(),
+                0..=86_400,
+            )? {
                 0 => None,
                 seconds => Some(Duration::from_secs(seconds)),
             },

@@ -266,6 +266,9 @@ const NODE_ERRORS: &str = r#"
 - #neighborhood-interval-s = 0
 + neighborhood-interval-s = -1
 ! mobile-node.neighborhood-interval-s: -1 is out of range: 0 to 86400
+- #silent-router-interval-s = 60
++ silent-router-interval-s = 86401
+! mobile-node.silent-router-interval-s: 86401 is out of range: 0 to 86400
 - #control-interface = "/run/wpa_supplicant/wlan0"
 + control-interface = "wlan0"
 ! mobile-node.ieee80211.control-interface: "wlan0" is no absolute path of a file

@@ -42,7 +42,7 @@ use uplink::Uplink;
 
 pub use status::{
     AnnouncementsLeft, HandoverUnderWay, KnownAccessPoint, MobileNodeStatus, PreviousAddress,
-    Prospect,
+    Prospect, SilentRouter,
 };
 
 /// How many access points are remembered, and how many can be asked about at one time: neighbor
@@ -201,6 +201,8 @@ impl MobileNode {
                 self.solicit(now);
             } else if is_due(self.look_deadline()) {
                 self.look_again(now);
+            } else if is_due(self.doubt_deadline()) {
+                self.doubt_silence(now);
             } else if is_due(self.farewell.as_ref().map(|farewell| farewell.due)) {
                 self.repeat_farewell(now);
             } else if is_due(self.endings.deadline()) {
@@ -222,6 +224,7 @@ impl MobileNode {
         [
             self.neighborhood.deadline(),
             self.look_deadline(),
+            self.doubt_deadline(),
             self.farewell.as_ref().map(|farewell| farewell.due),
             self.endings.deadline(),
             self.uplink_deadline(),

@@ -77,6 +77,7 @@ impl MobileNode {
         if self.neighborhood.knowledge(target).is_some() {
             self.go_on(now);
         } else if self.neighborhood.is_silent() {
+            self.miss_router();
             self.fail(now, Failure::NoPrrtadv);
         } else {
             self.want(now, target);

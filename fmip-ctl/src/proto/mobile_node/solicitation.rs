@@ -36,9 +36,24 @@ pub(super) struct Neighborhood {
     solicitation: Option<Solicitation>,
     /// When the last RtSolPrs were sent, as many as may be in a second (RTS-08).
     solicited: VecDeque<Instant>,
-    /// Whether the router did not answer RtSolPrs (RTS-09).
-    is_silent: bool,
+    /// Since the router did not answer RtSolPrs (RTS-09).
+    silence: Option<Silence>,
 }
+
+/// A router that did not answer RTSOLPR_RETRIES retransmissions is taken for one that does not know
+/// fast handovers, and no more RtSolPrs are sent (RFC 5568 section 5.1). But the node has a key of it,
+/// so it does, and was only not ready. After some time that is doubted, by a single RtSolPr; without
+/// an answer to that it is believed for twice as long.
+#[derive(Copy, Clone, Debug)]
+struct Silence {
+    /// When the router was asked last.
+    asked: Instant,
+    /// How long that is believed since; `None`: on this link for ever.
+    patience: Option<Duration>,
+}
+
+/// How many times the first wait the longest is.
+const MAX_PATIENCE: u32 = 16;
 
 /// RtSolPrs that wait for a PrRtAdv.
 #[derive(Clone, Debug)]
@@ -64,7 +79,7 @@ impl Neighborhood {
             wants_all: false,
             solicitation: None,
             solicited: VecDeque::new(),
-            is_silent: false,
+            silence: None,
         }
     }
 
@@ -84,7 +99,13 @@ impl Neighborhood {
     }
 
     pub(super) fn is_silent(&self) -> bool {
-        self.is_silent
+        self.silence.is_some()
+    }
+
+    /// When a silent router is asked next.
+    pub(super) fn doubt(&self) -> Option<Instant> {
+        let silence = self.silence?;
+        silence.patience.map(|patience| silence.asked + patience)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -96,7 +117,7 @@ impl Neighborhood {
         self.known.clear();
         self.revision += 1;
         self.stop_asking();
-        self.is_silent = false;
+        self.silence = None;
     }
 
     pub(super) fn stop_asking(&mut self) {
@@ -122,8 +143,9 @@ impl MobileNode {
     /// Asks about an access point, together with the others that are asked about.
     pub(super) fn want(&mut self, now: Instant, access_point: MacAddr) {
         let target = self.target();
+        self.miss_router();
         let neighborhood = &mut self.neighborhood;
-        if neighborhood.is_silent || neighborhood.wanted.contains(&access_point) {
+        if neighborhood.is_silent() || neighborhood.wanted.contains(&access_point) {
             return;
         }
         if neighborhood.wanted.len() >= MAX_WANTED {
@@ -140,7 +162,7 @@ impl MobileNode {
 
     /// Asks for all that the router knows.
     pub(super) fn want_all(&mut self, now: Instant) {
-        if !self.neighborhood.is_silent && !self.neighborhood.wants_all {
+        if !self.neighborhood.is_silent() && !self.neighborhood.wants_all {
             self.neighborhood.wants_all = true;
             self.ask(now);
         }
@@ -156,14 +178,55 @@ impl MobileNode {
     /// When to ask for all that the router knows, unless there is something better to do (RFC 4260
     /// section 6).
     pub(super) fn look_deadline(&self) -> Option<Instant> {
-        let is_idle = self.link_up && self.handover.is_none() && self.is_settled();
-        (self.config.neighborhood_interval.is_some() && is_idle && self.key().is_some())
+        (self.config.neighborhood_interval.is_some() && self.may_look())
             .then_some(self.next_look)
             .flatten()
     }
 
+    /// Whether there is nothing better to do than to ask a router that may hand it over.
+    fn may_look(&self) -> bool {
+        self.link_up && self.handover.is_none() && self.is_settled() && self.key().is_some()
+    }
+
+    /// When to ask a silent router again, unless there is something better to do.
+    pub(super) fn doubt_deadline(&self) -> Option<Instant> {
+        let doubt = self.neighborhood.doubt();
+        doubt.filter(|_| self.may_look())
+    }
+
+    /// Asks a silent router once for all that it knows: no handover is to wait for it again.
+    pub(super) fn doubt_silence(&mut self, now: Instant) {
+        let longest = (self.config.silent_router_interval)
+            .map(|interval| interval.saturating_mul(MAX_PATIENCE));
+        let Some(silence) = &mut self.neighborhood.silence else {
+            return;
+        };
+        silence.asked = now;
+        let twice = silence.patience.map(|patience| patience.saturating_mul(2));
+        silence.patience = twice.min(longest);
+        // As long as the last RtSolPr of all would be waited for.
+        let timers = &self.config.timers;
+        let doublings = 2_u32.saturating_pow(timers.rtsolpr_retries);
+        let timeout = timers.initial_timeout.saturating_mul(doublings);
+        self.neighborhood.wants_all = true;
+        self.ask_so_often(now, 1, timeout);
+    }
+
+    /// A silent router would be needed now: it is asked again as soon as it may be.
+    pub(super) fn miss_router(&mut self) {
+        if let Some(silence) = &mut self.neighborhood.silence {
+            silence.patience = self.config.silent_router_interval;
+        }
+    }
+
     /// Begins to ask for what is wanted now.
     fn ask(&mut self, now: Instant) {
+        let timers = &self.config.timers;
+        let sends = timers.rtsolpr_retries.saturating_add(1);
+        self.ask_so_often(now, sends, timers.initial_timeout);
+    }
+
+    fn ask_so_often(&mut self, now: Instant, sends: u32, timeout: Duration) {
         let due = self.earliest_rtsolpr(now);
         let neighborhood = &mut self.neighborhood;
         neighborhood.identifier = neighborhood.identifier.wrapping_add(1).max(1); // 0: PRA-02
@@ -171,8 +234,8 @@ impl MobileNode {
             identifier: neighborhood.identifier,
             // A handover needs its one answer, and soon.
             is_wildcard: neighborhood.wanted.is_empty(),
-            sends_left: self.config.timers.rtsolpr_retries.saturating_add(1),
-            timeout: self.config.timers.initial_timeout,
+            sends_left: sends,
+            timeout,
             due,
         });
         if due == now {
@@ -204,7 +267,12 @@ impl MobileNode {
             self.neighborhood.stop_asking();
             // RTS-09. A look around that came to nothing, perhaps long ago, proves nothing for the
             // question that a handover asks.
-            self.neighborhood.is_silent = !solicitation.is_wildcard;
+            if !solicitation.is_wildcard {
+                self.neighborhood.silence = Some(Silence {
+                    asked: now,
+                    patience: self.config.silent_router_interval,
+                });
+            }
             if let Some(Phase::Asking) = self.handover.as_ref().map(|h| &h.phase) {
                 self.fail(now, Failure::NoPrrtadv);
             }
@@ -269,6 +337,7 @@ impl MobileNode {
         if was_wildcard.is_none() && !unsolicited {
             return self.counters.count(Reason::Unmatched);
         }
+        self.neighborhood.silence = None;
         if let Some(lla) = message.source_lla {
             self.link_mut().router_lla = Some(lla);
         }

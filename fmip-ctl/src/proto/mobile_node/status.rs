@@ -19,6 +19,8 @@ pub struct MobileNodeStatus {
     pub router: Option<Ipv6Addr>,
     /// That router's link-layer address, if it is known.
     pub router_link_address: Option<MacAddr>,
+    /// If the router did not answer when it was asked for its neighborhood.
+    pub silent_router: Option<SilentRouter>,
     /// The address in use.
     pub care_of: Ipv6Addr,
     /// Whether that address is usable on this link.
@@ -33,6 +35,13 @@ pub struct MobileNodeStatus {
     pub announcing: Option<AnnouncementsLeft>,
     /// What is known of access points.
     pub access_points: Vec<KnownAccessPoint>,
+}
+
+/// A router that did not answer, and is taken for one that knows no fast handovers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SilentRouter {
+    /// When it is asked again, if nothing else is under way then; `None`: not on this link.
+    pub asked_next_ns: Option<Instant>,
 }
 
 /// An earlier address whose packets still come, and go, through a tunnel.
@@ -133,6 +142,9 @@ impl MobileNode {
             access_point: self.access_point,
             router: Some(link.router).filter(|router| !router.is_unspecified()),
             router_link_address: link.router_lla,
+            silent_router: self.neighborhood.is_silent().then(|| SilentRouter {
+                asked_next_ns: self.neighborhood.doubt().filter(|_| self.key().is_some()),
+            }),
             care_of: here,
             settled: self.link_up && self.is_settled(),
             registered: self.is_registered(here),

@@ -75,6 +75,134 @@ fn a_router_that_never_answers_is_not_asked_again() {
     simulation.assert_clean();
 }
 
+const ASKED: &str = "mn: -> RtSolPr";
+
+/// A mobile node that doubts after a minute that its router is deaf, which it is so far.
+fn doubtful() -> Simulation {
+    let mut config = mobile_node_config();
+    config.silent_router_interval = Some(60 * SECOND);
+    let mut simulation = Simulation::with(config, router_config(false), router_config(true));
+    simulation.lose(Node::Mn, "RtSolPr", ALWAYS);
+    simulation.impend();
+    simulation.run(2 * SECOND);
+    assert_eq!(simulation.count(ASKED), 4);
+    simulation
+}
+
+/// When a silent router is asked next, in milliseconds from now.
+fn asked_next(simulation: &Simulation) -> Option<u128> {
+    let silent = simulation.mn.status().silent_router;
+    let next = silent.expect("it is silent").asked_next_ns;
+    next.map(|next| (next - simulation.now).as_millis())
+}
+
+// Rows: RTS-09
+#[test]
+fn a_silent_router_is_asked_again_now_and_then_by_one_message() {
+    let mut simulation = doubtful();
+    let start = simulation.now;
+    simulation.log.clear();
+    let mut expected = Vec::new();
+    let mut next = asked_next(&simulation).expect("it is asked again");
+    // It was silent for a while when this began.
+    assert!(next <= 60_000, "{next}");
+    for minutes in [2, 4, 8, 16, 16] {
+        expected.push(next);
+        next += minutes * 60_000;
+    }
+    simulation.run(50 * 60 * SECOND);
+    let mut asked = simulation.times(start, Node::Mn, "RtSolPr");
+    asked.truncate(5);
+    assert_eq!(asked, expected);
+    for (_, packet) in simulation.messages(Node::Mn, "RtSolPr") {
+        let Message::RtSolPr(question) = packet.message else {
+            unreachable!("only RtSolPrs were asked for")
+        };
+        assert!(question.access_points.is_empty(), "{question:?}");
+    }
+    // Whoever waits for a handover does not wait for that.
+    simulation.log.clear();
+    simulation.impend();
+    assert_eq!(
+        last_failure(&simulation),
+        r#"{"event":"handover-failed","reason":"no-prrtadv"}"#
+    );
+}
+
+// Rows: RTS-09
+#[test]
+fn a_router_that_begins_to_answer_later_hands_over_after_all() {
+    let mut simulation = doubtful();
+    simulation.repair();
+    simulation.run(61 * SECOND);
+    assert_eq!(simulation.count(ASKED), 5);
+    assert_eq!(simulation.mn.status().silent_router, None);
+    assert_eq!(simulation.mn.poll_timeout(), None);
+    simulation.log.clear();
+    run_from_impend(&mut simulation);
+    // What is behind the access point is known already.
+    assert_eq!(simulation.steps()[0], "mn: -> fbu");
+    assert_eq!(simulation.count("mn: switch-link"), 1);
+    assert_eq!(simulation.count("nar: release-buffer"), 1);
+    simulation.assert_clean();
+}
+
+// Rows: RTS-09
+#[test]
+fn a_silent_router_that_is_needed_is_asked_sooner_but_not_more_often_than_at_first() {
+    let needs = [
+        LinkEvent::NewLinkDetected { access_point: AP2 },
+        LinkEvent::HandoverImpend { access_point: AP2 },
+    ];
+    for need in needs {
+        let mut simulation = doubtful();
+        simulation.run(20 * 60 * SECOND);
+        simulation.log.clear();
+        let waits = asked_next(&simulation).expect("it is asked again");
+        assert!(waits > 60_000, "{waits}");
+        for _ in 0..100 {
+            simulation.link(need);
+            simulation.run(SECOND);
+        }
+        assert_eq!(simulation.count(ASKED), 2, "{need:?}");
+    }
+}
+
+// Rows: RTS-09
+#[test]
+fn a_silent_router_is_not_asked_again_without_a_key_or_a_link_or_against_its_file() {
+    let mut without_key = mobile_node_config();
+    without_key.silent_router_interval = Some(60 * SECOND);
+    without_key.routers.clear();
+    for config in [without_key, mobile_node_config()] {
+        let mut simulation = Simulation::with(config, router_config(false), router_config(true));
+        simulation.lose(Node::Mn, "RtSolPr", ALWAYS);
+        run_from_impend(&mut simulation);
+        assert_eq!(asked_next(&simulation), None);
+        assert_eq!(simulation.count(ASKED), 4);
+        assert_eq!(simulation.mn.poll_timeout(), None);
+    }
+    let mut simulation = doubtful();
+    simulation.link(LinkEvent::LinkDown);
+    simulation.run(600 * SECOND);
+    assert_eq!(simulation.count(ASKED), 4);
+    simulation.link(LinkEvent::LinkUp { access_point: AP1 });
+    simulation.run(SECOND);
+    assert_eq!(simulation.count(ASKED), 5);
+}
+
+// Rows: PRA-18, RTS-09
+#[test]
+fn a_silent_router_that_speaks_of_its_own_accord_is_silent_no_more() {
+    let mut simulation = doubtful();
+    let advertise = Input::Admin(Admin::Advertise { pcoa: PCOA });
+    simulation.input(Node::Par, advertise);
+    simulation.run(SECOND);
+    assert_eq!(simulation.mn.status().silent_router, None);
+    simulation.impend();
+    assert_eq!(simulation.count("mn: -> FBU"), 1);
+}
+
 // Rows: RTS-08, W16-03
 #[test]
 fn a_flood_of_access_points_does_not_exceed_the_rate_of_rtsolpr() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    link::ieee80216e::{auth::Pmk, timing},
+    link::ieee80216e::{auth::Pmk, message::MacMode, timing},
     wire::MacAddr,
 };
 
@@ -12,6 +12,8 @@ use crate::{
 pub struct Ieee80216e {
     /// The key that the network knows, too.
     pub pmk: Pmk,
+    /// How management messages are authenticated.
+    pub mac_mode: MacMode,
     /// The base station that it enters at first; `None`: the strongest.
     pub base_station: Option<MacAddr>,
     /// Whether it chooses when to move; otherwise it moves only when it is told.
@@ -41,6 +43,7 @@ impl Ieee80216e {
     pub fn with(pmk: Pmk) -> Self {
         Self {
             pmk,
+            mac_mode: MacMode::Cmac,
             base_station: None,
             choose_target: true,
             signal_threshold_dbm: -75,

@@ -292,6 +292,13 @@ pub const SCENARIOS: &[Scenario] = &[
         hostile::handover_requests,
     ),
     Scenario::new(
+        "hostile-bsho-req-flood-hmac",
+        "a flood of MOB_BSHO-REQ without a valid HMAC, where that was agreed",
+        "RFC 5270 section 8",
+        rfc5270::set_up_hmac,
+        hostile::handover_requests,
+    ),
+    Scenario::new(
         "hostile-rogue-access-point",
         "802.11: an access point lures the mobile node to a router that is no neighbor",
         "RFC 4260 section 8",

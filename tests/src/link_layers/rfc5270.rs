@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use fmip_ctl::link::ieee80216e::{
     air::Frame,
-    message::{HoIndication, Message, Pdu},
+    message::{HoIndication, MacMode, Message, Pdu},
 };
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     stage::{Scene, Setup},
 };
 use crate::{
-    emulated::ieee80216e::{Control, Crossed, Direction, bsid},
+    emulated::ieee80216e::{self, Control, Crossed, Direction, bsid},
     ladder::{
         Ladder,
         Place::{MnL2, MnL3, Nar, NewAp, OldAp, Par, Third, ThirdAp},
@@ -45,6 +45,15 @@ const IMPATIENT: i64 = 200;
 
 pub(super) fn set_up(setup: &mut Setup) {
     let _ = setup.use_802_16e();
+    wait_for_link_switch(setup, PATIENT);
+}
+
+/// Messages are authenticated by HMAC, and not by CMAC.
+pub(super) fn set_up_hmac(setup: &mut Setup) {
+    let _ = setup.use_802_16e_with(ieee80216e::Settings {
+        mac_mode: MacMode::Hmac,
+        ..ieee80216e::Settings::default()
+    });
     wait_for_link_switch(setup, PATIENT);
 }
 

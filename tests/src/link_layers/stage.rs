@@ -122,8 +122,15 @@ impl Setup {
     /// The links are of 802.16e: base stations at the access points, and a mobile station that knows
     /// their network.
     pub fn use_802_16e(&mut self) -> &mut ieee80216e::Settings {
+        self.use_802_16e_with(ieee80216e::Settings::default())
+    }
+
+    /// As [`Setup::use_802_16e`], with these settings.
+    pub fn use_802_16e_with(
+        &mut self,
+        base_stations: ieee80216e::Settings,
+    ) -> &mut ieee80216e::Settings {
         self.names = Names::base_stations();
-        let base_stations = ieee80216e::Settings::default();
         let station = base_stations.mobile_station();
         let table = &mut self.settings.mobile_node;
         table.insert("ieee80216e".to_owned(), station.into());

@@ -5,12 +5,13 @@ use toml::Spanned;
 
 use super::{
     fault::Fault,
-    value::{check_link_address, check_octets, integer, milliseconds, negative},
+    value::{check_link_address, check_octets, choice, integer, milliseconds, negative},
 };
 use crate::{
     config::Ieee80216e,
     link::ieee80216e::{
         auth::{KEY_LEN, Pmk},
+        message::MacMode,
         timing::LOST_DL_MAP_MS,
     },
 };
@@ -19,6 +20,7 @@ use crate::{
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawIeee80216e {
     pmk: Spanned<String>,
+    mac_mode: Option<Spanned<String>>,
     base_station: Option<Spanned<String>>,
     choose_target: Option<bool>,
     signal_threshold_dbm: Option<Spanned<i64>>,
@@ -48,6 +50,11 @@ impl RawIeee80216e {
         let default = Ieee80216e::with(Pmk(pmk));
         let frames = |value, default: u8, least| integer(value, default.into(), least..=255);
         Ok(Ieee80216e {
+            mac_mode: choice(
+                &self.mac_mode,
+                "mac-mode",
+                &[("cmac", MacMode::Cmac), ("hmac", MacMode::Hmac)],
+            )?,
             base_station: self
                 .base_station
                 .as_ref()

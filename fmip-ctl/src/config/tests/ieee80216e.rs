@@ -2,7 +2,7 @@
 //! of it: a node has one radio.
 
 use super::*;
-use crate::link::ieee80216e::auth::Pmk;
+use crate::link::ieee80216e::{auth::Pmk, message::MacMode};
 
 const PMK: &str = "202122232425262728292a2b2c2d2e2f30313233";
 
@@ -85,6 +85,7 @@ fn every_key_is_read() {
             "scan-interleaving-frames = 10",
             "scan-interleaving-frames = 13",
         ),
+        ("mac-mode = \"cmac\"", "mac-mode = \"hmac\""),
         ("scan-iterations = 2", "scan-iterations = 14"),
         ("lost-dl-map-ms = 600", "lost-dl-map-ms = 700"),
     ] {
@@ -96,6 +97,7 @@ fn every_key_is_read() {
         settings,
         Ieee80216e {
             pmk: settings.pmk.clone(),
+            mac_mode: MacMode::Hmac,
             base_station: None,
             choose_target: false,
             signal_threshold_dbm: -81,
@@ -119,6 +121,11 @@ fn every_error_names_key_and_value() {
             "base-station = \"02:00:00:00:0a:01\"",
             "base-station = \"ff:ff:ff:ff:ff:ff\"",
             "base-station: \"ff:ff:ff:ff:ff:ff\" is no unicast link-layer address",
+        ),
+        (
+            "mac-mode = \"cmac\"",
+            "mac-mode = \"none\"",
+            "mac-mode: \"none\" is no mac-mode: write \"cmac\" or \"hmac\"",
         ),
         (
             "signal-threshold-dbm = -75",

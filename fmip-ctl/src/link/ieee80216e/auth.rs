@@ -1,6 +1,9 @@
-//! CMAC of management messages: who may tell a station to move, and a base station that it did.
+//! CMAC and HMAC of management messages: who may tell a station to move, and a base station that it
+//! did.
 //!
-//! IEEE 802.16e-2005 section 7.2.2.2 (keys) and 7.5.4.4 (CMAC). A [`Context`] is one end's view of
+//! IEEE 802.16e-2005 section 7.2.2.2 (keys), 7.5.3 (HMAC) and 7.5.4.4 (CMAC). Which of the two it is,
+//! both ends agree on when the station enters. An HMAC covers no packet number: what is repeated cannot
+//! be told from what was replayed, but by the random numbers of the SA-TEK handshake. A [`Context`] is one end's view of
 //! one authorization key: a station has one for every base station, a base station one for every
 //! station. The pairwise master key would be made by an EAP method; in the profile it is
 //! configured at both ends.
@@ -10,9 +13,12 @@ use std::fmt;
 use aes::Aes128;
 use bytes::Bytes;
 use cmac::{Cmac, KeyInit, Mac};
+use hmac::Hmac;
+use sha1::{Digest as _, Sha1};
 
 use super::message::{
-    Authentication, CMAC_LEN, CmacTuple, Message, Pdu, PkmCode, Received, TooLong,
+    Authentication, CMAC_LEN, CmacTuple, HMAC_LEN, HmacTuple, MacMode, Message, Pdu, PkmCode,
+    Received, TooLong,
 };
 use crate::wire::MacAddr;
 
@@ -31,9 +37,13 @@ impl fmt::Debug for Pmk {
     }
 }
 
-/// An authorization key: what one station and one base station share. `Debug` shows nothing of it.
+/// An authorization key: what one station and one base station share, for one mode of authentication.
+/// `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Ak([u8; KEY_LEN]);
+pub struct Ak {
+    key: [u8; KEY_LEN],
+    mode: MacMode,
+}
 
 impl fmt::Debug for Ak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,24 +52,33 @@ impl fmt::Debug for Ak {
 }
 
 impl Ak {
+    /// That of the profile's usual mode, CMAC.
+    pub fn derive(pmk: &Pmk, station: MacAddr, bsid: MacAddr) -> Self {
+        Self::derive_for(MacMode::Cmac, pmk, station, bsid)
+    }
+
     /// AK = Dot16KDF(PMK, SS MAC address | BSID | "AK", 160): after EAP alone, without RSA (section
     /// 7.2.2.2.3).
-    pub fn derive(pmk: &Pmk, station: MacAddr, bsid: MacAddr) -> Self {
-        Self(dot16kdf(&pmk.0, &[&station.0, &bsid.0, b"AK"]))
+    pub fn derive_for(mode: MacMode, pmk: &Pmk, station: MacAddr, bsid: MacAddr) -> Self {
+        Self {
+            key: dot16kdf(mode, &pmk.0, &[&station.0, &bsid.0, b"AK"]),
+            mode,
+        }
     }
 
     /// AKID = Dot16KDF(AK, AK sequence number | SS MAC address | BSID | "AK", 64) (table 133).
     fn id(&self, sequence: u8, station: MacAddr, bsid: MacAddr) -> [u8; 8] {
-        dot16kdf(&self.0, &[&[sequence], &station.0, &bsid.0, b"AK"])
+        let parts: [&[u8]; 4] = [&[sequence], &station.0, &bsid.0, b"AK"];
+        dot16kdf(self.mode, &self.key, &parts)
     }
 }
 
 /// Which end a [`Context`] is at: what it signs with, and what the other end does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// A station signs with CMAC_KEY_U.
+    /// A station signs with CMAC_KEY_U or HMAC_KEY_U.
     Station,
-    /// A base station signs with CMAC_KEY_D.
+    /// A base station signs with CMAC_KEY_D or HMAC_KEY_D.
     BaseStation,
 }
 
@@ -69,14 +88,14 @@ pub enum Refusal {
     /// It carries nothing that would authenticate it.
     #[error("it is not authenticated")]
     Missing,
-    /// It carries an HMAC tuple, but CMAC was agreed.
-    #[error("it carries an HMAC tuple where CMAC was agreed")]
+    /// It carries an HMAC where CMAC was agreed, or the other way round.
+    #[error("it is authenticated in another way than was agreed")]
     NotNegotiated,
     /// It was made with another key.
     #[error("its key has another sequence number, or is another base station's")]
     OtherKey,
-    /// The CMAC is not that of the message.
-    #[error("its CMAC is wrong")]
+    /// The CMAC or HMAC is not that of the message.
+    #[error("its authentication is wrong")]
     Wrong,
     /// Its packet number was used before.
     #[error("its packet number was used before")]
@@ -87,15 +106,21 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The name that it is counted under.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Missing => "cmac-missing",
-            Self::NotNegotiated => "hmac-not-negotiated",
-            Self::OtherKey => "cmac-other-key",
-            Self::Wrong => "cmac-wrong",
-            Self::Replayed => "cmac-replayed",
-            Self::NoKey => "cmac-no-key",
+    /// The name that it is counted under, where `mode` was agreed.
+    pub fn name(self, mode: MacMode) -> &'static str {
+        match (mode, self) {
+            (MacMode::Cmac, Self::Missing) => "cmac-missing",
+            (MacMode::Cmac, Self::NotNegotiated) => "hmac-not-negotiated",
+            (MacMode::Cmac, Self::OtherKey) => "cmac-other-key",
+            (MacMode::Cmac, Self::Wrong) => "cmac-wrong",
+            (MacMode::Cmac, Self::Replayed) => "cmac-replayed",
+            (MacMode::Cmac, Self::NoKey) => "cmac-no-key",
+            (MacMode::Hmac, Self::Missing) => "hmac-missing",
+            (MacMode::Hmac, Self::NotNegotiated) => "cmac-not-negotiated",
+            (MacMode::Hmac, Self::OtherKey) => "hmac-other-key",
+            (MacMode::Hmac, Self::Wrong) => "hmac-wrong",
+            (MacMode::Hmac, Self::Replayed) => "hmac-replayed",
+            (MacMode::Hmac, Self::NoKey) => "hmac-no-key",
         }
     }
 }
@@ -156,12 +181,56 @@ pub struct Context {
     bsid: MacAddr,
     sequence: u8,
     akid: [u8; 8],
-    sign: [u8; 16],
-    verify: [u8; 16],
-    /// The packet number that was sent last; they begin with 1.
+    keys: Keys,
+    /// The packet number that was sent last; they begin with 1. Of CMAC alone, as is the next.
     sent: u32,
     /// The highest packet number that was heard.
     heard: u32,
+}
+
+/// What one end signs with, and what the other one does.
+#[derive(Clone)]
+enum Keys {
+    Cmac {
+        sign: [u8; 16],
+        verify: [u8; 16],
+    },
+    Hmac {
+        sign: [u8; HMAC_LEN],
+        verify: [u8; HMAC_LEN],
+    },
+}
+
+impl Keys {
+    fn derive(ak: &Ak, station: MacAddr, bsid: MacAddr, end: End) -> Self {
+        match ak.mode {
+            // CMAC_KEY_U | CMAC_KEY_D | KEK = Dot16KDF(AK, SS MAC address | BSID | "CMAC_KEYS+KEK", 384)
+            // (section 7.2.2.2.9).
+            MacMode::Cmac => {
+                let parts: [&[u8]; 3] = [&station.0, &bsid.0, b"CMAC_KEYS+KEK"];
+                let keys: [u8; 48] = dot16kdf(ak.mode, &ak.key, &parts);
+                let (sign, verify) = by_end(&keys, end);
+                Self::Cmac { sign, verify }
+            }
+            // HMAC_KEY_U | HMAC_KEY_D | KEK = Dot16KDF(AK, SS MAC address | BSID | "HMAC_KEYS+KEK", 448).
+            MacMode::Hmac => {
+                let parts: [&[u8]; 3] = [&station.0, &bsid.0, b"HMAC_KEYS+KEK"];
+                let keys: [u8; 56] = dot16kdf(ak.mode, &ak.key, &parts);
+                let (sign, verify) = by_end(&keys, end);
+                Self::Hmac { sign, verify }
+            }
+        }
+    }
+}
+
+/// The first two of some keys, the uplink's and the downlink's: what this end signs with, and what the
+/// other does.
+fn by_end<const N: usize>(keys: &[u8], end: End) -> ([u8; N], [u8; N]) {
+    let key = |at: usize| -> [u8; N] { keys[at..at + N].try_into().expect("as many octets") };
+    match end {
+        End::Station => (key(0), key(N)),
+        End::BaseStation => (key(N), key(0)),
+    }
 }
 
 impl fmt::Debug for Context {
@@ -178,21 +247,12 @@ impl fmt::Debug for Context {
 impl Context {
     /// The key `ak` between `station` and `bsid`, with its sequence number (4 bits).
     pub fn new(ak: &Ak, sequence: u8, station: MacAddr, bsid: MacAddr, end: End) -> Self {
-        // CMAC_KEY_U | CMAC_KEY_D | KEK = Dot16KDF(AK, SS MAC address | BSID | "CMAC_KEYS+KEK", 384)
-        // (section 7.2.2.2.9).
-        let keys: [u8; 48] = dot16kdf(&ak.0, &[&station.0, &bsid.0, b"CMAC_KEYS+KEK"]);
-        let key = |at: usize| -> [u8; 16] { keys[at..at + 16].try_into().expect("16 octets") };
-        let (sign, verify) = match end {
-            End::Station => (key(0), key(16)),
-            End::BaseStation => (key(16), key(0)),
-        };
         let sequence = sequence & 0xf;
         Self {
             bsid,
             sequence,
             akid: ak.id(sequence, station, bsid),
-            sign,
-            verify,
+            keys: Keys::derive(ak, station, bsid, end),
             sent: 0,
             heard: 0,
         }
@@ -203,11 +263,51 @@ impl Context {
         self.akid
     }
 
-    /// Writes a PDU with a CMAC under the next packet number.
+    /// The mode that it is for.
+    pub fn mode(&self) -> MacMode {
+        match self.keys {
+            Keys::Cmac { .. } => MacMode::Cmac,
+            Keys::Hmac { .. } => MacMode::Hmac,
+        }
+    }
+
+    /// Writes a PDU with a CMAC under the next packet number, or with an HMAC.
     ///
     /// # Errors
     /// It is too long, or the packet numbers are used up.
     pub fn sign(&mut self, cid: u16, message: Message) -> Result<Bytes, SignError> {
+        match self.keys {
+            Keys::Cmac { sign, .. } => self.sign_cmac(&sign, cid, message),
+            Keys::Hmac { sign, .. } => self.sign_hmac(&sign, cid, message),
+        }
+    }
+
+    fn sign_hmac(
+        &self,
+        key: &[u8; HMAC_LEN],
+        cid: u16,
+        message: Message,
+    ) -> Result<Bytes, SignError> {
+        let mut tuple = HmacTuple {
+            key_sequence: self.sequence,
+            digest: [0; HMAC_LEN],
+        };
+        let mut pdu = Pdu {
+            cid,
+            message,
+            authentication: Some(Authentication::Hmac(tuple)),
+        };
+        tuple.digest = hmac(key, &pdu.covered()).finalize().into_bytes().into();
+        pdu.authentication = Some(Authentication::Hmac(tuple));
+        Ok(pdu.encode()?)
+    }
+
+    fn sign_cmac(
+        &mut self,
+        key: &[u8; 16],
+        cid: u16,
+        message: Message,
+    ) -> Result<Bytes, SignError> {
         let packet_number = self
             .sent
             .checked_add(1)
@@ -223,7 +323,7 @@ impl Context {
             message,
             authentication: Some(Authentication::Cmac(tuple)),
         };
-        let mac = self.cmac(&self.sign, packet_number, cid, &pdu.covered());
+        let mac = self.cmac(key, packet_number, cid, &pdu.covered());
         tuple
             .value
             .copy_from_slice(&mac.finalize().into_bytes()[..CMAC_LEN]);
@@ -233,12 +333,14 @@ impl Context {
         Ok(bytes)
     }
 
-    /// Whether a message is authentic, and was not heard before.
+    /// Whether a message is authentic, and, by CMAC, was not heard before.
     ///
     /// # Errors
     /// Why it is not. Nothing is remembered of it then.
     pub fn verify(&mut self, received: &Received) -> Result<(), Refusal> {
-        let packet_number = self.verify_value(received)?;
+        let Some(packet_number) = self.verify_value(received)? else {
+            return Ok(());
+        };
         // The profile has no window (SBC: PN window size 0): frames come in their order.
         if packet_number <= self.heard {
             return Err(Refusal::Replayed);
@@ -254,11 +356,13 @@ impl Context {
     /// # Errors
     /// As [`Self::verify`], but for [`Refusal::Replayed`].
     pub fn verify_fresh(&mut self, received: &Received) -> Result<(), Refusal> {
-        self.heard = self.verify_value(received)?;
+        if let Some(packet_number) = self.verify_value(received)? {
+            self.heard = packet_number;
+        }
         Ok(())
     }
 
-    /// Whether the CMAC is right, whatever the packet number: for SA-TEK-Challenge, whose sender is
+    /// Whether the CMAC or HMAC is right, whatever the packet number: for SA-TEK-Challenge, whose sender is
     /// the first to choose a random number. Nothing may be done on it but to answer.
     ///
     /// # Errors
@@ -267,17 +371,46 @@ impl Context {
         self.verify_value(received).map(|_| ())
     }
 
-    fn verify_value(&self, received: &Received) -> Result<u32, Refusal> {
-        let tuple = match &received.pdu.authentication {
-            Some(Authentication::Cmac(tuple)) => tuple,
-            Some(Authentication::Hmac(_)) => return Err(Refusal::NotNegotiated),
-            None => return Err(Refusal::Missing),
-        };
+    /// The packet number, where there is one.
+    fn verify_value(&self, received: &Received) -> Result<Option<u32>, Refusal> {
+        let authentication = received.pdu.authentication.as_ref();
+        match (&self.keys, authentication.ok_or(Refusal::Missing)?) {
+            (Keys::Cmac { verify, .. }, Authentication::Cmac(tuple)) => {
+                self.verify_cmac(verify, tuple, received).map(Some)
+            }
+            (Keys::Hmac { verify, .. }, Authentication::Hmac(tuple)) => {
+                self.verify_hmac(verify, tuple, received).map(|()| None)
+            }
+            (Keys::Cmac { .. }, Authentication::Hmac(_))
+            | (Keys::Hmac { .. }, Authentication::Cmac(_)) => Err(Refusal::NotNegotiated),
+        }
+    }
+
+    fn verify_hmac(
+        &self,
+        key: &[u8; HMAC_LEN],
+        tuple: &HmacTuple,
+        received: &Received,
+    ) -> Result<(), Refusal> {
+        if tuple.key_sequence != self.sequence {
+            return Err(Refusal::OtherKey);
+        }
+        hmac(key, &received.covered)
+            .verify_slice(&tuple.digest)
+            .map_err(|_| Refusal::Wrong)
+    }
+
+    fn verify_cmac(
+        &self,
+        key: &[u8; 16],
+        tuple: &CmacTuple,
+        received: &Received,
+    ) -> Result<u32, Refusal> {
         if tuple.key_sequence != self.sequence || tuple.bsid.is_some_and(|bsid| bsid != self.bsid) {
             return Err(Refusal::OtherKey);
         }
         self.cmac(
-            &self.verify,
+            key,
             tuple.packet_number,
             received.pdu.cid,
             &received.covered,
@@ -300,18 +433,39 @@ impl Context {
     }
 }
 
-/// Dot16KDF of section 7.5.4.6.1 with CMAC: the first 128 bits that it works with and the bits that
-/// it gives are the last ones of what they are taken from.
-fn dot16kdf<const N: usize>(key: &[u8; KEY_LEN], parts: &[&[u8]]) -> [u8; N] {
-    let key: &[u8; 16] = key.last_chunk().expect("160 bits are more than 128");
+/// HMAC-SHA1 of a message up to the tuple or the digest (section 7.5.3).
+fn hmac(key: &[u8; HMAC_LEN], message: &[u8]) -> Hmac<Sha1> {
+    let mut hmac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes any key");
+    hmac.update(message);
+    hmac
+}
+
+/// Dot16KDF of section 7.5.4.6.1, with CMAC or, where HMAC is agreed, with SHA-1: the bits of the key
+/// that it works with and the bits that it gives are the last ones of what they are taken from.
+fn dot16kdf<const N: usize>(mode: MacMode, key: &[u8; KEY_LEN], parts: &[&[u8]]) -> [u8; N] {
     let bits = (N * 8) as u32;
     let mut result = Vec::new();
-    for block in 0..N.div_ceil(16) as u32 {
-        let mut cmac = Cmac::<Aes128>::new(key.into());
-        cmac.update(&block.to_be_bytes());
-        parts.iter().for_each(|part| cmac.update(part));
-        cmac.update(&bits.to_be_bytes());
-        result.extend_from_slice(&cmac.finalize().into_bytes());
+    let mut block = 0_u32;
+    while result.len() < N {
+        match mode {
+            MacMode::Cmac => {
+                let key: &[u8; 16] = key.last_chunk().expect("160 bits are more than 128");
+                let mut cmac = Cmac::<Aes128>::new(key.into());
+                cmac.update(&block.to_be_bytes());
+                parts.iter().for_each(|part| cmac.update(part));
+                cmac.update(&bits.to_be_bytes());
+                result.extend_from_slice(&cmac.finalize().into_bytes());
+            }
+            MacMode::Hmac => {
+                let mut sha1 = Sha1::new();
+                sha1.update(block.to_be_bytes());
+                parts.iter().for_each(|part| sha1.update(part));
+                sha1.update(bits.to_be_bytes());
+                sha1.update(key);
+                result.extend_from_slice(&sha1.finalize());
+            }
+        }
+        block += 1;
     }
     *result.last_chunk().expect("blocks enough were made")
 }
@@ -329,7 +483,11 @@ mod tests {
     const PMK: Pmk = Pmk([7; KEY_LEN]);
 
     fn ends(bsid: MacAddr) -> (Context, Context) {
-        let ak = Ak::derive(&PMK, STATION, bsid);
+        ends_by(MacMode::Cmac, bsid)
+    }
+
+    fn ends_by(mode: MacMode, bsid: MacAddr) -> (Context, Context) {
+        let ak = Ak::derive_for(mode, &PMK, STATION, bsid);
         (
             Context::new(&ak, 1, STATION, bsid, End::Station),
             Context::new(&ak, 1, STATION, bsid, End::BaseStation),
@@ -386,7 +544,7 @@ mod tests {
         let bsid = MacAddr([0x00, 0x00, 0xbb, 0x02, 0x00, 0x03]);
         let ak = Ak::derive(&pmk, station, bsid);
         assert_eq!(
-            ak.0,
+            ak.key,
             [
                 0xca, 0xe0, 0xde, 0x08, 0xe0, 0x27, 0xac, 0xb5, 0x19, 0x8a, 0xe7, 0x8c, 0x2a, 0x2d,
                 0x78, 0xab, 0x99, 0x45, 0xce, 0x74,
@@ -394,6 +552,148 @@ mod tests {
         );
         let akid = ak.id(0, station, bsid);
         assert_eq!(akid, 0xc056_432d_9407_4994_u64.to_be_bytes());
+    }
+
+    /// RFC 2202 section 3: test cases 1, 2 and 7.
+    #[test]
+    fn hmac_sha1_is_that_of_rfc_2202() {
+        let long = b"Test Using Larger Than Block-Size Key and Larger Than One Block-Size Data";
+        for (key, message, expected) in [
+            (
+                vec![0x0b; 20],
+                &b"Hi There"[..],
+                "b617318655057264e28bc0b6fb378c8ef146be00",
+            ),
+            (
+                b"Jefe".to_vec(),
+                b"what do ya want for nothing?",
+                "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79",
+            ),
+            (
+                vec![0xaa; 80],
+                long,
+                "e8e99d0f45237d786d6bbaa7965c7808bbff1a91",
+            ),
+        ] {
+            let digest = match <[u8; HMAC_LEN]>::try_from(&key[..]) {
+                Ok(key) => hmac(&key, message),
+                Err(_) => {
+                    let mut hmac = Hmac::<Sha1>::new_from_slice(&key).unwrap();
+                    hmac.update(message);
+                    hmac
+                }
+            };
+            let digest = digest.finalize().into_bytes();
+            let written: String = digest.iter().map(|octet| format!("{octet:02x}")).collect();
+            assert_eq!(written, expected);
+        }
+    }
+
+    /// Values that were computed from the text of section 7.5.4.6.1 with another language's SHA-1.
+    #[test]
+    fn keys_for_hmac_are_made_with_sha1() {
+        let ak = Ak::derive_for(MacMode::Hmac, &PMK, STATION, BS1);
+        assert_eq!(
+            ak.key,
+            [
+                0x35, 0xf9, 0xf8, 0x18, 0x52, 0x8a, 0x75, 0xb1, 0x65, 0xd0, 0x3b, 0x0c, 0xb0, 0xe1,
+                0x0d, 0xbf, 0x07, 0x56, 0xe7, 0xda
+            ]
+        );
+        assert_eq!(ak.id(1, STATION, BS1), 0x1475fb92e651f661_u64.to_be_bytes());
+        let Keys::Hmac { sign, verify } = Keys::derive(&ak, STATION, BS1, End::Station) else {
+            panic!("they are for HMAC");
+        };
+        assert_eq!(
+            sign,
+            [
+                0x22, 0x2f, 0x27, 0x80, 0x7c, 0x7e, 0xfc, 0x8b, 0x7c, 0xdb, 0x3f, 0x65, 0xf7, 0x7e,
+                0x51, 0x24, 0x90, 0xb2, 0x29, 0xde
+            ]
+        );
+        assert_eq!(
+            verify,
+            [
+                0xf7, 0xfe, 0x9f, 0x56, 0xe9, 0x75, 0x1a, 0x46, 0xc5, 0x63, 0xc9, 0x71, 0x92, 0x02,
+                0x20, 0x85, 0x50, 0x39, 0x8b, 0x3b
+            ]
+        );
+        // Another mode, another key.
+        assert_ne!(ak.key, Ak::derive(&PMK, STATION, BS1).key);
+    }
+
+    // Rows: W16-24
+    #[test]
+    fn an_hmac_covers_the_message_from_its_type_to_the_tuple() {
+        let (mut station, mut base) = ends_by(MacMode::Hmac, BS1);
+        let message = Message::MobHoInd(MobHoInd::new(HoIndication::Cancel));
+        let bytes = station.sign(0x101, message.clone()).unwrap();
+        let received = received(&bytes);
+        let Keys::Hmac { sign, .. } = station.keys else {
+            panic!("they are for HMAC");
+        };
+        // Behind the header of 6 octets; 149, 21 octets: the sequence number and the digest.
+        let (covered, tuple) = bytes[6..].split_at(bytes.len() - 6 - 23);
+        assert_eq!(received.covered, covered);
+        assert_eq!(tuple[..3], [149, 21, 1]);
+        let digest = hmac(&sign, covered).finalize().into_bytes();
+        assert_eq!(tuple[3..], digest[..]);
+        assert_eq!(base.verify(&received), Ok(()));
+        // It has no packet number, and is the same when it is said again.
+        assert_eq!(station.sign(0x101, message).unwrap(), bytes);
+        assert_eq!(base.verify(&received), Ok(()));
+    }
+
+    // Rows: W16-24
+    #[test]
+    fn what_is_not_by_hmac_or_of_another_key_is_refused_and_counted_so() {
+        let (mut station, mut base) = ends_by(MacMode::Hmac, BS1);
+        let (_, mut other) = ends_by(MacMode::Hmac, BS2);
+        let (_, mut by_cmac) = ends(BS1);
+        let plain = Pdu {
+            cid: 0x101,
+            message: order(),
+            authentication: None,
+        };
+        let ak = Ak::derive_for(MacMode::Hmac, &PMK, STATION, BS1);
+        let mut newer = Context::new(&ak, 2, STATION, BS1, End::BaseStation);
+        let up = station.sign(0x101, order()).unwrap();
+        for (bytes, refusal, name) in [
+            (plain.encode().unwrap(), Refusal::Missing, "hmac-missing"),
+            (
+                by_cmac.sign(0x101, order()).unwrap(),
+                Refusal::NotNegotiated,
+                "cmac-not-negotiated",
+            ),
+            (
+                other.sign(0x101, order()).unwrap(),
+                Refusal::Wrong,
+                "hmac-wrong",
+            ),
+            // Of the other direction.
+            (up, Refusal::Wrong, "hmac-wrong"),
+            (
+                newer.sign(0x101, order()).unwrap(),
+                Refusal::OtherKey,
+                "hmac-other-key",
+            ),
+        ] {
+            assert_eq!(station.verify(&received(&bytes)), Err(refusal));
+            assert_eq!(refusal.name(station.mode()), name);
+        }
+        let bytes = base.sign(0x101, order()).unwrap();
+        let original = received(&bytes);
+        for bit in 0..(bytes.len() - 6) * 8 {
+            let mut flipped = bytes.to_vec();
+            flipped[6 + bit / 8] ^= 1 << (bit % 8);
+            let Ok(received) = Pdu::decode(&flipped) else {
+                continue;
+            };
+            if received != original {
+                assert!(station.verify(&received).is_err(), "bit {bit}");
+            }
+        }
+        assert_eq!(station.verify(&original), Ok(()));
     }
 
     // Rows: W16-24
@@ -489,6 +789,18 @@ mod tests {
         assert_eq!(received.covered.len(), 3 + 10 + 3);
         assert_eq!(received.covered[13..], [10, 1, 1]);
         assert_eq!(base.verify(&received), Ok(()));
+    }
+
+    #[test]
+    fn hmac_digest_of_pkm_is_attribute_11() {
+        let (mut station, mut base) = ends_by(MacMode::Hmac, BS1);
+        let request = Message::PkmReq(Pkm::new(PkmCode::SaTekRequest, 1));
+        let bytes = station.sign(0x201, request).unwrap();
+        let received = received(&bytes);
+        assert_eq!(received.covered[..], [9, 21, 1, 10, 1, 1]);
+        assert_eq!(bytes[12..14], [11, 20]);
+        assert_eq!(bytes.len(), 14 + 20);
+        assert_eq!(base.verify_fresh(&received), Ok(()));
     }
 
     #[test]

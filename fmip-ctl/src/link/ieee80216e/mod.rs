@@ -69,6 +69,7 @@ pub(crate) fn start(
         station: place.address,
         first: settings.base_station,
         pmk: settings.pmk.clone(),
+        mac_mode: settings.mac_mode,
         key_sequence: KEY_SEQUENCE,
         choose_target: settings.choose_target,
         threshold_dbm: settings.signal_threshold_dbm,

@@ -11,7 +11,10 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum as _;
-use fmip_ctl::{link::ieee80216e::auth::KEY_LEN, wire::MacAddr};
+use fmip_ctl::{
+    link::ieee80216e::{auth::KEY_LEN, message::MacMode},
+    wire::MacAddr,
+};
 
 use super::{
     configuration::{Configuration, Timing},
@@ -45,6 +48,8 @@ pub struct Settings {
     pub fmip_base_station: Option<PathBuf>,
     /// The key that the mobile station and the network share: what EAP would have left them with.
     pub pmk: [u8; KEY_LEN],
+    /// How the mobile station wants messages to be authenticated; base stations can do both.
+    pub mac_mode: MacMode,
     /// How strong the base station is where the mobile node is at first, in dBm.
     pub serving_dbm: Option<i8>,
     /// How strong the others are.
@@ -58,6 +63,7 @@ impl Default for Settings {
         Self {
             fmip_base_station: None,
             pmk: *b"lab pairwise masterk",
+            mac_mode: MacMode::Cmac,
             serving_dbm: Some(-60),
             others_dbm: None,
             timing: Timing {
@@ -76,8 +82,13 @@ impl Settings {
             .iter()
             .map(|octet| format!("{octet:02x}"))
             .collect();
+        let mac_mode = match self.mac_mode {
+            MacMode::Cmac => "cmac",
+            MacMode::Hmac => "hmac",
+        };
         toml::Table::from_iter([
             ("pmk".to_owned(), pmk.into()),
+            ("mac-mode".to_owned(), mac_mode.into()),
             ("base-station".to_owned(), AccessPoint::Previous.id().into()),
             ("signal-threshold-dbm".to_owned(), (-75).into()),
             ("scan-min-interval-ms".to_owned(), 100.into()),

@@ -1,5 +1,7 @@
 //! Basic capabilities: SBC-REQ and SBC-RSP.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     error::DecodeError,
     field::{Reader, UnknownTlv, Writer},
@@ -38,20 +40,50 @@ pub struct SecurityNegotiation {
     pub unknown: Vec<UnknownTlv>,
 }
 
+/// How management messages are authenticated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MacMode {
+    /// CMAC with AES, and packet numbers.
+    #[default]
+    Cmac,
+    /// HMAC with SHA-1, and no packet numbers.
+    Hmac,
+}
+
+impl MacMode {
+    /// Its bit in the message authentication code mode.
+    pub fn bit(self) -> u8 {
+        match self {
+            Self::Hmac => 1 << 0,
+            Self::Cmac => 1 << 1,
+        }
+    }
+
+    /// The better one of those in a message authentication code mode.
+    pub fn best_of(bits: u8) -> Option<Self> {
+        let all = [Self::Cmac, Self::Hmac];
+        all.into_iter().find(|mode| bits & mode.bit() != 0)
+    }
+}
+
 impl SecurityNegotiation {
     /// PKM version 2.
     pub const PKM_V2: u8 = 1 << 1;
     /// EAP.
     pub const EAP: u8 = 1 << 1;
-    /// CMAC.
-    pub const CMAC: u8 = 1 << 1;
 
-    /// What the profile offers and agrees to: PKM version 2, EAP, CMAC, no window.
+    /// What the profile usually offers and agrees to.
     pub fn profile() -> Self {
+        Self::with(MacMode::Cmac)
+    }
+
+    /// What the profile offers and agrees to: PKM version 2, EAP, this mode, no window.
+    pub fn with(mode: MacMode) -> Self {
         Self {
             pkm_version: Some(Self::PKM_V2),
             authorization: Some(Self::EAP),
-            mac_mode: Some(Self::CMAC),
+            mac_mode: Some(mode.bit()),
             pn_window: Some(0),
             unknown: Vec::new(),
         }
@@ -97,13 +129,18 @@ impl SecurityNegotiation {
 }
 
 impl BasicCapabilities {
-    /// What the profile offers and agrees to.
+    /// What the profile usually offers and agrees to.
     pub fn profile() -> Self {
+        Self::with(MacMode::Cmac)
+    }
+
+    /// What the profile offers and agrees to, with this mode.
+    pub fn with(mode: MacMode) -> Self {
         Self {
             bandwidth: Some(0),
             pdu: Some(0),
             authorization: None,
-            security: Some(SecurityNegotiation::profile()),
+            security: Some(SecurityNegotiation::with(mode)),
             unknown: Vec::new(),
         }
     }

@@ -183,7 +183,7 @@ impl<'a> Reader<'a> {
                         sequence & 0xf,
                     )?;
                 }
-                (tuple::Form::Digest, tuple::CMAC_DIGEST) => {
+                (tuple::Form::Digest, tuple::CMAC_DIGEST | tuple::HMAC_DIGEST) => {
                     let key_sequence = self.key_sequence.ok_or(DecodeError::Missing {
                         message: self.message,
                         field: "key sequence number",

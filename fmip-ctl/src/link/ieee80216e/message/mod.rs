@@ -32,7 +32,7 @@ mod tuple;
 mod vectors;
 
 pub use broadcast::{DlMap, MobNbrAdv, Neighbor};
-pub use capability::{BasicCapabilities, SecurityNegotiation};
+pub use capability::{BasicCapabilities, MacMode, SecurityNegotiation};
 pub use error::{DecodeError, TooLong};
 pub use field::UnknownTlv;
 pub use handover::{

@@ -510,7 +510,7 @@ fn pdu() -> BoxedStrategy<Pdu> {
         .prop_map(|(cid, message, authentication)| {
             // What this kind of message cannot carry is not written.
             let authentication = match (message.form(), authentication) {
-                (Form::None, _) | (Form::Digest, Some(Authentication::Hmac(_))) => None,
+                (Form::None, _) => None,
                 (Form::Digest, Some(Authentication::Cmac(cmac))) => {
                     Some(Authentication::Cmac(CmacTuple { bsid: None, ..cmac }))
                 }

@@ -11,6 +11,7 @@ pub(super) const CMAC_TUPLE: u8 = 141;
 pub(super) const HMAC_TUPLE: u8 = 149;
 /// Attributes of PKM (section 11.9).
 pub(super) const KEY_SEQUENCE: u8 = 10;
+pub(super) const HMAC_DIGEST: u8 = 11;
 pub(super) const CMAC_DIGEST: u8 = 40;
 
 /// Octets of a CMAC value: the first 64 bits (section 7.5.4.4.1).
@@ -34,8 +35,7 @@ pub(super) enum Form {
 pub enum Authentication {
     /// A CMAC tuple, or the CMAC digest of a PKM message.
     Cmac(CmacTuple),
-    /// An HMAC tuple. The profile negotiates CMAC alone, so that one is refused; it is read so that
-    /// it can be told from no authentication at all. PKM messages cannot carry it.
+    /// An HMAC tuple, or the HMAC digest of a PKM message.
     Hmac(HmacTuple),
 }
 
@@ -55,7 +55,9 @@ pub struct CmacTuple {
     pub value: [u8; CMAC_LEN],
 }
 
-/// An HMAC tuple (section 11.1.2.1).
+/// An HMAC tuple (section 11.1.2.1): 4 bits reserved, the key's sequence number, the digest.
+///
+/// In PKM messages the sequence number is an attribute of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HmacTuple {
     /// The AK's sequence number, 4 bits.
@@ -101,6 +103,12 @@ pub(super) fn decode_digest(
     tlv: &Tlv<'_>,
     key_sequence: u8,
 ) -> Result<Authentication, DecodeError> {
+    if tlv.kind == HMAC_DIGEST {
+        return Ok(Authentication::Hmac(HmacTuple {
+            key_sequence,
+            digest: tlv.fixed("HMAC digest")?,
+        }));
+    }
     let (packet_number, value) = number_and_value(tlv, tlv.value, "CMAC digest")?;
     Ok(Authentication::Cmac(CmacTuple {
         key_sequence,
@@ -123,8 +131,12 @@ fn number_and_value(
 
 /// Writes what comes before the tuple and is covered by it: in PKM the key's sequence number.
 pub(super) fn encode_covered(authentication: &Authentication, form: Form, writer: &mut Writer) {
-    if let (Form::Digest, Authentication::Cmac(cmac)) = (form, authentication) {
-        writer.tlv(KEY_SEQUENCE, &[cmac.key_sequence & 0xf]);
+    let key_sequence = match authentication {
+        Authentication::Cmac(cmac) => cmac.key_sequence,
+        Authentication::Hmac(hmac) => hmac.key_sequence,
+    };
+    if form == Form::Digest {
+        writer.tlv(KEY_SEQUENCE, &[key_sequence & 0xf]);
     }
 }
 
@@ -148,6 +160,7 @@ pub(super) fn encode(authentication: &Authentication, form: Form, writer: &mut W
             value.extend(cmac.value);
             writer.tlv(CMAC_DIGEST, &value);
         }
-        (Form::Digest, Authentication::Hmac(_)) | (Form::None, _) => {}
+        (Form::Digest, Authentication::Hmac(hmac)) => writer.tlv(HMAC_DIGEST, &hmac.digest),
+        (Form::None, _) => {}
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::{
     link::ieee80216e::{
         air::Tuned,
+        auth::Refusal,
         message::{
-            BasicCapabilities, HoIndication, HoOptimization, Message, MobHoInd, Pkm, PkmCode,
-            RangingStatus, Received, RegReq, RegResponse, RegistrationParameters, RngReq, RngRsp,
-            SecurityNegotiation, cid,
+            BasicCapabilities, HoIndication, HoOptimization, MacMode, Message, MobHoInd, Pkm,
+            PkmCode, RangingStatus, Received, RegReq, RegResponse, RegistrationParameters, RngReq,
+            RngRsp, SecurityNegotiation, cid,
         },
         timing::{
             FRAME, HANDOVER_RANGING_RETRIES, HO_BACKOFF, HO_RETRANSMISSION, RANGING_RETRIES,
@@ -112,11 +113,10 @@ impl Entry {
 }
 
 /// Whether what a base station chose of what was offered can be spoken. A forged SBC-RSP cannot
-/// weaken anything: there is nothing weaker that a station would speak.
-fn agrees(chosen: &SecurityNegotiation) -> bool {
+/// weaken anything: only one way was offered, and there is no other that the station would speak.
+fn agrees(offered: MacMode, chosen: &SecurityNegotiation) -> bool {
     let has = |value: Option<u8>, bit| value.is_none_or(|value| value & bit != 0);
-    has(chosen.mac_mode, SecurityNegotiation::CMAC)
-        && has(chosen.pkm_version, SecurityNegotiation::PKM_V2)
+    has(chosen.mac_mode, offered.bit()) && has(chosen.pkm_version, SecurityNegotiation::PKM_V2)
 }
 
 impl Station {
@@ -180,10 +180,15 @@ impl Station {
                 self.handle_ranging(now, bsid, &received, response);
             }
             Message::SbcRsp(capabilities) => {
-                let agrees = capabilities.security.as_ref().is_none_or(agrees);
+                let offered = self.settings.mac_mode;
+                let chosen = capabilities.security.as_ref();
+                let agrees = chosen.is_none_or(|chosen| agrees(offered, chosen));
                 self.took(bsid, &received.pdu.message);
                 if !agrees {
-                    return self.fail_entry(now, "no CMAC and PKM version 2 in SBC-RSP");
+                    return self.fail_entry(
+                        now,
+                        "SBC-RSP has not PKM version 2 and the offered authentication",
+                    );
                 }
                 self.after_capabilities(now);
             }
@@ -298,7 +303,7 @@ impl Station {
             return;
         };
         let (bsid, cid) = (entry.target, entry.basic_cid);
-        let message = Message::SbcReq(BasicCapabilities::profile());
+        let message = Message::SbcReq(BasicCapabilities::with(self.settings.mac_mode));
         self.send(bsid, cid, message, false);
     }
 
@@ -324,7 +329,8 @@ impl Station {
                     return self.refuse("malformed", bsid, "SA-TEK-Challenge without BS_Random");
                 };
                 if pkm.akid.is_some_and(|other| other != akid) {
-                    return self.refuse("cmac-other-key", bsid, "SA-TEK-Challenge of another key");
+                    let name = Refusal::OtherKey.name(self.settings.mac_mode);
+                    return self.refuse(name, bsid, "SA-TEK-Challenge of another key");
                 }
                 self.took(bsid, &received.pdu.message);
                 let ms_random = match &self.phase {
@@ -339,7 +345,7 @@ impl Station {
                     ms_random: Some(ms_random),
                     bs_random: Some(bs_random),
                     akid: Some(akid),
-                    security: Some(SecurityNegotiation::profile()),
+                    security: Some(SecurityNegotiation::with(self.settings.mac_mode)),
                     ..Pkm::new(PkmCode::SaTekRequest, pkm.identifier)
                 };
                 self.stage(Stage::SaTek(request), now + SA_TEK, SA_TEK_RETRIES);
@@ -358,7 +364,8 @@ impl Station {
                     && pkm.identifier == request.identifier;
                 if !is_answer {
                     let what = "SA-TEK-Response to another SA-TEK-Request";
-                    return self.refuse("cmac-replayed", bsid, what);
+                    let name = Refusal::Replayed.name(self.settings.mac_mode);
+                    return self.refuse(name, bsid, what);
                 }
                 if self.is_authentic(bsid, received, Freshness::Random) {
                     self.took(bsid, &received.pdu.message);

@@ -35,7 +35,7 @@ use sha1::Sha1;
 use super::{
     air::Tuned,
     auth::{Ak, Context, End, Pmk, Refusal, Requirement, requirement},
-    message::{Message, Pdu, Received},
+    message::{MacMode, Message, Pdu, Received},
     timing::{ENTRY_BACKOFF, SEARCH},
 };
 use crate::{
@@ -62,6 +62,8 @@ pub struct Settings {
     pub first: Option<MacAddr>,
     /// The key that the network knows, too.
     pub pmk: Pmk,
+    /// How it wants management messages to be authenticated; another way is not agreed to.
+    pub mac_mode: MacMode,
     /// The sequence number of the keys that are made from it; 4 bits.
     pub key_sequence: u8,
     /// Whether it asks to be handed over; otherwise it moves only when it is told.
@@ -395,7 +397,7 @@ impl Station {
         }
         let settings = &self.settings;
         self.contexts.entry(bsid).or_insert_with(|| {
-            let ak = Ak::derive(&settings.pmk, settings.station, bsid);
+            let ak = Ak::derive_for(settings.mac_mode, &settings.pmk, settings.station, bsid);
             let sequence = settings.key_sequence;
             Context::new(&ak, sequence, settings.station, bsid, End::Station)
         })
@@ -455,7 +457,7 @@ impl Station {
 
     fn refuse_unauthentic(&mut self, bsid: MacAddr, received: &Received, refusal: Refusal) {
         let what = format!("{}: {refusal}", received.pdu.message.name());
-        self.refuse(refusal.name(), bsid, &what);
+        self.refuse(refusal.name(self.settings.mac_mode), bsid, &what);
     }
 
     /// Tells people of a message that was taken.

@@ -33,6 +33,7 @@ fn settings() -> Settings {
         station: STATION,
         first: Some(BS1),
         pmk: PMK,
+        mac_mode: MacMode::Cmac,
         key_sequence: KEY_SEQUENCE,
         choose_target: true,
         threshold_dbm: -75,
@@ -102,9 +103,13 @@ fn primary(bsid: MacAddr) -> u16 {
 }
 
 impl World {
+    fn mode(&self) -> MacMode {
+        self.station.settings.mac_mode
+    }
+
     fn new(settings: Settings) -> Self {
         let bases = [(BS1, -60), (BS2, -70), (BS3, -80)].map(|(bsid, dbm)| {
-            let ak = Ak::derive(&PMK, STATION, bsid);
+            let ak = Ak::derive_for(settings.mac_mode, &PMK, STATION, bsid);
             let base = Base {
                 context: Context::new(&ak, KEY_SEQUENCE, STATION, bsid, End::BaseStation),
                 dbm: Some(dbm),
@@ -341,7 +346,7 @@ impl World {
             }
             Message::SbcReq(capabilities) => {
                 assert_eq!(cid, basic(bsid));
-                assert_eq!(capabilities, BasicCapabilities::profile());
+                assert_eq!(capabilities, BasicCapabilities::with(self.mode()));
                 self.say_plainly(bsid, cid, Message::SbcRsp(capabilities));
                 let optimization = self.base(bsid).optimization;
                 self.after_capabilities(bsid, optimization);
@@ -352,7 +357,7 @@ impl World {
                 assert_eq!(request.akid, Some(base.context.akid()));
                 let response = Pkm {
                     code: PkmCode::SaTekResponse,
-                    security: Some(SecurityNegotiation::profile()),
+                    security: Some(SecurityNegotiation::with(self.mode())),
                     ..request
                 };
                 self.say(bsid, cid, Message::PkmRsp(response));

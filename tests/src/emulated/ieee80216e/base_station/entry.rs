@@ -7,9 +7,10 @@ use fmip_ctl::{
     link::ieee80216e::{
         auth::{self, Ak, End, Pmk},
         message::{
-            BasicCapabilities, Confirmation, DsaAnswer, DsaReq, Flows, HoOptimization, Message,
-            Pdu, Pkm, PkmCode, RangingStatus, Received, RegReq, RegResponse, RegRsp,
-            RegistrationParameters, RngReq, RngRsp, SecurityNegotiation, ServiceFlow, cid,
+            Authentication, BasicCapabilities, Confirmation, DsaAnswer, DsaReq, Flows,
+            HoOptimization, MacMode, Message, Pdu, Pkm, PkmCode, RangingStatus, Received, RegReq,
+            RegResponse, RegRsp, RegistrationParameters, RngReq, RngRsp, SecurityNegotiation,
+            ServiceFlow, cid,
         },
     },
     proto::Instant,
@@ -163,7 +164,15 @@ impl BaseStation {
             .map_or(self.configuration.pmk, |(pmk, ..)| *pmk);
         let mut why = None;
         if entry.from.is_some() {
-            match keys_of(&mut known.keys, pmk, station, self.own).verify(&request) {
+            // What was agreed goes with the context, too; else the station says it by what it does.
+            let agreed = told
+                .as_ref()
+                .and_then(|(_, capabilities, _)| capabilities.security.as_ref().and_then(mode_of));
+            let mode = agreed.unwrap_or(match request.pdu.authentication {
+                Some(Authentication::Hmac(_)) => MacMode::Hmac,
+                Some(Authentication::Cmac(_)) | None => MacMode::Cmac,
+            });
+            match keys_of(&mut known.keys, mode, pmk, station, self.own).verify(&request) {
                 Ok(()) => {
                     entry.authentic = true;
                     entry.pmk = pmk;
@@ -233,16 +242,17 @@ impl BaseStation {
         else {
             return self.complain(Some(station), "SBC-REQ out of turn");
         };
-        let offers = |needed: u8, of: fn(&SecurityNegotiation) -> Option<u8>| {
-            let offered = request.security.as_ref().and_then(of);
-            offered.is_some_and(|offered| offered & needed != 0)
+        let offered = request.security.as_ref();
+        let speaks = (offered.and_then(|security| security.pkm_version))
+            .is_some_and(|version| version & SecurityNegotiation::PKM_V2 != 0);
+        let mode = offered.and_then(mode_of);
+        let (true, Some(mode)) = (speaks, mode) else {
+            return self.complain(
+                Some(station),
+                "it does not offer PKMv2, or no CMAC and no HMAC",
+            );
         };
-        if !offers(SecurityNegotiation::PKM_V2, |security| security.pkm_version)
-            || !offers(SecurityNegotiation::CMAC, |security| security.mac_mode)
-        {
-            return self.complain(Some(station), "it offers neither PKMv2 nor CMAC");
-        }
-        let agreed = BasicCapabilities::profile();
+        let agreed = BasicCapabilities::with(mode);
         entry.capabilities = agreed.clone();
         let identifier = match entry.state {
             State::Challenged { identifier, .. } => identifier.wrapping_add(1),
@@ -250,7 +260,7 @@ impl BaseStation {
         };
         entry.state = State::Challenged { identifier, random };
         let (basic, primary) = entry.cids;
-        let keys = keys_of(&mut known.keys, pmk, station, own);
+        let keys = keys_of(&mut known.keys, mode, pmk, station, own);
         let mut challenge = Pkm::new(PkmCode::SaTekChallenge, identifier);
         challenge.bs_random = Some(random);
         challenge.akid = Some(keys.akid());
@@ -291,7 +301,7 @@ impl BaseStation {
                 answer.bs_random = Some(*random);
                 answer.akid = request.akid;
                 answer.key_lifetime = Some(KEY_LIFETIME);
-                answer.security = Some(SecurityNegotiation::profile());
+                answer.security = Some(SecurityNegotiation::with(keys.mode()));
                 entry.authentic = true;
                 entry.pmk = pmk;
                 entry.asked = None;
@@ -479,11 +489,12 @@ impl BaseStation {
 /// numbers go on.
 fn keys_of(
     known: &mut Option<auth::Context>,
+    mode: MacMode,
     pmk: [u8; auth::KEY_LEN],
     station: MacAddr,
     base_station: MacAddr,
 ) -> &mut auth::Context {
-    let ak = Ak::derive(&Pmk(pmk), station, base_station);
+    let ak = Ak::derive_for(mode, &Pmk(pmk), station, base_station);
     let end = End::BaseStation;
     let made = auth::Context::new(&ak, super::FIRST_KEY, station, base_station, end);
     match known {
@@ -491,6 +502,11 @@ fn keys_of(
         _ => *known = Some(made),
     }
     known.as_mut().expect("there is one now")
+}
+
+/// The best way to authenticate messages that was offered, or that which was agreed.
+fn mode_of(security: &SecurityNegotiation) -> Option<MacMode> {
+    security.mac_mode.and_then(MacMode::best_of)
 }
 
 /// What a context says; nothing if it is not whole.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use fmip_ctl::link::ieee80216e::{
     auth::{Ak, End, Pmk},
     message::{
-        Candidate, Confirmation, DsaAnswer, Flows, HoIndication, HoOptimization, Measured,
+        Candidate, Confirmation, DsaAnswer, Flows, HoIndication, HoOptimization, MacMode, Measured,
         MobHoInd, MobMshoReq, MobScnReq, Pkm, PkmCode, RangingStatus, RegReq, RngReq, Rssi,
         ScanTarget, ScanType, SecurityNegotiation,
     },
@@ -41,6 +41,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::by(MacMode::Cmac)
+    }
+
+    /// The station's messages are authenticated in this way.
+    fn by(mode: MacMode) -> Self {
         let all = [BS1, BS2, BS3];
         let now = Instant::from_nanos(0);
         let station = |own: MacAddr| {
@@ -58,7 +63,7 @@ impl World {
             (own, BaseStation::new(now, configuration, 1))
         };
         let keys = |bsid| {
-            let ak = Ak::derive(&Pmk(PMK), STATION, bsid);
+            let ak = Ak::derive_for(mode, &Pmk(PMK), STATION, bsid);
             let keys = auth::Context::new(&ak, FIRST_KEY, STATION, bsid, End::Station);
             (bsid, keys)
         };
@@ -216,7 +221,15 @@ impl World {
     /// From SBC-REQ to REG-REQ.
     fn authenticate_and_register(&mut self, at: MacAddr) {
         let (basic, primary) = self.cids;
-        self.say_plainly(at, basic, Message::SbcReq(BasicCapabilities::profile()));
+        let mode = self.keys[&at].mode();
+        self.say_plainly(at, basic, Message::SbcReq(BasicCapabilities::with(mode)));
+        // The challenge follows it at once.
+        let heard = self.heard.clone();
+        let Message::SbcRsp(agreed) = self.last(at, "SBC-RSP") else {
+            panic!("it was found by its name");
+        };
+        self.heard = heard;
+        assert_eq!(agreed, BasicCapabilities::with(mode));
         let Message::PkmRsp(challenge) = self.last(at, "PKM-RSP") else {
             panic!("it was found by its name");
         };
@@ -225,7 +238,7 @@ impl World {
         answer.bs_random = challenge.bs_random;
         answer.ms_random = Some([9; 8]);
         answer.akid = challenge.akid;
-        answer.security = Some(SecurityNegotiation::profile());
+        answer.security = Some(SecurityNegotiation::with(mode));
         self.say(at, primary, Message::PkmReq(answer));
         let Message::PkmRsp(response) = self.last(at, "PKM-RSP") else {
             panic!("it was found by its name");
@@ -602,6 +615,38 @@ fn the_network_makes_a_station_move_once_the_target_has_agreed() {
             .acts_of(BS1, Medium::Local)
             .contains(&"nobody-takes-it".to_owned())
     );
+}
+
+// Rows: W16-24
+#[test]
+fn what_was_agreed_to_authenticate_by_goes_with_the_station() {
+    let mut world = World::by(MacMode::Hmac);
+    world.enter(BS1);
+    world.leave_for(BS2);
+    assert!(world.range(BS2, Some(BS1)).omits_pkm());
+}
+
+// Rows: W16-24
+#[test]
+fn of_what_a_station_offers_cmac_is_taken_and_nothing_that_is_neither() {
+    let mut world = World::new();
+    world.range(BS1, None);
+    let basic = world.cids.0;
+    let offer = |mac_mode| {
+        let mut offered = BasicCapabilities::profile();
+        offered.security = Some(SecurityNegotiation {
+            mac_mode: Some(mac_mode),
+            ..SecurityNegotiation::profile()
+        });
+        Message::SbcReq(offered)
+    };
+    world.say_plainly(BS1, basic, offer(1 << 2));
+    assert!(!world.names().contains(&"SBC-RSP"));
+    world.say_plainly(BS1, basic, offer(0b11));
+    let Message::SbcRsp(agreed) = world.last(BS1, "SBC-RSP") else {
+        panic!("it was found by its name");
+    };
+    assert_eq!(agreed, BasicCapabilities::with(MacMode::Cmac));
 }
 
 #[test]

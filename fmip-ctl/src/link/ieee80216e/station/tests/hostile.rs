@@ -40,6 +40,46 @@ fn flood_of_mob_bsho_req_without_a_valid_cmac_raises_nothing_but_a_count() {
 
 // Rows: W16-24
 #[test]
+fn flood_of_mob_bsho_req_without_a_valid_hmac_raises_nothing_but_a_count() {
+    let mut world = World::neighborly(Settings {
+        mac_mode: MacMode::Hmac,
+        ..settings()
+    });
+    let message = || {
+        Message::MobBshoReq(MobBshoReq {
+            network_assisted: false,
+            recommendation: World::recommend(&[BS2]),
+            action_time: 0,
+            unknown: Vec::new(),
+        })
+    };
+    let somebody = |mode, pmk| {
+        let ak = Ak::derive_for(mode, &pmk, STATION, BS1);
+        Context::new(&ak, KEY_SEQUENCE, STATION, BS1, End::BaseStation)
+    };
+    let mut other = somebody(MacMode::Hmac, Pmk([1; KEY_LEN]));
+    // Even who has the key is not heard in the other way.
+    let mut otherwise = somebody(MacMode::Cmac, PMK);
+    for _ in 0..100 {
+        world.say_plainly(BS1, basic(BS1), message());
+        for forger in [&mut other, &mut otherwise] {
+            let forged = forger.sign(basic(BS1), message()).unwrap();
+            world.transmit(BS1, &forged);
+        }
+    }
+    assert_eq!(world.primitives(), []);
+    for name in ["hmac-missing", "hmac-wrong", "cmac-not-negotiated"] {
+        assert_eq!(world.count(name), 100, "{name}");
+    }
+    world.order_by_base(BS1, &[BS2]);
+    assert_eq!(
+        world.primitives(),
+        [LinkEvent::HandoverImpend { access_point: BS2 }]
+    );
+}
+
+// Rows: W16-24
+#[test]
 fn replayed_mob_bsho_req_raises_nothing() {
     let mut world = World::neighborly(settings());
     let message = Message::MobBshoReq(MobBshoReq {
@@ -111,9 +151,18 @@ fn challenge_of_somebody_else_is_not_answered() {
 }
 
 #[test]
-fn nothing_weaker_than_cmac_is_agreed_to() {
-    for (mac_mode, pkm_version) in [(Some(1), None), (None, Some(1)), (Some(0), Some(2))] {
-        let mut world = World::new(settings());
+fn nothing_but_what_was_offered_is_agreed_to() {
+    for (offered, mac_mode, pkm_version) in [
+        (MacMode::Cmac, Some(1), None),
+        (MacMode::Cmac, None, Some(1)),
+        (MacMode::Cmac, Some(0), Some(2)),
+        (MacMode::Hmac, Some(2), None),
+        (MacMode::Hmac, Some(4), Some(2)),
+    ] {
+        let mut world = World::new(Settings {
+            mac_mode: offered,
+            ..settings()
+        });
         world.base(BS1).mute = vec!["SBC-REQ"];
         world.run(ms(30));
         let chosen = BasicCapabilities {

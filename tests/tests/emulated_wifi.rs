@@ -243,9 +243,9 @@ fn a_node_whose_supplicant_is_gone_moves_without_preparation_and_predicts_again_
     air.wait_for_step(Step::Layer2Update, 1).unwrap();
     // From the new link, whose router says which it is.
     told("fback-received", 1);
-    let ups = (mn.all().into_iter())
+    let mut ups = (mn.all().into_iter())
         .filter(|event| event.name == "primitive" && event.fields["primitive"] == "LINK_UP");
-    let nameless = ups.last().expect("the link came up");
+    let nameless = ups.next_back().expect("the link came up");
     assert!(
         nameless.fields.get("access_point").is_none(),
         "{nameless:?}"

@@ -266,12 +266,16 @@ pub struct DrainJob {
     pub resolving: u32,
     /// Frames used.
     pub used: u32,
+    /// Packets that this job gave to an interface: put into its ring.
+    pub sent: u32,
+    /// Index of the interface that got the last of them. What stood there before, if there is none.
+    pub port: u32,
     /// With [`DRAIN_TRIM`]: copies that wait longer, in nanoseconds, are taken.
     pub window_ns: u64,
     /// With [`DRAIN_RELEASE`]: how the packets leave.
     pub egress: Egress,
 }
-const _: () = assert!(size_of::<DrainJob>() == 112);
+const _: () = assert!(size_of::<DrainJob>() == 120);
 
 /// Which jobs a run has: they are done in their order, each frame being of the first that is not done.
 #[repr(C)]

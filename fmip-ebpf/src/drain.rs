@@ -180,6 +180,10 @@ fn release(packet: &mut XdpPacket, queue: &Queue, job: *mut DrainJob) -> (u32, O
                 (*job).resolving = 1;
             }
         }
+        if let Outcome::Redirect(_, port) = verdict {
+            (*job).sent += 1;
+            (*job).port = port;
+        }
         match verdict {
             Outcome::Redirect(..) | Outcome::Pass(Reason::ReleasedByKernel | Reason::Released) => {
                 (*queue.buffer()).released += 1;

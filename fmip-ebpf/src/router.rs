@@ -371,10 +371,16 @@ fn ends_here(outer: &Ipv6, address: &Address, action: u16, refusal: &mut Reason)
     if bound.state == State::Expired {
         *refusal = Reason::Expired;
     }
-    if !bound.is(action) {
+    // A mobile node that is announced back sends by the tunnel whose place its buffer has taken, until it
+    // hears of that.
+    let is_left = action == ACTION_TUNNEL && bound.is(ACTION_BUFFER);
+    if !bound.is(action) && !is_left {
         return false;
     }
     let egress = lookup::tunnel(&bound.binding);
+    if is_left && !egress.is_tunnel() {
+        return false;
+    }
     let ours = outer.destination == egress.outer_source
         && (outer.source == egress.outer_destination || is_peer(&outer.source, egress.group));
     if !ours {

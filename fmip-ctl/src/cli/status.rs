@@ -1,6 +1,7 @@
 //! `fmip-ctl status`: what a controller did so far and does now.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     io::{self, Write as _},
     path::Path,
@@ -143,6 +144,17 @@ fn report(status: &Status) -> String {
         flatten("", &damping, &mut damped);
     }
     section(&mut text, "Damped primitives", damped.into_iter());
+    let numbered = |numbers: &BTreeMap<String, u64>| {
+        let rows = numbers.iter();
+        let rows = rows.map(|(name, number)| vec![name.clone(), number.to_string()]);
+        rows.collect::<Vec<_>>().into_iter()
+    };
+    section(&mut text, "Link layer", numbered(&status.link_layer));
+    section(
+        &mut text,
+        "Handovers that were not fast",
+        numbered(&status.failed_handovers),
+    );
     let control = &status.control;
     section(
         &mut text,
@@ -290,6 +302,8 @@ mod tests {
                 repeated_impends: 4,
                 ..Default::default()
             }),
+            link_layer: [("supplicant-garbage".to_owned(), 3)].into(),
+            failed_handovers: [("no-fback".to_owned(), 1)].into(),
             control: ControlCounts {
                 bad_requests: 3,
                 refused_primitives: 2,
@@ -329,6 +343,12 @@ From the data path
 
 Damped primitives
   repeated-impends  4
+
+Link layer
+  supplicant-garbage  3
+
+Handovers that were not fast
+  no-fback  1
 
 Control socket
   bad requests        3

@@ -14,6 +14,9 @@ pub struct Ieee80211 {
     pub control_interface: PathBuf,
     /// Whether it chooses where to move to; otherwise it moves only when it is told.
     pub choose_target: bool,
+    /// Whether it goes to no access point of whose router nothing is known, as long as the link that it
+    /// has can be used.
+    pub require_known_router: bool,
     /// The signal below which it looks for another access point.
     pub signal_threshold_dbm: i32,
     /// How much stronger another access point must be.
@@ -51,6 +54,7 @@ impl Ieee80211 {
         Self {
             control_interface: PathBuf::from(CONTROL_INTERFACES).join(interface),
             choose_target: true,
+            require_known_router: false,
             signal_threshold_dbm: -70,
             signal_hysteresis_db: 8,
             signal_interval: Duration::from_millis(500),

@@ -457,7 +457,7 @@ fn every_key_of_80211_is_read() {
     let config = parse(&NODE.replacen(
         "[mobile-node.ieee80211]",
         "[mobile-node.ieee80211]\ncontrol-interface = \"/run/x\"\nchoose-target = false\n\
-         signal-threshold-dbm = -60\nsignal-hysteresis-db = 1\nsignal-interval-ms = 102\n\
+         require-known-router = true\nsignal-threshold-dbm = -60\nsignal-hysteresis-db = 1\nsignal-interval-ms = 102\n\
          signal-weight = 1.0\nindications = 3\nlink-switch-wait-ms = 4\nroam-timeout-ms = 105\n\
          avoid-failed-ms = 6\nscan-max-age-ms = 7\nscan-min-interval-ms = 108\n\
          frequencies = [2412]\nallow = [\"02:00:00:00:00:09\"]\ndeny = [\"02:00:00:00:00:0a\"]\n\
@@ -471,6 +471,7 @@ fn every_key_of_80211_is_read() {
     let expected = Ieee80211 {
         control_interface: "/run/x".into(),
         choose_target: false,
+        require_known_router: true,
         signal_threshold_dbm: -60,
         signal_hysteresis_db: 1,
         signal_interval: millis(102),

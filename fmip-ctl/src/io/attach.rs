@@ -29,7 +29,7 @@ use super::{
     bpf_link::{BpfLink, Hook, chain},
     devices::{Device, Kind, TagProtocol},
     features::Features,
-    load::{Programs, ROUTER, ROUTER_IN, ROUTER_OUT, in_full},
+    load::{MOBILE_IN, MOBILE_OUT, Programs, ROUTER, ROUTER_IN, ROUTER_OUT, in_full},
     probe::{self, Answer},
 };
 use crate::{
@@ -179,6 +179,25 @@ impl Programs {
                 }
             }
         }
+    }
+
+    /// Takes away what a killed controller of either role has left at an interface: programs that are
+    /// attached without TCX outlive it, and the next may attach others, or in another way.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn take_away_leftovers(interface: &str) -> Result<()> {
+        if has_tcx() {
+            return Ok(());
+        }
+        [
+            (ROUTER_IN, TcAttachType::Ingress),
+            (ROUTER_OUT, TcAttachType::Egress),
+            (MOBILE_IN, TcAttachType::Ingress),
+            (MOBILE_OUT, TcAttachType::Egress),
+        ]
+        .into_iter()
+        .try_for_each(|(name, direction)| take_away(interface, direction, name))
     }
 
     /// Whether the driver of an interface with that address takes redirected frames; one is sent.
@@ -342,8 +361,7 @@ impl Programs {
         direction: TcAttachType,
     ) -> Result<()> {
         let what = || format!("cannot attach {name} to {interface}");
-        // From 6.6 on the program is attached by TCX, which needs no queueing discipline.
-        if KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0)) {
+        if has_tcx() {
             let hook = match direction {
                 TcAttachType::Egress => Hook::TcxEgress,
                 _ => Hook::TcxIngress,
@@ -390,16 +408,7 @@ impl Programs {
         direction: TcAttachType,
     ) -> Result<()> {
         add_clsact(interface)?;
-        // Such an attachment outlives a killed controller.
-        match tc::qdisc_detach_program(interface, direction, name) {
-            Ok(()) => {}
-            Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(anyhow!(in_full(&error))).with_context(|| {
-                    format!("cannot detach what another controller left on {interface}")
-                });
-            }
-        }
+        take_away(interface, direction, name)?;
         let program = self.classifier(name)?;
         let id = program
             .attach(interface, direction)
@@ -539,6 +548,29 @@ fn name_of(index: u32) -> Result<String> {
     socket(AddressFamily::INET6, SocketType::DGRAM, None)
         .and_then(|socket| netdevice::index_to_name(socket, index))
         .with_context(|| format!("interface {index} is gone"))
+}
+
+/// Whether TC programs are attached by TCX, which needs no queueing discipline and lets go of them when
+/// their controller ends in whatever way: from Linux 6.6 on.
+fn has_tcx() -> bool {
+    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
+}
+
+/// Takes away a filter that a killed controller has left, if there is one.
+fn take_away(interface: &str, direction: TcAttachType, name: &str) -> Result<()> {
+    match tc::qdisc_detach_program(interface, direction, name) {
+        Ok(()) => {
+            info!(
+                interface,
+                program = name,
+                "what another controller left is taken away"
+            );
+            Ok(())
+        }
+        Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(anyhow!(in_full(&error)))
+            .with_context(|| format!("cannot detach what another controller left on {interface}")),
+    }
 }
 
 /// Adds the queueing discipline that TC programs need before TCX, if it is not there already. It

@@ -176,6 +176,9 @@ impl Controller {
         self.hostapds.follow(hostapds(&self.config, &self.links));
         loop {
             self.carry_out().await;
+            if let Some(prospects) = self.machine.new_prospects() {
+                self.link.inform(prospects);
+            }
             let held_back = self.link.poll_timeout();
             tokio::select! {
                 received = sources.signals.receive() => {

@@ -29,6 +29,7 @@ use aya::{
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp},
 };
 use fmip_common::{
+    binding::LOOPBACK,
     buffer::{
         Buffer, CLOSED, DRAIN_CLOSE, DRAIN_DISCARD, DRAIN_OPEN, DRAIN_RELEASE, DRAIN_TRIM,
         DrainJob, DrainList, OUTCOME_BUSY, OUTCOME_DONE, OUTCOME_EMPTY, OUTCOME_WAIT, index_of,
@@ -40,7 +41,10 @@ use rustix::{
     process::setpriority_process,
     thread::{gettid, set_current_timer_slack},
 };
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::{
+    sync::{mpsc::UnboundedSender, oneshot},
+    time::timeout,
+};
 
 use self::throttle::{BATCH, LONG_RUN, QUANTUM, Throttle};
 use super::{
@@ -70,6 +74,8 @@ const RESOLUTION: Duration = Duration::from_secs(1);
 /// How often copies are taken out that left the window: as often as that, or ten times in a window that
 /// is longer.
 const TRIM_INTERVAL: Duration = Duration::from_millis(10);
+/// How long the controller waits for an order to be carried out: much longer than any run.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Failed runs in a row before a buffer is given up.
 const RETRIES: u32 = 50;
 /// Octets of the frame that a run starts with: an Ethernet header at least.
@@ -128,9 +134,17 @@ pub enum Report {
 
 enum Order {
     Release(Release),
-    Hold { buffer: u32 },
-    Copy { buffer: u32, window: Duration },
-    Discard { buffer: u32 },
+    Hold {
+        buffer: u32,
+        done: Option<oneshot::Sender<()>>,
+    },
+    Copy {
+        buffer: u32,
+        window: Duration,
+    },
+    Discard {
+        buffer: u32,
+    },
 }
 
 /// The maps that the drain thread owns.
@@ -230,6 +244,8 @@ impl Drain {
             tasks: BTreeMap::new(),
             fresh: VecDeque::new(),
             due: BTreeSet::new(),
+            barred: Vec::new(),
+            retry: Instant::now(),
             throttle: Throttle::new(Instant::now()),
         };
         let worker = Arc::new(Mutex::new(worker));
@@ -264,8 +280,20 @@ impl Drain {
 
     /// Holds what the buffer holds, and what comes: ends a release or copying that is under way.
     pub fn hold(&self, buffer: u32) {
-        self.order(Order::Hold { buffer });
+        self.order(Order::Hold { buffer, done: None });
         self.wake();
+    }
+
+    /// As [`Drain::hold`], and waits until that is so: nothing leaves the buffer from then on, and it is not
+    /// shut, whatever is bound to it next.
+    pub async fn hold_now(&self, buffer: u32) {
+        let (done, held) = oneshot::channel();
+        let done = Some(done);
+        self.order(Order::Hold { buffer, done });
+        self.wake();
+        if timeout(PATIENCE, held).await.is_err() {
+            tracing::warn!(buffer, "the drain thread is slow to hold");
+        }
     }
 
     /// Keeps the copies of the last `window` in the buffer, and drops older ones: the oldest is older
@@ -338,6 +366,10 @@ struct Worker {
     fresh: VecDeque<u32>,
     /// The others, by when they are due.
     due: BTreeSet<(Instant, u32)>,
+    /// Those that found no room in the ring that their packets leave by, and when they were due.
+    barred: Vec<(Option<Instant>, u32)>,
+    /// When they may try again.
+    retry: Instant,
     throttle: Throttle,
 }
 
@@ -360,6 +392,8 @@ struct Releasing {
     pacer: Pacer,
     started: bool,
     failures: u32,
+    /// Index of the interface whose ring the packets are put into, 0 while that is not known.
+    port: u32,
     /// Since when the kernel resolves the next hop.
     resolving: Option<Instant>,
     /// Everything has left, so that the buffer is to be shut. In a run of its own: what the run before it
@@ -393,23 +427,27 @@ impl Worker {
 
     /// When something is due.
     fn next(&self) -> Option<Instant> {
+        let barred = (!self.barred.is_empty()).then_some(self.retry);
         let due = match self.fresh.front() {
-            Some(_) => Instant::now(),
-            None => self.due.first()?.0,
+            Some(_) => Some(Instant::now()),
+            None => self.due.first().map(|(due, _)| *due),
         };
-        Some(due.max(self.throttle.until()))
+        let next = due.into_iter().chain(barred).min()?;
+        Some(next.max(self.throttle.until()))
     }
 
     fn carry_out(&mut self, order: Order) {
         match order {
             Order::Release(release) => match self.tasks.get_mut(&release.buffer) {
                 Some(Task::Release(releasing)) => {
+                    releasing.port = port_of(&release);
                     releasing.release = release;
                     releasing.resolving = None;
                 }
                 _ => {
                     let releasing = Releasing {
                         pacer: Pacer::new(release.pace, Instant::now()),
+                        port: port_of(&release),
                         release,
                         started: false,
                         failures: 0,
@@ -419,10 +457,14 @@ impl Worker {
                     self.begin(release.buffer, Task::Release(releasing));
                 }
             },
-            Order::Hold { buffer } => {
+            Order::Hold { buffer, done } => {
                 self.end(buffer);
                 // The release may have ended after the order to hold was given.
                 self.reopen(buffer);
+                if let Some(done) = done {
+                    // Who has waited too long waits no more.
+                    let _ = done.send(());
+                }
             }
             Order::Copy { buffer, window } => {
                 self.end(buffer);
@@ -458,6 +500,7 @@ impl Worker {
         let task = self.tasks.remove(&buffer)?;
         self.fresh.retain(|fresh| *fresh != buffer);
         self.due.retain(|(_, due)| *due != buffer);
+        self.barred.retain(|(_, barred)| *barred != buffer);
         Some(task)
     }
 
@@ -484,12 +527,14 @@ impl Worker {
     /// One run, for as many of those that are due as it can serve.
     fn work(&mut self) {
         let now = Instant::now();
+        self.try_again(now);
         let (mut room, mut only) = self.throttle.room(now);
         let waiting = self.fresh.len() + self.due.range(..=(now, u32::MAX)).take(2).count();
         let mut jobs: Vec<DrainJob> = Vec::new();
         let mut frames = 0;
-        while frames < room && jobs.len() < DRAIN_JOBS as usize {
-            let Some(buffer) = self.pick(now) else {
+        let mut refused = 0;
+        while frames < room && jobs.len() < DRAIN_JOBS as usize && refused < DRAIN_JOBS {
+            let Some((due, buffer)) = self.pick(now) else {
                 break;
             };
             let mut turn = room - frames;
@@ -507,23 +552,35 @@ impl Worker {
                         (room, only) = (BATCH, None);
                         job.budget = job.budget.min(room - frames);
                     }
+                    if let Some(interface) = way_of(&job) {
+                        let planned = planned(&jobs, interface);
+                        job.budget = self.throttle.admits(now, interface, planned, job.budget);
+                        if job.budget == 0 {
+                            self.barred.push((due, buffer));
+                            refused += 1;
+                            continue;
+                        }
+                    }
                     frames += job.budget;
                     jobs.push(job);
                 }
                 None => self.go_on(buffer, Next::At(now + TRIM_INTERVAL)),
             }
         }
+        if refused > 0 && self.retry <= now {
+            self.retry = now + QUANTUM;
+        }
         if jobs.is_empty() {
             return;
         }
-        self.throttle.sending(now, only_way(&jobs), frames);
+        self.throttle.sending(only_way(&jobs));
         let result = self.run_jobs(&jobs);
         match result {
             Ok(results) => {
                 let released = results.iter().filter(|job| job.operation == DRAIN_RELEASE);
                 let released = released.map(|job| job.taken).sum();
                 let after = Instant::now();
-                self.throttle.sent(after, released);
+                self.throttle.sent(after, released, &put_by(&results));
                 for result in results {
                     let next = self.conclude(&result, after);
                     self.go_on(result.buffer, next);
@@ -531,7 +588,8 @@ impl Worker {
             }
             Err(error) => {
                 let after = Instant::now();
-                self.throttle.sent(after, frames);
+                // None of them as far as is known: what was is found by the next look at the ring.
+                self.throttle.sent(after, frames, &[]);
                 for job in jobs {
                     let next = self.failed(job.buffer, &error, after);
                     self.go_on(job.buffer, next);
@@ -540,16 +598,31 @@ impl Worker {
         }
     }
 
-    /// The next one whose turn it is.
-    fn pick(&mut self, now: Instant) -> Option<u32> {
+    /// The next one whose turn it is, and since when, if not for the first time.
+    fn pick(&mut self, now: Instant) -> Option<(Option<Instant>, u32)> {
         if let Some(buffer) = self.fresh.pop_front() {
-            return Some(buffer);
+            return Some((None, buffer));
         }
         let &(due, buffer) = self.due.first()?;
         (due <= now).then(|| {
             self.due.pop_first();
-            buffer
+            (Some(due), buffer)
         })
+    }
+
+    /// Gives those their places back that found no room, if it is time.
+    fn try_again(&mut self, now: Instant) {
+        if now < self.retry {
+            return;
+        }
+        for (due, buffer) in self.barred.drain(..).rev() {
+            match due {
+                Some(due) => {
+                    self.due.insert((due, buffer));
+                }
+                None => self.fresh.push_front(buffer),
+            }
+        }
     }
 
     fn go_on(&mut self, buffer: u32, next: Next) {
@@ -582,6 +655,7 @@ impl Worker {
                 Some(DrainJob {
                     budget: releasing.pacer.packets_due(now).min(turn),
                     egress: releasing.release.egress,
+                    port: releasing.port,
                     resolving: releasing.resolving.is_some().into(),
                     ..job(buffer, DRAIN_RELEASE)
                 })
@@ -691,6 +765,9 @@ impl Releasing {
     ) -> (Next, [Option<Report>; 2]) {
         let address = self.release.address;
         self.failures = 0;
+        if result.sent > 0 {
+            self.port = result.port;
+        }
         if result.operation == DRAIN_CLOSE {
             if result.outcome == OUTCOME_DONE {
                 let drained = Report::Drained {
@@ -735,10 +812,36 @@ fn trim_interval(window: Duration) -> Duration {
     TRIM_INTERVAL.max(window / 10)
 }
 
-/// The interface that a job's packets leave by, if that is known.
+/// The interface whose ring a release's packets are put into, 0 if that is not known, or if there is none: what
+/// the kernel sends waits in its own queues.
+fn port_of(release: &Release) -> u32 {
+    match release.egress.next_hop.port {
+        LOOPBACK => 0,
+        port => port,
+    }
+}
+
+/// The interface whose ring a job's packets are put into, if that is known.
 fn way_of(job: &DrainJob) -> Option<u32> {
-    let interface = job.egress.next_hop.interface;
-    (job.operation == DRAIN_RELEASE && interface != 0).then_some(interface)
+    (job.operation == DRAIN_RELEASE && job.port != 0).then_some(job.port)
+}
+
+/// Frames that these jobs may put into the ring of an interface.
+fn planned(jobs: &[DrainJob], interface: u32) -> u32 {
+    let jobs = jobs.iter().filter(|job| way_of(job) == Some(interface));
+    jobs.map(|job| job.budget).sum()
+}
+
+/// How many frames were put into which ring.
+fn put_by(results: &[DrainJob]) -> Vec<(u32, u32)> {
+    let mut put: Vec<(u32, u32)> = Vec::new();
+    for job in results.iter().filter(|job| job.sent > 0) {
+        match put.iter_mut().find(|(interface, _)| *interface == job.port) {
+            Some((_, frames)) => *frames += job.sent,
+            None => put.push((job.port, job.sent)),
+        }
+    }
+    put
 }
 
 /// The interface that all of the packets leave by which these jobs release.

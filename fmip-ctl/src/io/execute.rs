@@ -212,8 +212,13 @@ impl Executor {
                 let hop = self.next_hop(interface, link_address)?;
                 self.refuse_own(address)?;
                 self.refuse_others(interface, address, link_address).await?;
+                // Nothing leaves by the way of before once packets are bound to wait.
+                if let Some(buffer) = self.maps.releasing_from(address)? {
+                    self.drain.hold_now(buffer).await;
+                }
                 let buffer = self.maps.hold(address, hop, tunnel, expires.as_nanos())?;
                 self.drain.hold(buffer);
+                self.tunnels.remove(&address);
                 let far_end = tunnel.map(|tunnel| tunnel.remote);
                 self.far_ends.follow(address, far_end, &mut self.maps)
             }
@@ -234,7 +239,10 @@ impl Executor {
                 self.release(release);
                 Ok(())
             }
-            Command::RemoveBuffer { address } => self.unbind(address),
+            Command::RemoveBuffer { address } => {
+                self.tunnels.remove(&address);
+                self.unbind(address)
+            }
             Command::AddProxyNd {
                 interface,
                 address,

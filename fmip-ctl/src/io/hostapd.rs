@@ -153,11 +153,11 @@ impl Hostapds {
             self.next_id += 1;
             self.stations.add(id, wanted.interface);
             let mut name = self.beside.file_name().unwrap_or_default().to_owned();
-            name.push(format!(".hostapd{id}"));
+            name.push(".hostapd");
             let listener = Listener {
                 id,
                 path: wanted.path.clone(),
-                answers: self.beside.with_file_name(name),
+                beside: self.beside.with_file_name(name),
                 tell: self.sender.clone(),
             };
             let hostapd = Hostapd {

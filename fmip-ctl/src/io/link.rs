@@ -3,8 +3,9 @@
 //! heard in the same way.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
@@ -15,12 +16,12 @@ use crate::{
     config::{Config, Interface, LinkLayerKind, Role},
     io::machine::now,
     link::{
-        Health, Heard, LinkLayer, Order, Step, Told,
+        Counts, Health, Heard, LinkLayer, Order, Step, Told,
         damping::{Counters, Damper, Outcome},
         ieee80211, ieee80216e,
         vocabulary::{self, Indication, Primitive},
     },
-    proto::{self, Command, CommandError, Input, Instant, LinkEvent, Output},
+    proto::{self, Command, CommandError, Input, Instant, LinkEvent, Output, Prospect},
     wire::MacAddr,
 };
 
@@ -38,6 +39,12 @@ pub(super) struct Link {
     switching: Option<MacAddr>,
     heard: Vec<Heard>,
     health: Option<Health>,
+    /// What a link layer had counted that ended.
+    counted: Counts,
+    /// What moves lead to, by what the router said.
+    prospects: Arc<BTreeMap<MacAddr, Prospect>>,
+    /// How often which handover was not a fast one, by the reason's name.
+    failed: BTreeMap<String, u64>,
 }
 
 /// What people are told of it.
@@ -73,7 +80,7 @@ impl Link {
             LinkLayerKind::Ieee80211(settings) => {
                 let place = ieee80211::Place {
                     interface: interface(interfaces, &node.interface)?.index,
-                    answers: beside(&config.control_socket, &node.interface),
+                    beside: beside(&config.control_socket, &node.interface),
                     clock: now,
                 };
                 Some(ieee80211::start(settings, place))
@@ -94,6 +101,14 @@ impl Link {
         })
     }
 
+    /// What moves lead to by what the router has said now.
+    pub(super) fn inform(&mut self, prospects: BTreeMap<MacAddr, Prospect>) {
+        self.prospects = Arc::new(prospects);
+        if let Some(layer) = &self.layer {
+            layer.order(Order::Prospects(Arc::clone(&self.prospects)));
+        }
+    }
+
     /// The next that it tells; never, if there is none. Nothing is lost if this is cancelled.
     pub(super) async fn next(&mut self) -> Told {
         if let Some(told) = self.early.pop_front() {
@@ -104,13 +119,7 @@ impl Link {
                 None => std::future::pending().await,
                 Some(layer) => match layer.next().await {
                     Some(told) => return told,
-                    None => {
-                        warn!(
-                            link = layer.name(),
-                            "the link layer ended: nothing is predicted any more"
-                        );
-                        self.layer = None;
-                    }
+                    None => self.lose(),
                 },
             }
         }
@@ -127,11 +136,18 @@ impl Link {
             };
             match told {
                 Some(told) => self.keep(told),
-                None => {
-                    warn!("the link layer ended: nothing is predicted any more");
-                    self.layer = None;
-                }
+                None => self.lose(),
             }
+        }
+    }
+
+    fn lose(&mut self) {
+        if let Some(layer) = self.layer.take() {
+            warn!(
+                link = layer.name(),
+                "the link layer ended: nothing is predicted any more"
+            );
+            self.counted = layer.counts();
         }
     }
 
@@ -229,6 +245,15 @@ impl Link {
             }
             Indication::Event { event, .. } => event,
         };
+        // The core would begin a handover only to give it up, and who told would wait for LINK_SWITCH.
+        if let LinkEvent::HandoverImpend { access_point } = event
+            && self.prospects.get(&access_point) == Some(&Prospect::Unknown)
+        {
+            return Err(format!(
+                "access_point: the router of this link knows nothing of {access_point}: no move there \
+                 can be prepared"
+            ));
+        }
         let outcome = self.tell(now, event);
         Ok((
             outcome,
@@ -282,6 +307,17 @@ impl Link {
         *self.damper.counters()
     }
 
+    /// How often what happened in the link layer.
+    pub(super) fn counts(&self) -> Counts {
+        let counted = || self.counted.clone();
+        self.layer.as_ref().map_or_else(counted, LinkLayer::counts)
+    }
+
+    /// How often a handover was not a fast one, by the reason's name.
+    pub(super) fn failed(&self) -> &BTreeMap<String, u64> {
+        &self.failed
+    }
+
     /// Takes note of what the core wants done: LINK_SWITCH, and that nothing is prepared.
     pub(super) fn note(&mut self, output: &Output) {
         let order = match output {
@@ -291,7 +327,10 @@ impl Link {
                     access_point: *access_point,
                 }
             }
-            Output::Event(proto::Event::HandoverFailed { .. }) => {
+            Output::Event(proto::Event::HandoverFailed { reason }) => {
+                if let Ok(serde_json::Value::String(reason)) = serde_json::to_value(reason) {
+                    *self.failed.entry(reason).or_default() += 1;
+                }
                 self.switching = None;
                 self.damper.handover_ended();
                 Order::GoAhead
@@ -327,7 +366,7 @@ fn interface<'a>(interfaces: &'a [Interface], name: &str) -> Result<&'a Interfac
         .with_context(|| format!("there is no interface {name}"))
 }
 
-/// A socket beside that of the controller, of which there may be several in one directory.
+/// A name beside that of the controller's socket, of which there may be several in one directory.
 fn beside(control_socket: &Path, interface: &str) -> PathBuf {
     let mut name = control_socket.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{interface}"));
@@ -408,6 +447,36 @@ mod tests {
         assert_eq!(link.handle_timeout(due), Some(impend(AP1)));
         let damped = link.damped();
         assert_eq!((damped.repeated_impends, damped.held_back_impends), (1, 1));
+    }
+
+    #[test]
+    fn a_target_that_the_router_does_not_know_is_refused_by_its_name() {
+        let mut link = Link::default();
+        // Nobody has asked the router yet.
+        let (outcome, _) = link.take(NOW, said(impend(AP2))).unwrap();
+        assert_eq!(outcome, Outcome::Told);
+        let reason = Failure::UnknownAccessPoint;
+        link.note(&Output::Event(proto::Event::HandoverFailed { reason }));
+        assert_eq!(link.failed()["unknown-access-point"], 1);
+        link.inform([(AP2, Prospect::Unknown), (AP1, Prospect::Plain)].into());
+        let later = NOW + std::time::Duration::from_secs(1);
+        assert_eq!(
+            link.take(later, said(impend(AP2))).unwrap_err(),
+            "access_point: the router of this link knows nothing of 02:00:00:00:0a:02: no move there \
+             can be prepared"
+        );
+        // All else is as it was, also of the same access point.
+        let detected = LinkEvent::NewLinkDetected { access_point: AP2 };
+        let up = LinkEvent::LinkUp { access_point: AP1 };
+        for event in [detected, impend(AP1), up] {
+            let (outcome, _) = link.take(later, said(event)).unwrap();
+            assert_eq!(outcome, Outcome::Told, "{event:?}");
+        }
+        // On another link it may be known.
+        link.inform(BTreeMap::new());
+        let much_later = later + std::time::Duration::from_secs(60);
+        let (outcome, _) = link.take(much_later, said(impend(AP2))).unwrap();
+        assert_eq!(outcome, Outcome::Told);
     }
 
     #[test]

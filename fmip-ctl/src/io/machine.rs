@@ -2,6 +2,7 @@
 //! recorded if that is wanted.
 
 use std::{
+    collections::BTreeMap,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     net::Ipv6Addr,
     path::Path,
@@ -14,7 +15,7 @@ use crate::{
     config::{self, Config, Role},
     proto::{
         Counters, HandoverStatus, Input, Instant, Machine as Core, MachineConfig, MobileNodeConfig,
-        MobileNodeStatus, Output, RouterConfig,
+        MobileNodeStatus, Output, Prospect, RouterConfig,
     },
     record::Recorder,
     wire::MacAddr,
@@ -26,6 +27,8 @@ pub(super) struct Machine {
     recorder: Option<Recorder>,
     /// When it was told something last.
     now: Instant,
+    /// Up to which revision its prospects were asked for.
+    prospects: Option<u64>,
 }
 
 impl Machine {
@@ -58,6 +61,7 @@ impl Machine {
             core: Core::new(config, seed),
             recorder,
             now: now(),
+            prospects: None,
         })
     }
 
@@ -117,6 +121,15 @@ impl Machine {
     /// Of a mobile node.
     pub(super) fn mobile_node(&self) -> Option<MobileNodeStatus> {
         self.core.mobile_node()
+    }
+
+    /// What moves of a mobile node lead to, if that has changed since this was asked last.
+    pub(super) fn new_prospects(&mut self) -> Option<BTreeMap<MacAddr, Prospect>> {
+        let Core::MobileNode(node) = &self.core else {
+            return None;
+        };
+        let revision = Some(node.prospects_revision());
+        (std::mem::replace(&mut self.prospects, revision) != revision).then(|| node.prospects())
     }
 
     pub(super) fn counters(&self) -> &Counters {

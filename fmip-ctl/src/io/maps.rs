@@ -357,9 +357,13 @@ impl Maps {
     /// With a `tunnel` it is a PCoA at a NAR that answered HAck code 3: packets to it are held that come
     /// in the tunnel, too, and packets from it that come from that neighbor go into the tunnel.
     ///
-    /// What is held or copied already stays in front. The index of the buffer:
-    /// [`super::drain::Drain::hold`] must be told, so that it ends a release, or copying, that is
-    /// under way.
+    /// What is held or copied already stays in front, and what a tunnel took over and has not left. The index
+    /// of the buffer: [`super::drain::Drain::hold`] must be told, so that it ends a release, or copying,
+    /// that is under way. A release that [`Maps::releasing_from`] tells of is better ended before, or
+    /// the buffer may be shut while it is bound anew, and a packet passes by what is held.
+    ///
+    /// If `address` was tunnelled, what comes from it in that tunnel is accepted until [`Maps::release`]: the
+    /// mobile node that is to come back sends that way until it hears that all is ready.
     ///
     /// # Errors
     /// When no buffer is free or the map is full.
@@ -370,14 +374,23 @@ impl Maps {
         tunnel: Option<Tunnel>,
         expires_ns: u64,
     ) -> Result<u32> {
+        let (action, egress) = match tunnel {
+            Some(_) => (ACTION_HOST, self.egress(tunnel, next_hop)),
+            None => {
+                let before = self.bindings.get(address);
+                let left = before.filter(|before| {
+                    matches!(before.action, ACTION_TUNNEL | ACTION_BUFFER)
+                        && before.egress.is_tunnel()
+                });
+                let egress = left.map_or(Egress::default(), |before| before.egress);
+                (ACTION_BUFFER, Egress { next_hop, ..egress })
+            }
+        };
         let binding = Spec {
-            action: match tunnel {
-                Some(_) => ACTION_HOST,
-                None => ACTION_BUFFER,
-            },
+            action,
             buffer: None,
             expires_ns,
-            egress: self.egress(tunnel, next_hop),
+            egress,
         };
         self.bind_buffer(address, binding)
     }
@@ -409,9 +422,14 @@ impl Maps {
     pub fn release(&mut self, address: Ipv6Addr, expires_ns: u64) -> Result<Option<Release>> {
         self.buffer_of(address)
             .with_context(|| format!("{address} has no handover buffer"))?;
-        self.set_expiry(address, expires_ns)?;
-        let binding = self.binding(address)?;
-        self.releasing(address, Egress::plain(binding.egress.next_hop))
+        let mut binding = self.binding(address)?;
+        let egress = Egress::plain(binding.egress.next_hop);
+        binding.expires_ns = expires_ns;
+        if binding.action == ACTION_BUFFER {
+            binding.egress = egress;
+        }
+        self.bind(address, binding)?;
+        self.releasing(address, egress)
     }
 
     /// Mobile node: packets from `pcoa` are held. If the `tunnel` is known that they will leave in,
@@ -485,6 +503,18 @@ impl Maps {
     /// The buffer of an address, if it has one.
     pub fn buffer_of(&self, address: Ipv6Addr) -> Option<u32> {
         self.bound.get(&address)?.buffer
+    }
+
+    /// The buffer of an address that is being released, if it is not drained yet.
+    ///
+    /// # Errors
+    /// None today: what it takes is mapped.
+    pub fn releasing_from(&self, address: Ipv6Addr) -> Result<Option<u32>> {
+        let bound = self.bound.get(&address).filter(|bound| bound.draining);
+        let Some(buffer) = bound.and_then(|bound| bound.buffer) else {
+            return Ok(None);
+        };
+        Ok((!self.pool.buffer(buffer)?.is_closed()).then_some(buffer))
     }
 
     /// Removes what is bound for `address`. If it had a buffer, gives its index: the drain thread

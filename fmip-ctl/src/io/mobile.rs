@@ -53,7 +53,7 @@ pub(super) async fn state(
         handover: status.handover,
         announcing: status.announcing,
         access_points,
-        counters: counted(counters, hook)?,
+        counters: counted(counters, hook, link)?,
     })
 }
 
@@ -123,7 +123,11 @@ fn access_points(status: &MobileNodeStatus, heard: &[Heard]) -> Vec<AccessPointE
 }
 
 /// What was counted at all.
-fn counted(counters: &Counters, hook: Option<HookCounts>) -> Result<BTreeMap<String, u64>> {
+fn counted(
+    counters: &Counters,
+    hook: Option<HookCounts>,
+    link: &Link,
+) -> Result<BTreeMap<String, u64>> {
     let mut counted = BTreeMap::new();
     let mut add = |prefix: &str, value: Value| {
         let Value::Object(fields) = value else {
@@ -137,6 +141,8 @@ fn counted(counters: &Counters, hook: Option<HookCounts>) -> Result<BTreeMap<Str
     };
     add("", serde_json::to_value(counters)?);
     add("on-care-of-address-", serde_json::to_value(hook)?);
+    add("link-layer-", serde_json::to_value(link.counts())?);
+    add("handover-failed-", serde_json::to_value(link.failed())?);
     Ok(counted)
 }
 
@@ -145,6 +151,7 @@ mod tests {
     use std::net::Ipv6Addr;
 
     use super::*;
+    use crate::proto::{Event, Failure, Output};
 
     const HERE: MacAddr = MacAddr([2, 0, 0, 0, 0x0a, 1]);
     const THERE: MacAddr = MacAddr([2, 0, 0, 0, 0x0a, 2]);
@@ -200,8 +207,15 @@ mod tests {
             failed: 1,
             ..HookCounts::default()
         };
-        let counted = counted(&counters, Some(hook)).unwrap();
-        let expected = [("on-care-of-address-failed", 1), ("sent-fbu", 2)];
+        let mut link = Link::default();
+        let reason = Failure::NoFback;
+        link.note(&Output::Event(Event::HandoverFailed { reason }));
+        let counted = counted(&counters, Some(hook), &link).unwrap();
+        let expected = [
+            ("handover-failed-no-fback", 1),
+            ("on-care-of-address-failed", 1),
+            ("sent-fbu", 2),
+        ];
         assert!(
             counted
                 .iter()

@@ -189,6 +189,9 @@ async fn load(
     admission.configure(config, &interfaces.iter().collect::<Vec<_>>())?;
     let watch = Watch::start(devices.iter())?;
     let mut modes = BTreeMap::new();
+    for interface in interfaces {
+        Programs::take_away_leftovers(&interface.name)?;
+    }
     match &config.role {
         Role::AccessRouter(router) => {
             for device in &devices {

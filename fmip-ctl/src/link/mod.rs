@@ -14,12 +14,18 @@ pub mod ieee80211;
 pub mod ieee80216e;
 pub mod vocabulary;
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
-use crate::{proto::LinkEvent, wire::MacAddr};
+use crate::{
+    proto::{LinkEvent, Prospect},
+    wire::MacAddr,
+};
 
 /// What a link layer has told and the event loop has not heard yet. A link layer that tells faster
 /// than that waits, and so does whatever floods it.
@@ -103,8 +109,11 @@ pub enum Health {
     },
 }
 
+/// How often what happened in a link layer, by its name in kebab-case; what never happened is not there.
+pub type Counts = BTreeMap<&'static str, u64>;
+
 /// What a link layer is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// LINK_SWITCH (RFC 5270 section 5.3): move now.
     Switch {
@@ -114,6 +123,8 @@ pub enum Order {
     /// The protocol prepares nothing (any more) for the move that was said to impend: there is
     /// nothing to wait for.
     GoAhead,
+    /// What moves lead to, of all access points that the router has spoken of so far.
+    Prospects(Arc<BTreeMap<MacAddr, Prospect>>),
 }
 
 /// A link layer that runs. Dropping it ends its task.
@@ -121,6 +132,7 @@ pub enum Order {
 pub struct LinkLayer {
     name: &'static str,
     told: mpsc::Receiver<Told>,
+    counts: watch::Receiver<Counts>,
     orders: mpsc::UnboundedSender<Order>,
     task: JoinHandle<()>,
 }
@@ -135,12 +147,18 @@ impl LinkLayer {
         Run: Future<Output = ()> + Send + 'static,
     {
         let (teller, told) = mpsc::channel(TOLD_QUEUE);
+        let (counter, counts) = watch::channel(Counts::new());
         let (orders, ordered) = mpsc::unbounded_channel();
+        let teller = Teller {
+            told: teller,
+            counts: counter,
+        };
         Self {
             name,
             told,
+            counts,
             orders,
-            task: tokio::spawn(run(Teller(teller), ordered)),
+            task: tokio::spawn(run(teller, ordered)),
         }
     }
 
@@ -152,6 +170,11 @@ impl LinkLayer {
     /// The next that it tells; `None` if it ended. Nothing is lost if this is cancelled.
     pub async fn next(&mut self) -> Option<Told> {
         self.told.recv().await
+    }
+
+    /// How often what happened in it so far.
+    pub fn counts(&self) -> Counts {
+        self.counts.borrow().clone()
     }
 
     /// Tells it something. Whether it still runs is seen by [`LinkLayer::next`].
@@ -168,12 +191,26 @@ impl Drop for LinkLayer {
 
 /// The link layer's own end: what it tells with.
 #[derive(Clone, Debug)]
-pub struct Teller(mpsc::Sender<Told>);
+pub struct Teller {
+    told: mpsc::Sender<Told>,
+    counts: watch::Sender<Counts>,
+}
 
 impl Teller {
     /// Tells something. If nobody listens any more, the task is about to be ended.
     pub async fn tell(&self, told: Told) {
-        let _ = self.0.send(told).await;
+        let _ = self.told.send(told).await;
+    }
+
+    /// Says how often what happened so far. It is not told by and by, but found where it is looked
+    /// for: whoever floods the link layer makes nobody else work.
+    pub fn count(&self, numbers: impl IntoIterator<Item = (&'static str, u64)>) {
+        self.counts.send_if_modified(|counts| {
+            let happened = numbers.into_iter().filter(|(_, number)| *number != 0);
+            happened.fold(false, |is_news, (name, number)| {
+                counts.insert(name, number) != Some(number) || is_news
+            })
+        });
     }
 
     /// Tells a primitive.
@@ -186,7 +223,7 @@ impl Teller {
         let heard = async {
             self.tell(Told::Mark).await;
             // All places in the queue are free: the mark was taken out, after what was before it.
-            let _ = self.0.reserve_many(self.0.max_capacity()).await;
+            let _ = self.told.reserve_many(self.told.max_capacity()).await;
         };
         let _ = tokio::time::timeout(patience, heard).await;
     }

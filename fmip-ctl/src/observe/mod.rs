@@ -150,6 +150,12 @@ pub struct Status {
     /// What a mobile node's link layer told and was damped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damping: Option<damping::Counters>,
+    /// How often what happened in a mobile node's link layer, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub link_layer: BTreeMap<String, u64>,
+    /// How often a mobile node's handover was not a fast one, by the reason's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed_handovers: BTreeMap<String, u64>,
     /// What came by the rings of the data path.
     #[serde(default)]
     pub data_path: DataPathCounts,

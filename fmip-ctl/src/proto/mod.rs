@@ -46,7 +46,7 @@ pub use instant::Instant;
 pub use machine::{Machine, MachineConfig};
 pub use mobile_node::{
     AnnouncementsLeft, HandoverUnderWay, KnownAccessPoint, MobileNode, MobileNodeStatus,
-    PreviousAddress,
+    PreviousAddress, Prospect,
 };
 pub use output::{Command, NeighborState, Output, Transmit, Tunnel};
 pub use reason::{Counters, Reason};

@@ -80,14 +80,18 @@ pub enum Command {
         /// When the data path stops by itself.
         expires: Instant,
     },
-    /// PAR: undoes `InstallTunnel`; what the tunnel took over and still holds is dropped and
-    /// counted.
+    /// PAR: undoes `InstallTunnel`, unless `StartBuffering` has taken the tunnel's place; what the tunnel
+    /// took over and still holds is dropped and counted.
     RemoveTunnel {
         /// Previous care-of address.
         pcoa: Ipv6Addr,
     },
     /// Holds packets for `address`, unless it is another node's (HI-12). If they are held already,
     /// only `expires` changes.
+    ///
+    /// If they are on their way out, to the link or into a tunnel, that ends: what has not left yet is
+    /// held, ahead of what comes now. It takes the tunnel's place in one step, so that no packet meets
+    /// neither; if it fails the tunnel stands as before.
     ///
     /// At a NAR `address` is the new care-of address, or the previous one if the mobile node keeps
     /// it; `tunnel` then says where its packets come from and go to. At a PAR it is the address of
@@ -127,7 +131,8 @@ pub enum Command {
         /// When the data path stops by itself.
         expires: Instant,
     },
-    /// Undoes `StartBuffering` or `StartCopying`; what is still held is dropped and counted.
+    /// Undoes `StartBuffering` or `StartCopying`; what is still held is dropped and counted. If
+    /// `StartBuffering` failed, it undoes the `InstallTunnel` whose place that was to take.
     RemoveBuffer {
         /// That of `StartBuffering` or `StartCopying`.
         address: Ipv6Addr,

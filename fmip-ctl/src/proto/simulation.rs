@@ -100,6 +100,10 @@ pub(super) struct Simulation {
     pub(super) drain: Duration,
     /// Buffers that are being released, or were.
     released: BTreeSet<(Node, Ipv6Addr)>,
+    /// Addresses whose packets were held and have not all left.
+    backlog: BTreeSet<(Node, Ipv6Addr)>,
+    /// Those whose binding was removed before they had.
+    pub(super) dropped: Vec<(Node, Ipv6Addr)>,
 }
 
 pub(super) fn router_config(nar: bool) -> RouterConfig {
@@ -198,6 +202,8 @@ impl Simulation {
             held: BTreeMap::new(),
             drain: Duration::from_millis(1),
             released: BTreeSet::new(),
+            backlog: BTreeSet::new(),
+            dropped: Vec::new(),
         };
         // The mobile node's first word, before anything happened.
         simulation.carry_out(Node::Mn);
@@ -338,7 +344,15 @@ impl Simulation {
                 }
                 self.link(event);
             }
-            Pending::Drained(node, address) => self.input(node, Input::Drained { address }),
+            Pending::Drained(node, address) => {
+                let of = (node, address);
+                if self.released.contains(&of)
+                    || self.installed.contains(&(node, "tunnel", address))
+                {
+                    self.backlog.remove(&of);
+                }
+                self.input(node, Input::Drained { address });
+            }
         }
     }
 
@@ -410,21 +424,27 @@ impl Simulation {
 
     /// Keeps the books of what is installed: nothing may be removed that does not stand, and one
     /// address cannot be tunnelled and held at once, for the data path has one binding for it.
-    /// A tunnel takes over what is held.
+    /// A tunnel takes over what is held, and the order to hold takes the tunnel's place.
     fn execute(&mut self, node: Node, command: Command) {
-        let rival = match command {
+        match command {
             Command::InstallTunnel { pcoa, .. } => {
                 if self.installed.remove(&(node, "buffer", pcoa)) {
                     self.released.remove(&(node, pcoa));
                     self.after(self.drain, Pending::Drained(node, pcoa));
                 }
-                None
             }
-            Command::StartBuffering { address, .. } => Some((node, "tunnel", address)),
-            _ => None,
-        };
-        let taken = rival.filter(|rival| self.installed.contains(rival));
-        assert_eq!(taken, None, "it has a binding already");
+            Command::StartBuffering { address, .. } => {
+                self.installed.remove(&(node, "tunnel", address));
+                self.released.remove(&(node, address));
+                self.backlog.insert((node, address));
+            }
+            Command::RemoveTunnel { pcoa: address } | Command::RemoveBuffer { address } => {
+                if self.backlog.remove(&(node, address)) {
+                    self.dropped.push((node, address));
+                }
+            }
+            _ => {}
+        }
         let mut install = |what, address, replaces: bool| {
             let is_new = self.installed.insert((node, what, address));
             assert!(is_new || replaces, "{what} for {address} a second time");
@@ -438,12 +458,23 @@ impl Simulation {
             Command::RemoveBuffer { address } => {
                 self.held.remove(&(node, address));
                 self.released.remove(&(node, address));
-                self.remove(node, "buffer", address);
+                // That of a tunnel whose place could not be taken.
+                let held = self.installed.contains(&(node, "buffer", address));
+                let tunnelled = self.installed.contains(&(node, "tunnel", address));
+                match tunnelled && !held {
+                    true => self.remove(node, "tunnel", address),
+                    false => self.remove(node, "buffer", address),
+                }
             }
             Command::RemoveProxyNd { address, .. } => self.remove(node, "proxy", address),
             Command::RemoveUplink { pcoa } => self.remove(node, "uplink", pcoa),
             Command::ReleaseBuffer { address, .. } => {
-                assert!(self.installed.contains(&(node, "buffer", address)));
+                let doubtful = |(of, command): &(Node, Command)| {
+                    *of == node
+                        && matches!(*command, Command::StartBuffering { address: held, .. } if held == address)
+                };
+                let stands = self.installed.contains(&(node, "buffer", address));
+                assert!(stands || self.unreported.iter().any(doubtful));
                 self.released.insert((node, address));
                 for bytes in self.held.remove(&(node, address)).unwrap_or_default() {
                     self.after(ACCESS_DELAY, Pending::Packet(Node::Mn, ACCESS, bytes));

@@ -188,6 +188,12 @@ pub const MODES: &[Mode] = &[
         naack::router_address,
     ),
     Mode::new(
+        "naack-late",
+        "as before, but the mobile node finds that out by itself before the router answers",
+        naack::with_router_address,
+        naack::router_address_late,
+    ),
+    Mode::new(
         "naack-pcoa",
         "the mobile node arrives with a new address: it is to keep its previous one",
         addressing::with_kept_pcoa,
@@ -219,6 +225,12 @@ pub const MODES: &[Mode] = &[
         movement::stays,
     ),
     Mode::new(
+        "broken-off",
+        "the mobile node prepares a handover, stays, prepares the same again, and goes",
+        as_is,
+        movement::broken_off,
+    ),
+    Mode::new(
         "elsewhere",
         "the mobile node prepares a handover and appears at a third router",
         as_is,
@@ -237,6 +249,12 @@ pub const MODES: &[Mode] = &[
         "the mobile node comes back from the new router before the tunnel ends",
         as_is,
         movement::ping_pong,
+    ),
+    Mode::new(
+        "held-return",
+        "the mobile node comes back while what was held for it is on its way after it",
+        movement::with_slow_hold,
+        movement::held_return,
     ),
     Mode::new(
         "chain",

@@ -3,13 +3,15 @@
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    predictive::{lossless, move_as_prepared},
+    predictive::{lossless, move_as_prepared, una},
+    reactive::with_hold,
     stage::{Harm, Stage, check},
 };
 use crate::{
     capture::Watch,
+    controller::Settings,
     report::Run,
-    topology::{AccessPoint, Router},
+    topology::{AccessPoint, PCOA, Router},
     wait::SOON,
 };
 
@@ -50,6 +52,35 @@ pub(super) fn stays(stage: &mut Stage) -> Result<Run> {
         .story
         .check_order(&["mn: FBU", "par: FBack 0", "mn: FBU to end", "par: FBack 0"])?;
     stage.story.check_never("mn", "UNA")?;
+    Ok(run)
+}
+
+/// What was tunnelled before it stayed is older than all that it got since, and must not come behind that.
+pub(super) fn broken_off(stage: &mut Stage) -> Result<Run> {
+    stage.prepare(AccessPoint::New)?;
+    stage
+        .controllers
+        .mn
+        .trigger("link-up", AccessPoint::Previous)?;
+    stage.story.wait_for("mn", "FBU to end")?;
+    stage.par.wait_for("tunnel-removed", SOON)?;
+    stage.prepare(AccessPoint::New)?;
+    move_as_prepared(stage)?;
+    let run = stage.close()?;
+    check("downlink", &run.downlink, Harm::MayLoseInGap)?;
+    check("uplink", &run.uplink, Harm::None)?;
+    stage.story.check_order(&[
+        "mn: FBU",
+        "par: HI 0",
+        "nar: HAck 0",
+        "par: FBack 0",
+        "mn: FBU to end",
+        "mn: FBU",
+        "par: HI 0",
+        "nar: HAck 0",
+        "par: FBack 0",
+        &una(Router::New.care_of_address()),
+    ])?;
     Ok(run)
 }
 
@@ -122,6 +153,47 @@ pub(super) fn ping_pong(stage: &mut Stage) -> Result<Run> {
     stage
         .story
         .check_order(&["par: FBack 0", "mn: FBU to end", "par: FBack 0"])?;
+    Ok(run)
+}
+
+/// What is held leaves hardly faster than new packets come, so that it takes long.
+pub(super) fn with_slow_hold(settings: &mut Settings) {
+    with_hold(settings);
+    settings.buffer.catch_up = Some(1.1);
+}
+
+/// Part of what the previous router held has gone into the tunnel; the rest waits there for the mobile node,
+/// which is announced back, and what comes meanwhile waits behind it.
+pub(super) fn held_return(stage: &mut Stage) -> Result<Run> {
+    stage.attached(Router::Previous)?;
+    stage.hear(AccessPoint::New, "PrRtAdv 0")?;
+    stage.link_down()?;
+    stage.departed(Router::Previous)?;
+    stage.lab.detach()?;
+    stage.arrive(AccessPoint::New)?;
+    stage
+        .mn_says("fback-received")
+        .context("the previous router does not answer")?;
+    stage.par.wait_for("first-released", SOON)?;
+    stage.prepare(AccessPoint::Previous)?;
+    ensure!(
+        stage.par.count("buffer-drained") == 0,
+        "what was held had all left before the mobile node came back"
+    );
+    stage.leave()?;
+    stage.arrive(AccessPoint::Previous)?;
+    stage.par.wait_for("buffer-drained", SOON)?;
+    let run = lossless(stage)?;
+    stage.story.check_order(&[
+        "par: HI 1",
+        "nar: HAck 0",
+        "par: FBack 0",
+        "mn: FBU",
+        "nar: HI 0",
+        "par: HAck 0",
+        "nar: FBack 0",
+        &una(PCOA),
+    ])?;
     Ok(run)
 }
 

@@ -59,15 +59,6 @@ pub(crate) fn add_holder_of_ncoa(stage: &Stage) -> Result<NetNs> {
     Ok(other)
 }
 
-/// The same, of a node that the router knows and that says nothing any more: the mobile node's own
-/// duplicate address detection would find it in the same moment as the router answers, and either may come
-/// first.
-fn add_silent_holder_of_ncoa(stage: &Stage) -> Result<NetNs> {
-    let other = add_holder_of_ncoa(stage)?;
-    other.ip("link set eth0 down")?;
-    Ok(other)
-}
-
 /// The mobile node comes with the other's address, and hears what to do.
 fn arrive_with_taken_address(stage: &Stage, status: u8) -> Result<()> {
     stage.hear(AccessPoint::New, "PrRtAdv 0")?;
@@ -97,7 +88,7 @@ pub(crate) fn check_holder_untouched(stage: &Stage) -> Result<()> {
 
 /// NAACK 1.
 pub(super) fn configure(stage: &mut Stage) -> Result<Run> {
-    let _other = add_silent_holder_of_ncoa(stage)?;
+    let _other = add_holder_of_ncoa(stage)?;
     arrive_with_taken_address(stage, 1)?;
     let run = finish(stage, Harm::LostInGap)?;
     stage.story.check_order(&[
@@ -114,7 +105,7 @@ pub(super) fn configure(stage: &mut Stage) -> Result<Run> {
 
 /// NAACK 2.
 pub(super) fn supplied(stage: &mut Stage) -> Result<Run> {
-    let _other = add_silent_holder_of_ncoa(stage)?;
+    let _other = add_holder_of_ncoa(stage)?;
     arrive_with_taken_address(stage, 2)?;
     let run = finish(stage, Harm::LostInGap)?;
     stage.story.check_order(&[
@@ -137,8 +128,27 @@ pub(super) fn supplied(stage: &mut Stage) -> Result<Run> {
 
 /// NAACK 3.
 pub(super) fn router_address(stage: &mut Stage) -> Result<Run> {
-    let _other = add_silent_holder_of_ncoa(stage)?;
+    let _other = add_holder_of_ncoa(stage)?;
     arrive_with_taken_address(stage, 3)?;
+    goes_by_the_routers(stage)
+}
+
+/// NAACK 3, after the mobile node's kernel has found by itself that the address is another's.
+pub(super) fn router_address_late(stage: &mut Stage) -> Result<Run> {
+    let _other = add_holder_of_ncoa(stage)?;
+    stage.hear(AccessPoint::New, "PrRtAdv 0")?;
+    stage.leave()?;
+    stage.while_frozen(Router::New, |stage| {
+        stage.arrive(AccessPoint::New)?;
+        let found = stage.mn_says("command-failed")?;
+        ensure!(found.fields["command"] == "configure-address", "{found:?}");
+        stage.story.check_never("nar", "RA with NAACK 3")
+    })?;
+    answered(stage, 3)?;
+    goes_by_the_routers(stage)
+}
+
+fn goes_by_the_routers(stage: &mut Stage) -> Result<Run> {
     let run = finish(stage, Harm::LostInGap)?;
     stage.story.check_order(&[
         &una(Router::New.care_of_address()),

@@ -171,7 +171,8 @@ impl Books {
                 expires,
                 ..
             } => {
-                self.no_rival(address)?;
+                // Takes its place.
+                self.tunnels.remove(&address);
                 let buffer = self.buffers.entry(address).or_insert(Buffer {
                     state: BufferState::Holding,
                     expires: None,
@@ -181,11 +182,6 @@ impl Books {
                 });
                 buffer.forget_old(now);
                 buffer.window = None;
-                if buffer.state == BufferState::Released {
-                    return Err(format!(
-                        "the buffer of {address} is released, not to be held"
-                    ));
-                }
                 buffer.state = BufferState::Holding;
                 buffer.expires = Some(expires);
                 Ok(Effect::None)
@@ -221,10 +217,10 @@ impl Books {
                 Ok(Effect::Deliver(address, content))
             }
             Command::RemoveBuffer { address } => {
-                let buffer = self
-                    .buffers
-                    .remove(&address)
-                    .ok_or_else(|| format!("no buffer of {address} to remove"))?;
+                let Some(buffer) = self.buffers.remove(&address) else {
+                    // Of a tunnel whose place could not be taken.
+                    return stood(self.tunnels.remove(&address).is_some(), "buffer", address);
+                };
                 match buffer.state {
                     BufferState::Released => self.ends.released += 1,
                     BufferState::Copying => {}
@@ -333,7 +329,7 @@ impl Books {
     fn no_rival(&self, address: Ipv6Addr) -> Result<(), String> {
         match self.tunnels.get(&address) {
             Some(tunnel) => Err(format!(
-                "{address} is tunnelled to {}{} and cannot be held",
+                "{address} is tunnelled to {}{} and cannot be copied",
                 tunnel.ncoa,
                 if tunnel.buffered {
                     " with a buffer"
@@ -471,10 +467,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tunnelled_cannot_be_held() {
+    fn what_is_held_takes_the_place_of_a_tunnel() {
         let mut books = Books::default();
         books.execute(NOW, &install()).unwrap();
-        assert!(books.execute(NOW, &hold()).is_err());
+        books.execute(NOW, &hold()).unwrap();
+        assert_eq!(
+            books.left(true).unwrap(),
+            format!("a buffer of {PCOA} is left")
+        );
+    }
+
+    #[test]
+    fn what_is_tunnelled_cannot_be_copied() {
+        let mut books = Books::default();
+        books.execute(NOW, &install()).unwrap();
+        let copy = Command::StartCopying {
+            address: PCOA,
+            interface: 1,
+            link_address: fmip_ctl::wire::MacAddr([2; 6]),
+            window: Duration::from_secs(1),
+        };
+        assert!(books.execute(NOW, &copy).is_err());
     }
 
     #[test]

@@ -103,7 +103,8 @@ fn every_packet_meets_a_program(
         let end = End(&done);
         let replaced = (0..TIMES).try_for_each(|_| {
             let met = one.met()? + other.met()?;
-            other.programs.take_over(&mut one.programs)?;
+            // In the namespace, as all that goes by netlink.
+            (setup.here).run(|| other.programs.take_over(&mut one.programs))?;
             std::mem::swap(&mut one, &mut other);
             // Each of them meets some.
             wait_until("a packet", SOON, || {
@@ -160,16 +161,16 @@ fn all_attachments_are_taken_over_and_outlive_the_old_programs() {
     let number = |setup: &Setup| setup.device("core0").xdp.unwrap();
     let before = number(&setup);
     let mut new = setup.load();
-    new.take_over(&mut old).unwrap();
+    setup.here.run(|| new.take_over(&mut old)).unwrap();
     assert_ne!(number(&setup), before);
-    drop(old);
+    setup.end(old);
     assert_eq!(
         setup.xdp("core0"),
         Some(("native", "fmip_router".to_owned()))
     );
     assert_eq!(setup.tc("core1", Ingress), ["fmip_router_in"]);
     assert_eq!(setup.tc("core1", Egress), ["fmip_mobile_out"]);
-    drop(new);
+    setup.end(new);
     assert_eq!(setup.xdp("core0"), None);
     assert!(setup.tc("core1", Ingress).is_empty());
     assert!(setup.tc("core1", Egress).is_empty());

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
 use fmip_common::table::Seed;
 use fmip_ctl::{
     config::{Attach, Side},
@@ -102,6 +102,17 @@ impl Setup {
         self.here.run(|| Programs::load(&SHAPE)).unwrap()
     }
 
+    /// Lets go of the programs and of all that they are attached to. In the router's namespace, as a
+    /// controller does it: without TCX they are attached by netlink, and it is asked to take them away.
+    pub(crate) fn end(&self, programs: Programs) {
+        self.here
+            .run(|| {
+                drop(programs);
+                Ok(())
+            })
+            .unwrap();
+    }
+
     /// What an interface is made of.
     pub(crate) fn device(&self, name: &str) -> Device {
         self.run(|| async move {
@@ -149,16 +160,24 @@ impl Setup {
         Some((mode, name.to_owned()))
     }
 
-    /// The TC programs of an interface in that direction, in their order.
-    pub(crate) fn tc(&self, name: &str, direction: TcAttachType) -> Vec<String> {
+    /// Whether the kernel has TCX, as from Linux 6.6 on; else TC programs are filters.
+    pub(crate) fn has_tcx(&self, name: &str) -> bool {
+        self.tcx(name, TcAttachType::Ingress).is_some()
+    }
+
+    fn tcx(&self, name: &str, direction: TcAttachType) -> Option<Vec<ProgramInfo>> {
         let asked = self
             .here
             .run(|| Ok(SchedClassifier::query_tcx(name, direction)?));
-        let Ok((_, programs)) = asked else {
-            // Below Linux 6.6 there is no TCX, and they are filters.
+        asked.ok().map(|(_, programs)| programs)
+    }
+
+    /// The TC programs of an interface in that direction, in their order.
+    pub(crate) fn tc(&self, name: &str, direction: TcAttachType) -> Vec<String> {
+        let Some(programs) = self.tcx(name, direction) else {
             return self.filters(name, direction);
         };
-        let name = |program: &aya::programs::ProgramInfo| program.name_as_str().map(str::to_owned);
+        let name = |program: &ProgramInfo| program.name_as_str().map(str::to_owned);
         programs.iter().filter_map(name).collect()
     }
 

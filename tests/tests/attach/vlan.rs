@@ -51,7 +51,7 @@ fn the_programs_of_all_vlans_are_one_on_the_parent() {
     for name in ["core0", "core1"] {
         assert_eq!(setup.xdp(name), None);
     }
-    drop(programs);
+    setup.end(programs);
     assert_eq!(setup.xdp("trunk0"), None);
 }
 

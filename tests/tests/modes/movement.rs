@@ -14,6 +14,12 @@ fn a_node_that_stays_ends_what_it_has_asked_for() {
     play("stays");
 }
 
+// Rows: MOV-01, MOV-06, BUF-08
+#[test]
+fn a_handover_that_is_broken_off_and_repeated_brings_nothing_late() {
+    play("broken-off");
+}
+
 // Rows: MOV-04, MOV-05, W11-06, W16-14
 #[test]
 fn a_node_that_appears_elsewhere_gets_its_packets_there() {
@@ -30,6 +36,12 @@ fn a_new_fbu_takes_the_place_of_the_one_before() {
 #[test]
 fn a_node_that_comes_back_ends_its_tunnel() {
     play("ping-pong");
+}
+
+// Rows: MOV-02, BUF-08
+#[test]
+fn a_node_that_comes_back_before_it_has_all_gets_the_rest_there() {
+    play("held-return");
 }
 
 // Rows: TUN-01, TUN-03

@@ -20,6 +20,12 @@ fn a_node_with_a_taken_address_is_reached_by_way_of_the_routers() {
     play("naack-router-address");
 }
 
+// Rows: NAK-07, UNA-05
+#[test]
+fn a_node_whose_kernel_is_faster_than_the_router_does_as_the_router_says() {
+    play("naack-late");
+}
+
 // Rows: NAK-06
 #[test]
 fn a_node_that_is_to_keep_its_address_sends_no_fbu() {

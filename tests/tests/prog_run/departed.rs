@@ -1,5 +1,7 @@
 //! PAR: a mobile node that left without a word is held, and what was held goes into its tunnel.
 
+use std::net::Ipv6Addr;
+
 use anyhow::Result;
 use fmip_common::{
     buffer::{DRAIN_CLOSE, DRAIN_RELEASE, DrainJob, OUTCOME_BUSY, OUTCOME_EMPTY, OUTCOME_WAIT},
@@ -116,6 +118,51 @@ fn what_was_held_for_a_node_that_comes_back_goes_to_its_link() {
         assert_ne!(again, buffer);
         feed(bench, router, 4..6)?;
         assert_eq!(bench.buffer(again)?.held, 2);
+        Ok(())
+    });
+}
+
+// Rows: MOV-02, TUN-04, BUF-08
+#[test]
+fn what_the_tunnel_has_not_sent_when_the_node_is_announced_back_goes_to_its_link_first() {
+    on_router(|bench, router| {
+        let receiver = Receiver::new()?;
+        bench.maps.add_local(PAR)?;
+        let buffer = hold(bench, router)?;
+        feed(bench, router, 0..10)?;
+        install(bench)?;
+        bench.drain(DRAIN_RELEASE, buffer, 4)?;
+        for (number, packet) in receiver.packets(4)?.iter().enumerate() {
+            is_tunnelled(packet, number as u32);
+        }
+        assert_eq!(bench.maps.releasing_from(PCOA)?, Some(buffer));
+
+        assert_eq!(hold(bench, router)?, buffer, "another buffer");
+        assert_eq!(bench.maps.releasing_from(PCOA)?, None);
+        feed(bench, router, 10..15)?;
+        // It does not know yet that it is expected, and sends by its tunnel; nobody else may.
+        let sent = |source: Ipv6Addr| Packet::udp(PCOA, CN, 100).tunnelled(source, PAR).octets();
+        let opened = bench.router_on(router.incoming, &sent(NCOA))?;
+        opened.is(Verdict::Redirect, Reason::Untunnelled, &sent(NCOA));
+        let forged = bench.router_on(router.incoming, &sent(CN))?;
+        forged.is_unchanged(Verdict::Drop, Reason::Spoofed, &sent(CN));
+        // Held for longer, all the same.
+        assert_eq!(hold(bench, router)?, buffer);
+        let opened = bench.router_on(router.incoming, &sent(NCOA))?;
+        opened.is(Verdict::Redirect, Reason::Untunnelled, &sent(NCOA));
+
+        let release = bench.maps.release(PCOA, later())?;
+        assert_eq!(bench.releases(release)?, buffer);
+        let after = bench.router_on(router.incoming, &sent(NCOA))?;
+        after.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent(NCOA));
+        bench.drain(DRAIN_RELEASE, buffer, 20)?;
+        bench.close(buffer)?;
+        for (packet, number) in receiver.packets(11)?.iter().zip(4..) {
+            assert_eq!(packet.number(), number);
+            assert_eq!((packet.destination, packet.hop_limit), (PCOA, 63));
+        }
+        let found = bench.buffer(buffer)?;
+        assert_eq!((found.held, found.released, found.dropped), (15, 15, 0));
         Ok(())
     });
 }

@@ -23,6 +23,7 @@ mod pass;
 mod rebinding;
 mod receiver;
 mod reverse;
+mod ring;
 mod router_out;
 mod scale;
 mod show;

@@ -9,7 +9,7 @@ mod reactive;
 
 use std::{io::Write as _, thread};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use fmip_tests::{
     Lab,
     controller::{Controllers, Events},
@@ -115,6 +115,26 @@ impl Scene {
         // Past the harness, which keeps to itself what a passing test prints.
         let _ = writeln!(std::io::stderr(), "REPORT: {report}");
         Ok(traffic)
+    }
+
+    /// Checks that these things happened to the mobile node in this order, each the first time.
+    fn check_order(&self, names: &[&str]) -> Result<()> {
+        let mut before: Option<(&str, u64)> = None;
+        for name in names {
+            let event = self.mn.first(name);
+            let at = event
+                .with_context(|| format!("there was no {name}"))?
+                .time_ns;
+            if let Some((earlier, then)) = before {
+                ensure!(
+                    then <= at,
+                    "{name} was {} us before {earlier}",
+                    (then - at) / 1000
+                );
+            }
+            before = Some((name, at));
+        }
+        Ok(())
     }
 
     /// Ends the test with all that helps to find out why.

@@ -52,6 +52,8 @@ fn play(scene: &mut Scene, title: &str, begin: impl Fn(&Scene) -> Result<()>) ->
     scene.nar.wait_for("buffer-drained", SOON)?;
     scene.mn.wait_for("buffer-drained", SOON)?;
     let traffic = scene.close(title)?;
+    // All was said on the old link.
+    scene.check_order(&["fbu-sent", "fback-received", "link-switch", "una-sent"])?;
     unharmed("downlink", &traffic.downlink)?;
     unharmed("uplink", &traffic.uplink)
 }

@@ -21,6 +21,12 @@ fn play(scene: &mut Scene) -> Result<()> {
     scene.mn.wait_for("una-sent", SOON)?;
     scene.mn.wait_for("fback-received", SOON)?;
     let traffic = scene.close("reactive")?;
+    // Nothing was said before.
+    scene.check_order(&["una-sent", "fbu-sent", "fback-received"])?;
+    ensure!(
+        scene.mn.first("link-switch").is_none(),
+        "the roam was the mobile node's own"
+    );
     for (name, direction) in [("downlink", &traffic.downlink), ("uplink", &traffic.uplink)] {
         ensure!(
             direction.received > 0 && direction.reordered == 0,

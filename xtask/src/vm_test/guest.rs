@@ -8,7 +8,7 @@
 //!   script: begin NAME / the program's own lines / end NAME CODE   --->   second serial line
 //! ```
 
-use std::{fs, path::Path};
+use std::{fmt, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
@@ -35,8 +35,10 @@ const MESSAGE_SIZE: u32 = 512 * 1024;
 /// A program to run in the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Job {
-    /// What people call it.
+    /// The test program, as people call it.
     pub(super) name: String,
+    /// The one test of it, if it is not all.
+    pub(super) test: Option<String>,
     /// Its file.
     pub(super) program: String,
     /// The folder it is run in.
@@ -44,6 +46,16 @@ pub(super) struct Job {
     pub(super) arguments: Vec<String>,
     /// Seconds until it is ended.
     pub(super) limit: u32,
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        match &self.test {
+            Some(test) => write!(f, "::{test}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// All that the script needs to know.
@@ -196,6 +208,8 @@ fn script(plan: &Plan) -> String {
          # What the kernel asks for when it misses a module.\n\
          $b ln -s $b /run/fmip-vm/modprobe\n\
          echo /run/fmip-vm/modprobe > /proc/sys/kernel/modprobe\n\
+         # Its device is asked for by name, and there is nobody else to make it.\n\
+         /run/fmip-vm/modprobe tun\n\
          export HOME=/root\n"
         .to_owned();
     for (name, value) in &plan.environment {
@@ -268,6 +282,7 @@ mod tests {
             jobs: vec![
                 Job {
                     name: "modes".to_owned(),
+                    test: None,
                     program: "/t/modes-1".to_owned(),
                     folder: "/w/tests".to_owned(),
                     arguments: vec!["--test-threads=1".to_owned(), "it's".to_owned()],
@@ -275,6 +290,7 @@ mod tests {
                 },
                 Job {
                     name: "attach".to_owned(),
+                    test: None,
                     program: "/t/attach-2".to_owned(),
                     folder: "/w/tests".to_owned(),
                     arguments: Vec::new(),

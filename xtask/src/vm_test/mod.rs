@@ -34,7 +34,7 @@ use self::{
     guest::{Job, Line, Plan},
     kernel::{Kernel, Wish},
     results::{End, Outcome, Results, Tally},
-    suite::Choice,
+    suite::{Choice, Limits},
     tools::Tools,
 };
 use crate::{machine, setup, step};
@@ -59,6 +59,9 @@ const GRACE: Duration = Duration::from_secs(60);
 
 /// Two access points, one mobile node.
 const RADIOS: u32 = 3;
+
+/// Tells the tests that they have a tenth of the processor that they are written for.
+const EMULATED: &str = "FMIP_EMULATED";
 
 /// Why nothing could be tried, which is another thing than a failure.
 #[derive(Debug)]
@@ -109,7 +112,10 @@ pub(crate) fn command_line() -> clap::Command {
                 .long("only")
                 .value_name("PROGRAM[::FILTER]")
                 .action(ArgAction::Append)
-                .help("Only this test program, or its tests whose name contains FILTER"),
+                .help(
+                    "Only this test program, or those of its tests whose name contains FILTER; \
+                     several are run in the order in which they are given",
+                ),
         )
         .arg(
             Arg::new("kernel")
@@ -129,8 +135,8 @@ pub(crate) fn command_line() -> clap::Command {
         .arg(number("processors", "2", "Its processors"))
         .arg(number(
             "limit-s",
-            "1800",
-            "Seconds that one test program may take",
+            "900",
+            "Seconds that one test may take, and a fourth of what a program of unit tests may",
         ))
 }
 
@@ -186,17 +192,31 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
     if matches.get_flag("suite") {
         programs.retain(|program| program.name != suite::WIFI);
     }
+    let kept = emptied(&cache.join("programs"))?;
+    let controller = suite::keep(&controller, &kept)?;
+    for program in &mut programs {
+        program.keep(&kept)?;
+    }
     let number = |name| *matches.get_one::<u32>(name).expect("it has a default");
+    let limits = Limits {
+        test: number("limit-s"),
+        program: number("limit-s").saturating_mul(4),
+    };
+    let accelerator = Accelerator::find();
+    let mut environment = vec![
+        (
+            "PATH".to_owned(),
+            machine::search_path().to_string_lossy().into_owned(),
+        ),
+        ("FMIP_CTL".to_owned(), controller.display().to_string()),
+    ];
+    if accelerator == Accelerator::Software {
+        environment.push((EMULATED.to_owned(), "1".to_owned()));
+    }
     let plan = Plan {
-        environment: vec![
-            (
-                "PATH".to_owned(),
-                machine::search_path().to_string_lossy().into_owned(),
-            ),
-            ("FMIP_CTL".to_owned(), controller.display().to_string()),
-        ],
+        environment,
         radios: RADIOS,
-        jobs: suite::jobs(&programs, &choices, number("limit-s"))?,
+        jobs: suite::jobs(&programs, &choices, limits, suite::Program::tests)?,
     };
 
     let initramfs = cache.join("initramfs");
@@ -205,15 +225,11 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
         guest::first_file_system(&kernel, &tools.busybox(), &plan)?,
     )
     .with_context(|| format!("cannot write {}", initramfs.display()))?;
-    let logs = cache.join("logs");
-    if logs.exists() {
-        fs::remove_dir_all(&logs).with_context(|| format!("cannot empty {}", logs.display()))?;
-    }
-    fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+    let logs = emptied(&cache.join("logs"))?;
     let machine = Machine {
         kernel: &kernel.image,
         initramfs: &initramfs,
-        accelerator: Accelerator::find(),
+        accelerator,
         memory_mib: number("memory"),
         processors: number("processors"),
         kernel_log: logs.join("kernel.log"),
@@ -233,6 +249,15 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The folder, with nothing in it.
+fn emptied(folder: &Path) -> Result<PathBuf> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder.to_owned())
 }
 
 /// One run of the machine.
@@ -264,14 +289,20 @@ struct Report {
     finished: Vec<Finished>,
     /// Why not all of them are there.
     fault: Option<String>,
+    /// What had not begun then.
+    not_run: Vec<String>,
 }
 
 /// The test program that runs.
 struct Current {
     name: String,
     results: Results,
+    /// The worst of its tests' ends so far.
+    end: End,
     log: File,
     begun: Instant,
+    /// When the last of its tests did.
+    test_begun: Instant,
 }
 
 impl Session<'_> {
@@ -282,6 +313,7 @@ impl Session<'_> {
         let mut current: Option<Current> = None;
         let mut deadline = booted + BOOT;
         let mut is_up = false;
+        let mut begun = 0;
         loop {
             let line = match running.next(deadline) {
                 Told::Line(line) => line,
@@ -308,20 +340,36 @@ impl Session<'_> {
                     let Some(job) = self.jobs.get(number) else {
                         continue;
                     };
+                    begun = number + 1;
                     deadline = Instant::now() + Duration::from_secs(job.limit.into()) + GRACE;
-                    current = Some(self.begin(job)?);
+                    match &mut current {
+                        Some(current) if current.name == job.name => {
+                            current.test_begun = Instant::now();
+                        }
+                        _ => current = Some(self.begin(job)?),
+                    }
                 }
                 Line::Text(text) => {
                     if let Some(current) = &mut current {
                         self.read(current, text)?;
                     }
                 }
-                Line::End(_, end) => {
+                Line::End(number, end) => {
+                    let Some(mut of) = current.take() else {
+                        continue;
+                    };
                     // What stands before it on its line is the program's last word.
                     let text = line.split('\u{1}').next().unwrap_or_default();
-                    if let Some(mut current) = current.take() {
-                        self.read(&mut current, text)?;
-                        report.add(current, end);
+                    self.read(&mut of, text)?;
+                    of.results.finish();
+                    of.end = of.end.worse(end);
+                    if let Some(test) = self.jobs.get(number).and_then(|job| job.test.as_ref()) {
+                        of.say(test, end);
+                    }
+                    // Its next test may follow.
+                    match self.jobs.get(number + 1) {
+                        Some(next) if next.name == of.name => current = Some(of),
+                        _ => report.add(of),
                     }
                     deadline = Instant::now() + GRACE;
                 }
@@ -343,9 +391,12 @@ impl Session<'_> {
             )));
         }
         report.fault = Some(fault);
-        if let Some(current) = current {
-            report.add(current, End::Cut);
+        if let Some(mut current) = current {
+            current.results.finish();
+            current.end = current.end.worse(End::Cut);
+            report.add(current);
         }
+        report.not_run = self.jobs[begun..].iter().map(Job::to_string).collect();
         Ok(report)
     }
 
@@ -355,9 +406,11 @@ impl Session<'_> {
         Ok(Current {
             name: job.name.clone(),
             results: Results::default(),
+            end: End::Code(0),
             log: File::create(&path)
                 .with_context(|| format!("cannot create {}", path.display()))?,
             begun: Instant::now(),
+            test_begun: Instant::now(),
         })
     }
 
@@ -371,17 +424,33 @@ impl Session<'_> {
     }
 }
 
+impl Current {
+    /// Tells people, who wait for long, what became of a test.
+    fn say(&self, test: &str, end: End) {
+        let word = match (end, self.results.outcome(test)) {
+            (End::TimeUp, _) => "FAILED, its time was up",
+            (_, Some(Outcome::Passed)) => "passed",
+            (_, Some(Outcome::Skipped(_) | Outcome::WithoutKernel(_) | Outcome::Ignored)) => {
+                "not run"
+            }
+            _ => "FAILED",
+        };
+        eprintln!(
+            "vm-test: {}: {test}: {word}, {:.0} s",
+            self.name,
+            self.test_begun.elapsed().as_secs_f64()
+        );
+    }
+}
+
 impl Report {
-    fn add(&mut self, mut current: Current, end: End) {
-        current.results.finish();
-        let finished = Finished {
+    fn add(&mut self, current: Current) {
+        self.finished.push(Finished {
             took: current.begun.elapsed(),
             name: current.name,
             results: current.results,
-            end,
-        };
-        finished.print();
-        self.finished.push(finished);
+            end: current.end,
+        });
     }
 
     fn passed(&self) -> bool {
@@ -391,7 +460,11 @@ impl Report {
     fn print(&self, release: &str, logs: &Path, took: Duration) {
         let mut sum = Tally::default();
         for finished in &self.finished {
+            finished.print();
             sum.add(finished.results.tally());
+        }
+        for job in &self.not_run {
+            println!("not run: {job}");
         }
         if let Some(fault) = &self.fault {
             println!("xtask vm-test: {fault}");
@@ -403,8 +476,12 @@ impl Report {
             );
         }
         println!(
-            "xtask vm-test: {}: kernel {release}: {sum} in {} test programs, {} s",
+            "xtask vm-test: {}: kernel {release}: {sum}{} in {} test programs, {} s",
             if self.passed() { "ok" } else { "FAILED" },
+            match self.not_run.len() {
+                0 => String::new(),
+                count => format!(", {count} not begun"),
+            },
             self.finished.len(),
             took.as_secs()
         );

@@ -28,6 +28,22 @@ pub(super) enum End {
     Cut,
 }
 
+impl End {
+    /// Of two tests' ends that one of which people should know.
+    pub(super) fn worse(self, other: Self) -> Self {
+        let badness = |end| match end {
+            Self::Code(0) => 0,
+            Self::Code(_) => 1,
+            Self::TimeUp => 2,
+            Self::Cut => 3,
+        };
+        match badness(other) > badness(self) {
+            true => other,
+            false => self,
+        }
+    }
+}
+
 /// What one test program said, as far as it has been read.
 #[derive(Debug, Default)]
 pub(super) struct Results {
@@ -93,6 +109,11 @@ impl Results {
         self.tests
             .iter()
             .map(|(name, outcome)| (name.as_str(), outcome))
+    }
+
+    /// What became of one.
+    pub(super) fn outcome(&self, test: &str) -> Option<&Outcome> {
+        self.tests.get(test)
     }
 
     /// The numbers.
@@ -220,6 +241,16 @@ mod tests {
         assert_eq!(results.tally().failed, 1);
         let results = read("test a ... \ntest b ... ok\n");
         assert_eq!(results.tests().next(), Some(("a", &Outcome::Unfinished)));
+    }
+
+    #[test]
+    fn the_worst_end_is_the_one_that_is_told() {
+        let ends = [End::Code(0), End::Code(101), End::TimeUp, End::Cut];
+        for (place, end) in ends.into_iter().enumerate() {
+            for (other_place, other) in ends.into_iter().enumerate() {
+                assert_eq!(end.worse(other), ends[place.max(other_place)]);
+            }
+        }
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Which test programs there are, built on this machine, and which of them somebody wants.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::guest::Job;
 use crate::step;
@@ -105,11 +109,77 @@ fn program(message: &str) -> Option<Program> {
     })
 }
 
-/// The jobs for the programs that are wanted: those of `choices`, else all.
+impl Program {
+    /// Whether it is one of those whose tests need a kernel: each is run by itself, so that one that
+    /// hangs, or brings the machine down, costs no other its turn.
+    fn needs_a_kernel(&self) -> bool {
+        self.folder.ends_with(KERNEL_TESTS)
+    }
+
+    /// Takes it under another name, in that folder: somebody who builds while the machine runs shall not
+    /// change what runs there.
+    pub(super) fn keep(&mut self, folder: &Path) -> Result<()> {
+        self.executable = keep(&self.executable, folder)?;
+        Ok(())
+    }
+
+    /// The names of its tests: all, or those that contain one of `filters`.
+    pub(super) fn tests(&self, filters: &[String]) -> Result<Vec<String>> {
+        let mut command = Command::new(&self.executable);
+        command
+            .args(["--list", "--format=terse"])
+            .args(filters)
+            .current_dir(&self.folder);
+        let lines = step::run(
+            &format!("vm-test: the tests of {}", self.name),
+            &mut command,
+            false,
+        )?;
+        Ok(listed(&lines))
+    }
+}
+
+/// Another name for a file, in that folder: what is built later is another file. Or a copy, where the
+/// folder is on another disk.
+pub(super) fn keep(file: &Path, folder: &Path) -> Result<PathBuf> {
+    let name = file.file_name().context("a program has a name")?;
+    let kept = folder.join(name);
+    if fs::hard_link(file, &kept).is_err() {
+        fs::copy(file, &kept)
+            .with_context(|| format!("cannot copy {} to {}", file.display(), kept.display()))?;
+    }
+    Ok(kept)
+}
+
+/// The tests in what a harness lists.
+fn listed(lines: &[String]) -> Vec<String> {
+    lines
+        .iter()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Seconds that are allowed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// To one test that needs a kernel.
+    pub(super) test: u32,
+    /// To a program of other tests, which run beside each other.
+    pub(super) program: u32,
+}
+
+/// The jobs for the programs that are wanted: those of `choices` in that order, else all. `tests` tells
+/// the names of a program's tests that contain one of some words, or of all.
 ///
 /// # Errors
-/// If there is no program of a choice's name; all are listed then.
-pub(super) fn jobs(programs: &[Program], choices: &[Choice], limit: u32) -> Result<Vec<Job>> {
+/// If there is no program of a choice's name, all are listed then; or none of its tests has such a name.
+pub(super) fn jobs(
+    programs: &[Program],
+    choices: &[Choice],
+    limits: Limits,
+    tests: impl Fn(&Program, &[String]) -> Result<Vec<String>>,
+) -> Result<Vec<Job>> {
     for choice in choices {
         if !programs.iter().any(|of| of.name == choice.program) {
             let names: Vec<&str> = programs.iter().map(|of| of.name.as_str()).collect();
@@ -120,36 +190,53 @@ pub(super) fn jobs(programs: &[Program], choices: &[Choice], limit: u32) -> Resu
             );
         }
     }
+    let place = |program: &Program| choices.iter().position(|of| of.program == program.name);
+    let mut wanted: Vec<&Program> = programs
+        .iter()
+        .filter(|program| choices.is_empty() || place(program).is_some())
+        .collect();
+    wanted.sort_by_key(|program| place(program));
     let mut jobs = Vec::new();
-    for program in programs {
-        let all = [Choice {
-            program: program.name.clone(),
-            filter: None,
-        }];
-        let wanted = if choices.is_empty() { &all } else { choices };
-        let wanted: Vec<_> = wanted
+    for program in wanted {
+        let own: Vec<&Choice> = choices
             .iter()
             .filter(|of| of.program == program.name)
             .collect();
         // Several filters are alternatives to the harness.
-        let filters: Vec<_> = wanted.iter().filter_map(|of| of.filter.clone()).collect();
-        if wanted.is_empty() {
-            continue;
-        }
-        let mut arguments = vec!["--color=never".to_owned()];
-        if program.folder.ends_with(KERNEL_TESTS) {
-            arguments.push("--test-threads=1".to_owned());
-        }
-        if wanted.iter().all(|of| of.filter.is_some()) {
-            arguments.extend(filters);
-        }
-        jobs.push(Job {
+        let filters: Vec<String> = match own.iter().all(|of| of.filter.is_some()) {
+            true => own.iter().filter_map(|of| of.filter.clone()).collect(),
+            false => Vec::new(),
+        };
+        // What a test prints is there even if the program never comes to its end.
+        let mut arguments = vec!["--color=never".to_owned(), "--nocapture".to_owned()];
+        let job = |test, arguments, limit| Job {
             name: program.name.clone(),
+            test,
             program: program.executable.display().to_string(),
             folder: program.folder.display().to_string(),
             arguments,
             limit,
-        });
+        };
+        if !program.needs_a_kernel() {
+            // Their lines would be mixed up.
+            arguments.pop();
+            arguments.extend(filters);
+            jobs.push(job(None, arguments, limits.program));
+            continue;
+        }
+        let tests = tests(program, &filters)?;
+        if tests.is_empty() && !filters.is_empty() {
+            bail!(
+                "no test of {} has {} in its name",
+                program.name,
+                filters.join(" or ")
+            );
+        }
+        arguments.extend(["--test-threads=1".to_owned(), "--exact".to_owned()]);
+        jobs.extend(tests.into_iter().map(|test| {
+            let arguments = arguments.iter().chain([&test]).cloned().collect();
+            job(Some(test), arguments, limits.test)
+        }));
     }
     Ok(jobs)
 }
@@ -186,35 +273,82 @@ mod tests {
         assert_eq!(names, ["fmip-ctl", "fmip-lab (program)", "modes"]);
     }
 
-    #[test]
-    fn all_are_run_if_none_is_chosen_and_the_kernels_one_test_at_a_time() {
-        let jobs = jobs(&some(), &[], 9).unwrap();
-        assert_eq!(jobs.len(), 3);
-        assert_eq!(jobs[0].folder, "/w/fmip-ctl");
-        assert_eq!(jobs[0].arguments, ["--color=never"]);
-        assert_eq!(jobs[2].program, "/t/modes-1");
-        assert_eq!(jobs[2].arguments, ["--color=never", "--test-threads=1"]);
-        assert_eq!(jobs[2].limit, 9);
+    const LIMITS: Limits = Limits {
+        test: 9,
+        program: 99,
+    };
+
+    /// As a harness with these tests lists them.
+    fn tests_of(_: &Program, filters: &[String]) -> Result<Vec<String>> {
+        let all = ["a::b", "a::c", "d"].map(str::to_owned);
+        let is_wanted = |name: &String| {
+            filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
+        };
+        Ok(all.into_iter().filter(is_wanted).collect())
+    }
+
+    fn jobs_of(choices: &[&str]) -> Result<Vec<Job>> {
+        let choices: Vec<_> = choices.iter().map(|text| Choice::read(text)).collect();
+        jobs(&some(), &choices, LIMITS, tests_of)
     }
 
     #[test]
-    fn choices_are_programs_or_tests_of_them() {
-        let arguments = |choices: &[&str]| {
-            let choices: Vec<_> = choices.iter().map(|text| Choice::read(text)).collect();
-            let jobs = jobs(&some(), &choices, 9).unwrap();
-            assert_eq!(jobs.len(), 1);
-            jobs[0].arguments.join(" ")
+    fn all_are_run_if_none_is_chosen_and_each_of_the_kernels_tests_by_itself() {
+        let jobs = jobs_of(&[]).unwrap();
+        assert_eq!(jobs.len(), 1 + 3 + 3);
+        assert_eq!(jobs[0].folder, "/w/fmip-ctl");
+        assert_eq!(jobs[0].arguments, ["--color=never"]);
+        assert_eq!((&jobs[0].test, jobs[0].limit), (&None, 99));
+        assert_eq!(jobs[5].program, "/t/modes-1");
+        assert_eq!(jobs[5].test.as_deref(), Some("a::c"));
+        assert_eq!(
+            jobs[5].arguments.join(" "),
+            "--color=never --nocapture --test-threads=1 --exact a::c"
+        );
+        assert_eq!(jobs[5].limit, 9);
+    }
+
+    #[test]
+    fn choices_are_programs_or_tests_of_them_in_that_order() {
+        let chosen = |choices: &[&str]| {
+            let jobs = jobs_of(choices).unwrap().into_iter();
+            jobs.map(|job| format!("{} {}", job.name, job.test.unwrap_or_default()))
+                .collect::<Vec<_>>()
         };
-        assert_eq!(arguments(&["modes"]), "--color=never --test-threads=1");
+        assert_eq!(chosen(&["modes"]), ["modes a::b", "modes a::c", "modes d"]);
+        assert_eq!(chosen(&["modes::d", "modes::b"]), ["modes a::b", "modes d"]);
+        assert_eq!(chosen(&["modes::d", "modes"]).len(), 3);
+        assert_eq!(chosen(&["modes::d", "fmip-ctl"]), ["modes d", "fmip-ctl "]);
         assert_eq!(
-            arguments(&["modes::a::b", "modes::c"]),
-            "--color=never --test-threads=1 a::b c"
+            jobs_of(&["fmip-ctl::wire"]).unwrap()[0].arguments,
+            ["--color=never", "wire"]
         );
-        assert_eq!(
-            arguments(&["modes::a", "modes"]),
-            "--color=never --test-threads=1"
-        );
-        let error = jobs(&some(), &[Choice::read("nodes")], 9).unwrap_err();
-        assert!(error.to_string().contains("modes"), "{error}");
+        for (choice, word) in [("nodes", "modes"), ("modes::x::y", "x::y")] {
+            let error = jobs_of(&[choice]).unwrap_err();
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_built_meanwhile_changes_nothing() {
+        let folder = std::env::temp_dir().join(format!("fmip-vm-keep-{}", std::process::id()));
+        let kept = folder.join("kept");
+        fs::create_dir_all(&kept).unwrap();
+        let program = folder.join("modes-1");
+        fs::write(&program, "old").unwrap();
+        let of_it = keep(&program, &kept).unwrap();
+        // As a linker does.
+        fs::remove_file(&program).unwrap();
+        fs::write(&program, "new").unwrap();
+        let read = fs::read_to_string(&of_it).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(of_it, kept.join("modes-1"));
+        assert_eq!(read, "old");
+    }
+
+    #[test]
+    fn tests_are_read_from_what_a_harness_lists() {
+        let lines = ["a::b: test", "c: benchmark", "", "d: test"].map(str::to_owned);
+        assert_eq!(listed(&lines), ["a::b", "d"]);
     }
 }

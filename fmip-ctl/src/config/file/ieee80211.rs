@@ -16,6 +16,7 @@ use crate::{config::Ieee80211, wire::MacAddr};
 pub(super) struct RawIeee80211 {
     control_interface: Option<Spanned<String>>,
     choose_target: Option<bool>,
+    require_known_router: Option<bool>,
     signal_threshold_dbm: Option<Spanned<i64>>,
     signal_hysteresis_db: Option<Spanned<i64>>,
     signal_interval_ms: Option<Spanned<i64>>,
@@ -94,6 +95,9 @@ impl RawIeee80211 {
                 None => default.control_interface,
             },
             choose_target: self.choose_target.unwrap_or(default.choose_target),
+            require_known_router: self
+                .require_known_router
+                .unwrap_or(default.require_known_router),
             signal_threshold_dbm: negative(
                 self.signal_threshold_dbm,
                 default.signal_threshold_dbm,

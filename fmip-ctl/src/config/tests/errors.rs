@@ -286,7 +286,7 @@ const NODE_ERRORS: &str = r#"
 ! mobile-node.ieee80211.prefer: "02:00:00:00:00:05" is never moved to: see `allow` and `deny`
 - #signal-interval-ms = 500
 + signal = 1
-! mobile-node.ieee80211.signal: unknown field `signal`, expected one of `control-interface`, `choose-target`, `signal-threshold-dbm`, `signal-hysteresis-db`, `signal-interval-ms`, `signal-weight`, `indications`, `link-switch-wait-ms`, `roam-timeout-ms`, `avoid-failed-ms`, `scan-max-age-ms`, `scan-min-interval-ms`, `frequencies`, `allow`, `deny`, `prefer`
+! mobile-node.ieee80211.signal: unknown field `signal`, expected one of `control-interface`, `choose-target`, `require-known-router`, `signal-threshold-dbm`, `signal-hysteresis-db`, `signal-interval-ms`, `signal-weight`, `indications`, `link-switch-wait-ms`, `roam-timeout-ms`, `avoid-failed-ms`, `scan-max-age-ms`, `scan-min-interval-ms`, `frequencies`, `allow`, `deny`, `prefer`
 - key = "101112131415161718191a1b1c1d1e1f20212223"
 + key = "1011"
 ! mobile-node.router.key: has 2 octets, out of range: 16 to 256; make one with `openssl rand -hex 20`

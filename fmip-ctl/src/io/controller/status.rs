@@ -54,6 +54,10 @@ impl Controller {
                 })
                 .collect(),
             damping: matches!(self.config.role, Role::MobileNode(_)).then(|| self.link.damped()),
+            link_layer: (self.link.counts().into_iter())
+                .map(|(name, number)| (name.to_owned(), number))
+                .collect(),
+            failed_handovers: self.link.failed().clone(),
             held: packets_of(fmip_common::reason::Reason::Held),
             released: packets_of(fmip_common::reason::Reason::Released),
             data_path: DataPathCounts {

@@ -33,7 +33,8 @@ const MAX_EVENTS: usize = 4_096;
 pub(super) struct Listener {
     pub(super) id: AccessPointId,
     pub(super) path: PathBuf,
-    pub(super) answers: PathBuf,
+    /// Beside which hostapd answers.
+    pub(super) beside: PathBuf,
     pub(super) tell: mpsc::Sender<Told>,
 }
 
@@ -56,7 +57,7 @@ impl Listener {
         let mut was_lost = false;
         loop {
             let mut worked = false;
-            let error = match Connection::open(&self.path, self.answers.clone()).await {
+            let error = match Connection::open(&self.path, &self.beside).await {
                 Ok(connection) => match self.converse(connection, &mut worked).await {
                     Ended::Unwanted => return,
                     Ended::Error(error) => error,

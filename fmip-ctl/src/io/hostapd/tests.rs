@@ -40,6 +40,8 @@ fn the_addresses_of_a_station_are_those_that_it_is_known_by() {
 struct Daemon {
     socket: UnixDatagram,
     client: Option<SocketAddr>,
+    /// How many connections were ended in order.
+    detached: u32,
 }
 
 impl Daemon {
@@ -50,6 +52,7 @@ impl Daemon {
         Self {
             socket,
             client: None,
+            detached: 0,
         }
     }
 
@@ -64,6 +67,11 @@ impl Daemon {
             };
             let asked = std::str::from_utf8(&octets[..length]).unwrap().to_owned();
             self.client = Some(client);
+            // From a connection that was given up, which nobody answers to any more.
+            if asked == "DETACH" {
+                self.detached += 1;
+                continue;
+            }
             if asked == "PING" && request != "PING" {
                 self.say("PONG\n");
                 continue;
@@ -267,6 +275,7 @@ fn one_that_is_not_wanted_any_more_is_not_heard() {
     // The same one again is another connection, and is asked anew.
     play.follow(true);
     daemon.answer("ATTACH", "OK\n");
+    assert_eq!(daemon.detached, 1, "it would be told of stations for ever");
     daemon.answer("STA-FIRST", "");
     assert!(play.hear().changes.is_empty());
 }

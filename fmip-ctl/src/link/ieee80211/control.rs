@@ -6,10 +6,13 @@
 
 use std::{
     io,
+    os::unix::{fs::FileTypeExt as _, net},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{net::UnixDatagram, time::timeout};
 
 /// How long an answer may take. The daemons do one thing at a time, but none of them takes long.
@@ -45,8 +48,43 @@ pub(super) fn clipped(text: &str) -> String {
     text.chars().take(200).collect()
 }
 
+/// Where a daemon answers to at one attempt to connect: a name beside `beside` that no other attempt has,
+/// of this process or another. A daemon that hung answers late, and by name: it would be heard at a later
+/// attempt.
+fn answers(beside: &Path) -> PathBuf {
+    static ATTEMPT: AtomicU64 = AtomicU64::new(0);
+    let attempt = ATTEMPT.fetch_add(1, Ordering::Relaxed);
+    let mut name = beside.as_os_str().to_owned();
+    name.push(format!(".{}.{attempt}", std::process::id()));
+    name.into()
+}
+
+/// Removes what processes left behind that were killed: such names that nobody listens at.
+fn remove_remains(beside: &Path) -> io::Result<()> {
+    let (Some(directory), Some(name)) = (beside.parent(), beside.file_name()) else {
+        return Ok(());
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let found = entry.file_name();
+        let numbers = (found.to_str().zip(name.to_str()))
+            .and_then(|(found, name)| found.strip_prefix(name)?.strip_prefix('.')?.split_once('.'));
+        let is_ours =
+            numbers.is_some_and(|(process, attempt)| is_number(process) && is_number(attempt));
+        if is_ours && entry.file_type()?.is_socket() {
+            let refused = net::UnixDatagram::unbound()?.connect(entry.path()).err();
+            if refused.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A connection to a daemon that gets its events. It is good until the first error: what then
-/// comes late would be taken for the answer to another question.
+/// comes late would be taken for the answer to another question. When it is dropped, the daemon is told
+/// that it need tell nothing any more.
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: UnixDatagram,
@@ -55,22 +93,26 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the socket at `path` and asks for events. `own` is where the daemon answers
-    /// to: a socket in the file system, which is reached from any network namespace.
+    /// Connects to the socket at `path` and asks for events. The daemon answers to a socket beside
+    /// `beside`: one in the file system, which is reached from any network namespace.
     ///
     /// # Errors
     /// There is no such socket, nobody listens, or it does not want to tell.
-    pub(crate) async fn open(path: &Path, own: PathBuf) -> io::Result<Self> {
-        if let Some(directory) = own.parent() {
+    pub(crate) async fn open(path: &Path, beside: &Path) -> io::Result<Self> {
+        if let Some(directory) = beside.parent() {
             std::fs::create_dir_all(directory)?;
         }
-        // Left behind by a process with the same number that was killed.
-        match std::fs::remove_file(&own) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_remains(beside)?;
+        let own = answers(beside);
+        let socket = UnixDatagram::bind(&own).map_err(|error| {
+            let own = own.display();
+            io::Error::new(
+                error.kind(),
+                format!("no socket can be made at {own}: {error}"),
+            )
+        })?;
         let mut connection = Self {
-            socket: UnixDatagram::bind(&own)?,
+            socket,
             own,
             buffer: vec![0; MAX_DATAGRAM],
         };
@@ -105,10 +147,18 @@ impl Connection {
     pub(crate) async fn send(&self, request: &str) -> io::Result<()> {
         self.socket.send(request.as_bytes()).await.map(drop)
     }
+
+    /// Asks for something at the end, when nobody waits for the answer any more. It is not done if the
+    /// daemon hangs: the end does not wait for that.
+    pub(super) fn ask_at_the_end(&self, request: &str) {
+        let _ = SockRef::from(&self.socket).send(request.as_bytes());
+    }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        // The daemon would go on telling of events, to nobody.
+        self.ask_at_the_end("DETACH");
         // It is removed at the next start otherwise.
         let _ = std::fs::remove_file(&self.own);
     }

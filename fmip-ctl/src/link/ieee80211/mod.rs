@@ -21,7 +21,7 @@ mod tests;
 use std::{future::Future, path::PathBuf};
 
 use tokio::{sync::mpsc::UnboundedReceiver, time::sleep};
-use tracing::{info, warn};
+use tracing::info;
 
 use self::{
     nl80211::{Kernel, Query},
@@ -36,8 +36,8 @@ use crate::{config::Ieee80211, proto::Instant};
 pub(crate) struct Place {
     /// The index of its interface.
     pub(crate) interface: u32,
-    /// Where the socket is made that the supplicant answers to.
-    pub(crate) answers: PathBuf,
+    /// Beside which the sockets are made that the supplicant answers to.
+    pub(crate) beside: PathBuf,
     /// The time of the protocol.
     pub(crate) clock: fn() -> Instant,
 }
@@ -45,9 +45,10 @@ pub(crate) struct Place {
 /// Starts it on the running tokio runtime.
 pub(crate) fn start(settings: &Ieee80211, place: Place) -> LinkLayer {
     let station = Station::new(settings);
-    let client = Client::new(settings.control_interface.clone(), place.answers.clone());
+    let client = Client::new(settings.control_interface.clone(), place.beside.clone());
     LinkLayer::spawn("802.11", move |teller, orders| {
         let runner = Runner {
+            interface: place.interface,
             client,
             kernel: None,
             clock: place.clock,
@@ -55,13 +56,15 @@ pub(crate) fn start(settings: &Ieee80211, place: Place) -> LinkLayer {
             teller,
             orders,
         };
-        runner.run(place.interface)
+        runner.run()
     })
 }
 
 struct Runner {
+    /// The index of its interface.
+    interface: u32,
     client: Client,
-    /// `None`: there is no 802.11 in this kernel.
+    /// `None`: it tells nothing of 802.11.
     kernel: Option<Kernel>,
     clock: fn() -> Instant,
     station: Station,
@@ -70,15 +73,9 @@ struct Runner {
 }
 
 impl Runner {
-    async fn run(mut self, interface: u32) {
-        match Kernel::open(interface) {
-            Ok(kernel) => {
-                info!("the kernel has 802.11, and tells of it");
-                self.kernel = Some(kernel);
-                self.handle(Input::KernelOpened).await;
-            }
-            Err(error) => self.lose_kernel(error).await,
-        }
+    async fn run(mut self) {
+        self.open_kernel();
+        self.carry_out().await;
         let mut turns = Turns::default();
         loop {
             let due = self.station.poll_timeout();
@@ -92,8 +89,9 @@ impl Runner {
                 Next::Heard(heard) => self.handle(Input::Supplicant(heard)).await,
                 Next::Kernel(Some(event)) => self.handle(Input::Kernel(event)).await,
                 Next::Kernel(None) => {
+                    self.kernel = None;
                     let error = "nl80211 tells nothing any more".to_owned();
-                    self.lose_kernel(error).await;
+                    self.handle(Input::KernelLost { error }).await;
                 }
                 Next::Order(Some(order)) => self.handle(Input::Order(order)).await,
                 // Nobody needs a link layer any more.
@@ -117,8 +115,23 @@ impl Runner {
                 Output::Tell(told) => self.teller.tell(told).await,
                 Output::Ask(request) => self.client.ask(request),
                 Output::Query(query) => self.query(query).await,
+                Output::OpenKernel => self.open_kernel(),
             }
         }
+        self.teller.count(self.station.counters());
+    }
+
+    /// Listens to the kernel, if it tells of 802.11.
+    fn open_kernel(&mut self) {
+        let input = match Kernel::open(self.interface) {
+            Ok(kernel) => {
+                info!("the kernel has 802.11, and tells of it");
+                self.kernel = Some(kernel);
+                Input::KernelOpened
+            }
+            Err(error) => Input::KernelLost { error },
+        };
+        self.station.handle_input((self.clock)(), input);
     }
 
     /// Asks the kernel, which answers at once.
@@ -126,22 +139,11 @@ impl Runner {
         let Some(kernel) = &mut self.kernel else {
             return;
         };
-        let answer = kernel.ask(query).await;
-        let now = (self.clock)();
-        match answer {
-            Ok(answer) => self.station.handle_input(now, Input::Answered(answer)),
-            Err(error) => {
-                // Its events may still come, and are as good as ever.
-                warn!("nl80211: {error}");
-                self.station.handle_input(now, Input::Unanswered);
-            }
-        }
-    }
-
-    async fn lose_kernel(&mut self, error: String) {
-        warn!("the kernel tells nothing of 802.11: {error}; only wpa_supplicant does");
-        self.kernel = None;
-        self.handle(Input::KernelLost { error }).await;
+        let answer = match kernel.ask(query).await {
+            Ok(answer) => Input::Answered(answer),
+            Err(error) => Input::Unanswered { error },
+        };
+        self.station.handle_input((self.clock)(), answer);
     }
 }
 

@@ -64,8 +64,8 @@ pub(super) enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Peer {
     pub(super) bssid: MacAddr,
-    /// Whether it lets packets through.
-    pub(super) authorized: bool,
+    /// Whether it lets packets through; not every driver says so.
+    pub(super) authorized: Option<bool>,
     pub(super) dbm: Option<i32>,
 }
 
@@ -202,7 +202,7 @@ pub(super) fn peer(message: &Nl80211Message) -> Option<Peer> {
     let bssid = address(message)?;
     let mut peer = Peer {
         bssid,
-        authorized: false,
+        authorized: None,
         dbm: None,
     };
     for attribute in &message.attributes {
@@ -212,7 +212,8 @@ pub(super) fn peer(message: &Nl80211Message) -> Option<Peer> {
         for field in fields {
             match field {
                 Nl80211StationInfo::StationFlags(flags) => {
-                    peer.authorized = flags.set.contains(Nl80211StationFlags::Authorized);
+                    let flag = Nl80211StationFlags::Authorized;
+                    peer.authorized = (flags.mask.contains(flag)).then(|| flags.set.contains(flag));
                 }
                 // That of beacons is told by few drivers, and the average lags behind.
                 Nl80211StationInfo::Signal(dbm) if *dbm < 0 => peer.dbm = Some((*dbm).into()),

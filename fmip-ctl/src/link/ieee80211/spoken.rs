@@ -119,7 +119,7 @@ impl Supplicant {
                 Output::Ask(request) if self.asked.contains(&request) => {}
                 Output::Ask(request) => self.asked.push_back(request),
                 // There is no 802.11 in this kernel.
-                Output::Query(_) => {}
+                Output::Query(_) | Output::OpenKernel => {}
             }
         }
     }

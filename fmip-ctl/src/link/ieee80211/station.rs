@@ -3,7 +3,8 @@
 //!
 //! It is driven as the machines of [`proto`](crate::proto) are: give it an input or a timeout, take
 //! its outputs until there are none, sleep until [`Station::poll_timeout`]. This file takes in what is
-//! told; `attachment` knows where the station is, `results` what is heard, `moves` where it goes.
+//! told; `attachment` knows where the station is, `kernel` whether the kernel's word can be had,
+//! `results` what is heard, `moves` where it goes.
 //!
 //! # A move
 //! The signal fades and another access point is better: LINK_HANDOVER_IMPEND goes up, and the station
@@ -15,15 +16,17 @@
 //! through, which may be later than the association: what is sent before is lost without a word.
 
 mod attachment;
+mod kernel;
 mod moves;
 mod results;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use tracing::{debug, warn};
 
 use self::{
     attachment::Attachment,
+    kernel::Kernel,
     moves::{BUSY, BUSY_PAUSE, Course},
 };
 use super::{
@@ -53,7 +56,7 @@ pub(super) enum Input {
     /// It answered.
     Answered(Answer),
     /// It did not.
-    Unanswered,
+    Unanswered { error: String },
     /// What the protocol wants.
     Order(Order),
 }
@@ -67,6 +70,8 @@ pub(super) enum Output {
     Ask(Request),
     /// The kernel to be asked.
     Query(Query),
+    /// To know whether the kernel tells of 802.11 (any more).
+    OpenKernel,
 }
 
 /// The machine.
@@ -78,8 +83,7 @@ pub(super) struct Station {
     outputs: VecDeque<Output>,
     /// Whether the supplicant is there.
     open: bool,
-    /// Whether the kernel answers.
-    kernel: bool,
+    kernel: Kernel,
     attachment: Attachment,
     /// Whether the protocol was told last that the link is there.
     told_up: Option<bool>,
@@ -94,8 +98,8 @@ pub(super) struct Station {
     /// Results that are being read, and whether there are newer ones already.
     reading: Option<Vec<Bss>>,
     read_again: bool,
-    /// Those of the network that the protocol knows of.
-    detected: BTreeSet<MacAddr>,
+    /// Those of the network that the protocol knows of, and since when.
+    detected: BTreeMap<MacAddr, Instant>,
     schedule: Schedule,
     policy: Policy,
     /// When to measure the signal, or to see whether the supplicant is still there.
@@ -111,7 +115,7 @@ impl Station {
             settings: settings.clone(),
             outputs: VecDeque::new(),
             open: false,
-            kernel: false,
+            kernel: Kernel::new(),
             attachment: Attachment::Unknown,
             told_up: None,
             ssid: None,
@@ -121,7 +125,7 @@ impl Station {
             table: Table::default(),
             reading: None,
             read_again: false,
-            detected: BTreeSet::new(),
+            detected: BTreeMap::new(),
             schedule: Schedule::new(settings),
             policy: Policy::new(settings),
             measure: None,
@@ -145,25 +149,16 @@ impl Station {
                     }
                 }
             },
-            Input::KernelOpened => {
-                self.kernel = true;
-                self.ask_kernel(now);
-            }
-            Input::KernelLost { error } => {
-                self.kernel = false;
-                let detail = format!("the kernel tells nothing of 802.11: {error}");
-                self.step("nl80211", Direction::Local, None, Some(detail));
-            }
+            Input::KernelOpened => self.handle_kernel_opened(now),
+            Input::KernelLost { error } => self.handle_kernel_lost(now, &error),
             Input::Kernel(event) => self.handle_kernel(now, &event),
-            Input::Answered(Answer::Peers(peers)) => self.handle_peers(now, &peers),
-            Input::Answered(Answer::Found(found)) => {
-                if !self.open {
-                    self.take(now, found);
-                }
-            }
-            // From now on the supplicant's word must do.
-            Input::Unanswered => self.kernel = false,
+            Input::Answered(answer) => self.handle_answer(now, answer),
+            Input::Unanswered { error } => self.handle_unanswered(now, &error),
             Input::Order(Order::Switch { access_point }) => self.switch(now, access_point),
+            Input::Order(Order::Prospects(prospects)) => {
+                self.policy.inform(prospects);
+                self.decide(now);
+            }
             Input::Order(Order::GoAhead) => {
                 if let Some(Course::Impending { target, .. }) = self.course {
                     self.go_unprepared(now, target);
@@ -175,6 +170,7 @@ impl Station {
     /// Does what is due by `now`.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.handle_move_timeout(now);
+        self.handle_kernel_timeout(now);
         self.handle_port_timeout(now);
         if self.measure.is_some_and(|measure| measure <= now) {
             self.measure = Some(now + self.settings.signal_interval);
@@ -191,11 +187,25 @@ impl Station {
     /// When `handle_timeout` is to be called next, if nothing happens before.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let closed = match self.attachment {
-            Attachment::Closed { ask, .. } if self.open || self.kernel => Some(ask),
+            Attachment::Closed { ask, .. } if self.open || self.kernel.answers() => Some(ask),
             _ => None,
         };
-        let all = [self.move_timeout(), closed, self.measure, self.scan_due()];
+        let all = [
+            self.move_timeout(),
+            closed,
+            self.measure,
+            self.kernel.due(),
+            self.scan_due(),
+        ];
         all.into_iter().flatten().min()
+    }
+
+    /// How often what happened.
+    pub(super) fn counters(&self) -> [(&'static str, u64); 2] {
+        [
+            ("supplicant-garbage", self.garbage),
+            ("kernel-unanswered", self.kernel.unanswered()),
+        ]
     }
 
     /// The next output.
@@ -233,42 +243,6 @@ impl Station {
         let what = self.name.clone();
         self.tell(Told::Health(Health::Lost { what, error }));
         self.ask_kernel(now);
-    }
-
-    /// Asks the kernel all that nobody else says.
-    fn ask_kernel(&mut self, now: Instant) {
-        if !self.open && self.kernel {
-            self.measure = Some(now + self.settings.signal_interval);
-            self.query(Query::Peers);
-            self.query(Query::Found);
-        }
-    }
-
-    /// While the supplicant is there, what the kernel tells is told by it, too, and in its order.
-    fn handle_kernel(&mut self, now: Instant, event: &nl80211::Event) {
-        let is_roaming = matches!(self.course, Some(Course::Roaming { .. }));
-        match *event {
-            nl80211::Event::Authorized => {
-                if let Attachment::Closed { .. } = self.attachment {
-                    self.ask_for_port();
-                }
-            }
-            nl80211::Event::Disconnected if self.open => {
-                if self.is_up() && !is_roaming {
-                    self.ask(Request::Status);
-                }
-            }
-            _ if self.open => {}
-            nl80211::Event::Connected { bssid } => {
-                if self.bssid() != Some(bssid) {
-                    self.attach(now, bssid);
-                }
-            }
-            nl80211::Event::Disconnected => self.detach(),
-            nl80211::Event::Scanned => self.query(Query::Found),
-            nl80211::Event::Signal { dbm } => self.handle_signal(now, dbm),
-            nl80211::Event::BeaconLoss => self.handle_beacon_loss(now),
-        }
     }
 
     fn handle_garbage(&mut self, error: &str) {
@@ -441,12 +415,6 @@ impl Station {
 
     fn tell(&mut self, told: Told) {
         self.outputs.push_back(Output::Tell(told));
-    }
-
-    fn query(&mut self, query: Query) {
-        if self.kernel {
-            self.outputs.push_back(Output::Query(query));
-        }
     }
 
     fn ask(&mut self, request: Request) {

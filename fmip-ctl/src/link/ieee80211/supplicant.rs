@@ -106,7 +106,7 @@ pub(super) enum Request {
     Status,
     /// How strong the access point is.
     SignalPoll,
-    /// To tell when the signal crosses a threshold.
+    /// To tell when the signal crosses a threshold; if that is 0, not any more.
     SignalMonitor {
         threshold_dbm: i32,
         hysteresis_db: u32,
@@ -469,12 +469,14 @@ pub(super) enum Heard {
 /// A client of the supplicant that outlives it.
 pub(super) struct Client {
     path: PathBuf,
-    own: PathBuf,
+    beside: PathBuf,
     state: State,
     /// The pause before it is tried again.
     pause: Duration,
     /// Whether it was told that the supplicant is gone.
     told_lost: bool,
+    /// Whether the supplicant was asked to watch the signal.
+    watches_signal: bool,
 }
 
 enum State {
@@ -494,14 +496,15 @@ struct Open {
 }
 
 impl Client {
-    /// A client of the supplicant whose socket is at `path`, answered to at `own`.
-    pub(super) fn new(path: PathBuf, own: PathBuf) -> Self {
+    /// A client of the supplicant whose socket is at `path`, answered to beside `beside`.
+    pub(super) fn new(path: PathBuf, beside: PathBuf) -> Self {
         Self {
-            state: opening(path.clone(), own.clone()),
+            state: opening(path.clone(), beside.clone()),
             path,
-            own,
+            beside,
             pause: FIRST_PAUSE,
             told_lost: false,
+            watches_signal: false,
         }
     }
 
@@ -523,6 +526,7 @@ impl Client {
         if open.questions.is_empty() {
             open.patience = Box::pin(sleep(PATIENCE));
         }
+        self.watches_signal |= matches!(request, Request::SignalMonitor { .. });
         match request {
             // Nothing may make a move wait.
             Request::Roam { .. } => open.questions.insert(under_way, request),
@@ -537,8 +541,8 @@ impl Client {
             let error = match &mut self.state {
                 State::Pausing(pause) => {
                     pause.as_mut().await;
-                    let (path, own) = (self.path.clone(), self.own.clone());
-                    self.state = opening(path, own);
+                    let (path, beside) = (self.path.clone(), self.beside.clone());
+                    self.state = opening(path, beside);
                     continue;
                 }
                 State::Opening(opening) => match opening.as_mut().await {
@@ -571,8 +575,23 @@ impl Client {
     }
 }
 
-fn opening(path: PathBuf, own: PathBuf) -> State {
-    State::Opening(Box::pin(async move { Connection::open(&path, own).await }))
+fn opening(path: PathBuf, beside: PathBuf) -> State {
+    State::Opening(Box::pin(
+        async move { Connection::open(&path, &beside).await },
+    ))
+}
+
+impl Drop for Client {
+    /// The kernel would go on watching the signal for the supplicant, by our threshold.
+    fn drop(&mut self) {
+        if let (State::Open(open), true) = (&self.state, self.watches_signal) {
+            let off = Request::SignalMonitor {
+                threshold_dbm: 0,
+                hysteresis_db: 0,
+            };
+            open.connection.ask_at_the_end(&off.to_string());
+        }
+    }
 }
 
 impl Open {

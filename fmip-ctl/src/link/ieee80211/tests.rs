@@ -40,6 +40,8 @@ struct Playback {
     asked: Vec<Request>,
     /// What the kernel is asked; tests answer by hand.
     queried: Vec<Query>,
+    /// How often it was to be seen whether the kernel tells anything.
+    opened: u32,
     told: Vec<String>,
 }
 
@@ -53,6 +55,7 @@ impl Playback {
             station: Station::new(&settings),
             asked: Vec::new(),
             queried: Vec::new(),
+            opened: 0,
             told: Vec::new(),
         };
         playback.input(Input::Supplicant(Heard::Opened));
@@ -76,6 +79,7 @@ impl Playback {
                 Output::Ask(request @ Request::Roam { .. }) => self.asked.insert(0, request),
                 Output::Ask(request) => self.asked.push(request),
                 Output::Query(query) => self.queried.push(query),
+                Output::OpenKernel => self.opened += 1,
                 Output::Tell(Told::Heard(_)) => {}
                 Output::Tell(told) => self.told.push(described(&told)),
             }

@@ -133,6 +133,7 @@ impl MobileNode {
         self.neighborhood.clear();
         self.announcing = None;
         self.announced = None;
+        self.given_up = None;
         self.refused.clear();
         self.elsewhere = Some(Elsewhere {
             link,
@@ -197,7 +198,7 @@ impl MobileNode {
                 })
         };
         match announced.or_else(settled) {
-            Some(announced) => self.refuse(now, &announced),
+            Some(announced) => self.give_up(now, announced),
             // Not in use here any more, or not yet.
             None => self.abandon_address(address),
         }

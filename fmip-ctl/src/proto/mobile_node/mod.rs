@@ -42,6 +42,7 @@ use uplink::Uplink;
 
 pub use status::{
     AnnouncementsLeft, HandoverUnderWay, KnownAccessPoint, MobileNodeStatus, PreviousAddress,
+    Prospect,
 };
 
 /// How many access points are remembered, and how many can be asked about at one time: neighbor
@@ -93,6 +94,8 @@ pub struct MobileNode {
     announcing: Option<Announcing>,
     /// What a NAACK can still answer.
     announced: Option<Announced>,
+    /// What the kernel found in use before a NAACK came that says what to use instead.
+    given_up: Option<Announced>,
     /// Addresses on this link that were refused.
     refused: Vec<Ipv6Addr>,
     /// The FBU that ends a binding.
@@ -152,6 +155,7 @@ impl MobileNode {
             uplinks: Vec::new(),
             announcing: None,
             announced: None,
+            given_up: None,
             refused: Vec::new(),
             farewell: None,
             endings: Endings::default(),

@@ -87,6 +87,7 @@ impl MobileNode {
         self.link_up = false;
         self.announcing = None;
         self.announced = None;
+        self.given_up = None;
         self.neighborhood.stop_asking();
         match self.handover.take() {
             // Held already.
@@ -270,6 +271,7 @@ impl MobileNode {
         self.neighborhood.clear();
         self.announcing = None;
         self.announced = None;
+        self.given_up = None;
         self.refused.clear();
     }
 }

@@ -23,7 +23,12 @@ impl MobileNode {
                 && packet.destination == announced.ncoa
                 && link_source == announced.destination.router.lla
         };
-        let Some(announced) = self.announced.clone().filter(answers) else {
+        // The kernel's finding and the router's answer are about the same address, and come in any
+        // order. Once it has settled, the router has agreed to another address since.
+        let given_up = self.given_up.as_ref().filter(|_| !self.is_settled());
+        let mut answered = self.announced.iter().chain(given_up);
+        let answered = answered.find(|announced| answers(announced)).cloned();
+        let Some(announced) = answered else {
             return self.counters.count(Reason::Unexpected);
         };
         let pcoa = match self.origin.pcoa == announced.ncoa {
@@ -54,17 +59,33 @@ impl MobileNode {
             }
             // NAK-07, NAK-08.
             (NaackStatus::ConfigureAddress | NaackStatus::LinkAddressUnrecognized, _) => {
-                self.refuse(now, &announced);
+                // What it says is under way already if the kernel was faster.
+                if !self.has_given_up(&announced) {
+                    self.refuse(now, &announced);
+                }
             }
             _ => self.counters.count(Reason::Unexpected),
         }
     }
 
     /// The address is not to be used: acquires another one at once.
-    pub(super) fn refuse(&mut self, now: Instant, announced: &Announced) {
+    fn refuse(&mut self, now: Instant, announced: &Announced) {
         if self.go_back(now, announced) {
             self.discover(now, false);
         }
+    }
+
+    /// The kernel found the address in use: acquires another one at once, unless the router says
+    /// something better in the time that it has for its answer. To wait for that first would delay
+    /// every node whose router says nothing.
+    pub(super) fn give_up(&mut self, now: Instant, announced: Announced) {
+        self.refuse(now, &announced);
+        self.given_up = self.handover.is_some().then_some(announced);
+    }
+
+    fn has_given_up(&self, announced: &Announced) -> bool {
+        let given_up = self.given_up.as_ref();
+        given_up.is_some_and(|given_up| given_up.ncoa == announced.ncoa)
     }
 
     /// Goes on using the previous address here, and sends no FBU any more.
@@ -80,8 +101,9 @@ impl MobileNode {
         self.take_up(now, &switch, announced.ncoa);
     }
 
-    /// Takes back what the arrival made of the address that was announced: it is the previous one
-    /// again that matters, and what is sent from it waits. Whether there is any sense in trying on.
+    /// Takes back what the arrival made of the address that was announced, and of another that it
+    /// has begun to use instead: it is the previous one again that matters, and what is sent from it
+    /// waits. Whether there is any sense in trying on.
     fn go_back(&mut self, now: Instant, announced: &Announced) -> bool {
         self.announcing = None;
         self.announced = None;
@@ -100,7 +122,10 @@ impl MobileNode {
         });
         self.hold_uplinks(now);
         self.abandon_address(announced.ncoa);
-        self.refused.push(announced.ncoa);
+        if !self.has_given_up(announced) {
+            self.refused.push(announced.ncoa);
+        }
+        self.given_up = None;
         if self.refused.len() <= MAX_REFUSALS {
             return true;
         }

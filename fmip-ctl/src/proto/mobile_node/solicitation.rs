@@ -28,6 +28,8 @@ pub(super) struct Neighborhood {
     /// Of the last RtSolPr.
     identifier: u16,
     known: BTreeMap<MacAddr, Knowledge>,
+    /// Another one whenever `known` may have changed.
+    revision: u64,
     wanted: BTreeSet<MacAddr>,
     /// Whether all that the router knows is wanted (RTS-04).
     wants_all: bool,
@@ -57,6 +59,7 @@ impl Neighborhood {
         Self {
             identifier,
             known: BTreeMap::new(),
+            revision: 0,
             wanted: BTreeSet::new(),
             wants_all: false,
             solicitation: None,
@@ -76,6 +79,10 @@ impl Neighborhood {
             .map(|(access_point, of)| (*access_point, *of))
     }
 
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
     pub(super) fn is_silent(&self) -> bool {
         self.is_silent
     }
@@ -87,6 +94,7 @@ impl Neighborhood {
     /// Forgets all but when it asked: the rate holds across links.
     pub(super) fn clear(&mut self) {
         self.known.clear();
+        self.revision += 1;
         self.stop_asking();
         self.is_silent = false;
     }
@@ -106,6 +114,7 @@ impl Neighborhood {
                 .remove(&victim.expect("more than one is known, and one is the target"));
         }
         self.known.insert(access_point, knowledge);
+        self.revision += 1;
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a mobile node knows and does, for people.
 
-use std::net::Ipv6Addr;
+use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +85,35 @@ pub struct KnownAccessPoint {
     pub ncoa: Option<Ipv6Addr>,
 }
 
+/// What a move to an access point leads to, by what the router said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Prospect {
+    /// The router knows nothing of it: whose it is nobody knows, and nothing can be prepared.
+    Unknown,
+    /// A router that is known and takes part in no fast handover.
+    Plain,
+    /// A router that packets follow the mobile node to, or the one that it has.
+    Fast,
+}
+
 impl MobileNode {
+    /// What moves lead to, of all access points that the router has spoken of.
+    pub fn prospects(&self) -> BTreeMap<MacAddr, Prospect> {
+        let prospect = |knowledge| match knowledge {
+            Knowledge::Router(_) | Knowledge::SameInterface => Prospect::Fast,
+            Knowledge::NoFastHandover => Prospect::Plain,
+            Knowledge::Unknown => Prospect::Unknown,
+        };
+        let all = self.neighborhood.all();
+        all.map(|(access_point, knowledge)| (access_point, prospect(knowledge)))
+            .collect()
+    }
+
+    /// Another number whenever [`Self::prospects`] may have changed.
+    pub fn prospects_revision(&self) -> u64 {
+        self.neighborhood.revision()
+    }
+
     /// What it knows and does.
     pub fn status(&self) -> MobileNodeStatus {
         let link = self.link();

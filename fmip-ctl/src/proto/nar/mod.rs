@@ -75,27 +75,50 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    /// Begins to expect a mobile node (RFC 5568 section 6.2.1.1).
-    pub(super) fn expect(announcement: Announcement, context: &mut Context<'_>) -> Self {
+    /// Begins to expect a mobile node (RFC 5568 section 6.2.1.1). `inherits`: it was here before, and what
+    /// stands of its handover from here is this one's.
+    pub(super) fn expect(
+        announcement: Announcement,
+        inherits: bool,
+        context: &mut Context<'_>,
+    ) -> Self {
         let mut handover = Self::new(announcement, State::Expected, context);
+        handover.buffer = inherits;
         handover.prepare(context);
+        if inherits {
+            let ncoa = handover.announcement.address();
+            context.event(handover.id(), Event::BufferStarted { ncoa });
+        }
         handover
     }
 
     /// Takes a mobile node that is here already, with an address of this link, and whose PAR
     /// vouches for it (HI-17): what its UNA made is made sure of, and remembered until the HI
-    /// cannot come again.
-    pub(super) fn confirm(announcement: Announcement, context: &mut Context<'_>) -> Self {
+    /// cannot come again. `inherits`: as for [`Handover::expect`]; what is held goes to it at once.
+    pub(super) fn confirm(
+        announcement: Announcement,
+        inherits: bool,
+        context: &mut Context<'_>,
+    ) -> Self {
         let mut handover = Self::new(announcement, State::Arrived, context);
         handover.deadline = context.now + context.config.timers.proxy_nd_lifetime;
         handover.add_neighbor(NeighborState::Stale, context);
+        if inherits {
+            handover.buffer = true;
+            handover.hold(handover.deadline, context);
+            handover.release(context);
+        }
         handover.accept(context);
         handover
     }
 
     /// Takes a mobile node that is here already and keeps its previous care-of address.
-    pub(super) fn receive(announcement: Announcement, context: &mut Context<'_>) -> Self {
-        let mut handover = Self::expect(announcement, context);
+    pub(super) fn receive(
+        announcement: Announcement,
+        inherits: bool,
+        context: &mut Context<'_>,
+    ) -> Self {
+        let mut handover = Self::expect(announcement, inherits, context);
         handover.arrive(NeighborState::Stale, context);
         handover
     }
@@ -244,11 +267,7 @@ impl Handover {
     /// Holds packets, and sees to it that the address may be defended.
     fn prepare(&mut self, context: &mut Context<'_>) {
         let Announcement {
-            lla,
-            interface,
-            buffer,
-            tunnel,
-            ..
+            interface, buffer, ..
         } = self.announcement;
         let address = self.announcement.address();
         let probe = self.probe_time(context);
@@ -257,15 +276,7 @@ impl Handover {
         // HI-11. What comes for a kept address comes in a tunnel, out of which only the data path
         // takes it.
         if buffer || self.buffer || self.keeps() {
-            let command = Command::StartBuffering {
-                address,
-                interface,
-                link_address: lla,
-                tunnel: self.keeps().then_some(tunnel),
-                expires,
-            };
-            context.command(self.id(), command);
-            self.buffer_prolonged = std::mem::replace(&mut self.buffer, true);
+            self.hold(expires, context);
         }
         let started = self.buffer && !self.buffer_prolonged;
         match probe {
@@ -281,6 +292,18 @@ impl Handover {
         if started {
             context.event(self.id(), Event::BufferStarted { ncoa: address });
         }
+    }
+
+    fn hold(&mut self, expires: Instant, context: &mut Context<'_>) {
+        let command = Command::StartBuffering {
+            address: self.announcement.address(),
+            interface: self.announcement.interface,
+            link_address: self.announcement.lla,
+            tunnel: self.keeps().then_some(self.announcement.tunnel),
+            expires,
+        };
+        context.command(self.id(), command);
+        self.buffer_prolonged = std::mem::replace(&mut self.buffer, true);
     }
 
     /// How long the link is asked for the address, if that is needed at all (HI-12).
@@ -327,20 +350,26 @@ impl Handover {
         }
         let timers = &context.config.timers;
         if self.buffer {
-            self.state = State::Draining;
-            // How long the PAR's binding lives, it did not say.
-            self.deadline = context.now + timers.max_binding_lifetime;
-            let release = Command::ReleaseBuffer {
-                address: ncoa,
-                expires: self.deadline,
-            };
-            context.command(id, release);
-            context.event(id, Event::BufferReleased { ncoa });
+            self.release(context);
         } else {
             self.state = State::Arrived;
             self.deadline = context.now + timers.proxy_nd_lifetime;
         }
         Next::Stays
+    }
+
+    /// What is held goes to the mobile node.
+    fn release(&mut self, context: &mut Context<'_>) {
+        let ncoa = self.announcement.address();
+        self.state = State::Draining;
+        // How long the PAR's binding lives, it did not say.
+        self.deadline = context.now + context.config.timers.max_binding_lifetime;
+        let release = Command::ReleaseBuffer {
+            address: ncoa,
+            expires: self.deadline,
+        };
+        context.command(self.id(), release);
+        context.event(self.id(), Event::BufferReleased { ncoa });
     }
 
     fn add_neighbor(&self, state: NeighborState, context: &mut Context<'_>) {

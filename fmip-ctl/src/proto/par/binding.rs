@@ -165,7 +165,7 @@ impl Binding {
             {
                 self.note_answer(code, context);
                 let status = question::status(code);
-                self.give_up(Reason::PeerRefused, status, Removal::Refused, context)
+                self.give_up(Reason::PeerRefused, status, Removal::Refused, hold, context)
             }
             (State::Forwarding { .. }, Input::Answered { .. }) => {
                 context.counters.count(Reason::Duplicate);
@@ -183,14 +183,22 @@ impl Binding {
                 Next::Stays
             }
 
-            // MOV-02: the tunnel ends, and packets are delivered directly.
-            (_, Input::Ended { .. }) => {
+            // MOV-02: the tunnel ends, and packets are delivered directly; behind those that have not
+            // gone into it yet.
+            (_, Input::Ended { here }) => {
+                if here && hold.has_taken() && self.tunnel.take().is_some() {
+                    self.tell_removed(Removal::Ended, context);
+                    hold.bring_home(context);
+                }
                 self.remove_tunnel(Removal::Ended, context);
                 Next::Ends
             }
 
-            (_, Input::Returning) => {
+            (_, Input::Returning { inherits }) => {
                 let waiting = self.is_awaiting();
+                if inherits && self.tunnel.take().is_some() {
+                    self.tell_removed(Removal::Returning, context);
+                }
                 self.remove_tunnel(Removal::Returning, context);
                 if waiting {
                     self.refuse(Reason::Superseded, context);
@@ -201,11 +209,17 @@ impl Binding {
             // GEN-13.
             (State::AwaitingHack(_), Input::NotUnderstood) => {
                 let status = FastBindingStatus::Unspecified;
-                self.give_up(Reason::PeerIncapable, status, Removal::Refused, context)
+                self.give_up(
+                    Reason::PeerIncapable,
+                    status,
+                    Removal::Refused,
+                    hold,
+                    context,
+                )
             }
             (State::Forwarding { .. }, Input::NotUnderstood) => Next::Stays,
 
-            (State::AwaitingHack(_), Input::Deadline) => self.ask_or_give_up(context),
+            (State::AwaitingHack(_), Input::Deadline) => self.ask_or_give_up(hold, context),
             // FBA-11, TUN-06.
             (State::Forwarding { .. }, Input::Deadline) => {
                 if self.expires().is_some_and(|expires| expires > context.now) {
@@ -222,7 +236,13 @@ impl Binding {
                     hold.take_from_tunnel();
                 }
                 let status = FastBindingStatus::Resources;
-                self.give_up(Reason::CommandFailed, status, Removal::Failed, context)
+                self.give_up(
+                    Reason::CommandFailed,
+                    status,
+                    Removal::Failed,
+                    hold,
+                    context,
+                )
             }
             (_, Input::Failed(_)) => Next::Stays,
             // What the tunnel took over cannot go out, and would stop what comes behind it.
@@ -263,7 +283,7 @@ impl Binding {
                 self.forward(route, hold, context);
                 Next::Stays
             }
-            Err((reason, status)) => self.give_up(reason, status, Removal::Refused, context),
+            Err((reason, status)) => self.give_up(reason, status, Removal::Refused, hold, context),
         }
     }
 
@@ -354,7 +374,7 @@ impl Binding {
         self.request = newer;
     }
 
-    fn ask_or_give_up(&mut self, context: &mut Context<'_>) -> Next {
+    fn ask_or_give_up(&mut self, hold: &mut Hold, context: &mut Context<'_>) -> Next {
         if self.expires().is_some_and(|expires| expires <= context.now) {
             self.remove_tunnel(Removal::Expired, context);
         }
@@ -365,7 +385,13 @@ impl Binding {
             return Next::Stays;
         }
         let status = FastBindingStatus::Unspecified;
-        self.give_up(Reason::PeerSilent, status, Removal::PeerSilent, context)
+        self.give_up(
+            Reason::PeerSilent,
+            status,
+            Removal::PeerSilent,
+            hold,
+            context,
+        )
     }
 
     /// Ends the binding; the mobile node is told where it wrote from.
@@ -374,10 +400,16 @@ impl Binding {
         reason: Reason,
         status: FastBindingStatus,
         removal: Removal,
+        hold: &mut Hold,
         context: &mut Context<'_>,
     ) -> Next {
         let answer = Answer::refusal(status);
         let care_of = self.care_of();
+        // What has not gone out yet waits for another FBU.
+        if self.tunnel.is_some() && hold.resume(context) {
+            self.tunnel = None;
+            self.tell_removed(removal, context);
+        }
         self.remove_tunnel(removal, context);
         let bytes = self.request.fback(self.request.source, care_of, answer);
         context.counters.sent_fback += 1;
@@ -428,8 +460,13 @@ impl Binding {
         if self.tunnel.take().is_some() {
             let pcoa = self.request.pcoa;
             context.command(self.id(), Command::RemoveTunnel { pcoa });
-            context.event(self.id(), Event::TunnelRemoved { pcoa, reason });
+            self.tell_removed(reason, context);
         }
+    }
+
+    fn tell_removed(&self, reason: Removal, context: &mut Context<'_>) {
+        let pcoa = self.request.pcoa;
+        context.event(self.id(), Event::TunnelRemoved { pcoa, reason });
     }
 
     fn id(&self) -> HandoverId {

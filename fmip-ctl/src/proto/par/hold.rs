@@ -18,8 +18,22 @@ pub(super) struct Hold {
     interface: InterfaceIndex,
     link_address: MacAddr,
     kept: Kept,
-    /// What the tunnel took over; it comes back if the tunnel does not stand after all.
+    /// What the tunnel took over, until that has left; it comes back if the tunnel does not stand after
+    /// all.
     taken: Kept,
+    /// What the last order to hold was to take the place of, should it fail.
+    before: Before,
+}
+
+/// What stands when packets begin to be held.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    Copies,
+    /// What was held before is on its way to the link, until then.
+    Released(Instant),
+    /// The same, into a tunnel.
+    Tunnel,
 }
 
 /// How packets are kept.
@@ -30,11 +44,7 @@ enum Kept {
     /// Copies, beside the delivery.
     Copies,
     /// Instead of the delivery.
-    Held {
-        until: Instant,
-        /// Behind copies that were made before.
-        copies: bool,
-    },
+    Held(Instant),
     /// Those that were held are on their way to the link, until then.
     Released(Instant),
 }
@@ -48,6 +58,7 @@ impl Hold {
             link_address,
             kept: Kept::No,
             taken: Kept::No,
+            before: Before::Nothing,
         }
     }
 
@@ -60,10 +71,9 @@ impl Hold {
     /// Takes over what is held from the mobile node's way here.
     pub(super) fn adopt_leftover(&mut self, leftover: Leftover) {
         let until = leftover.until;
-        let copies = false;
         self.kept = match leftover.released {
             true => Kept::Released(until),
-            false => Kept::Held { until, copies },
+            false => Kept::Held(until),
         };
     }
 
@@ -91,14 +101,14 @@ impl Hold {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.kept {
             Kept::No | Kept::Copies => None,
-            Kept::Held { until, .. } | Kept::Released(until) => Some(until),
+            Kept::Held(until) | Kept::Released(until) => Some(until),
         }
     }
 
     pub(super) fn state(&self) -> &'static str {
         match self.kept {
             Kept::No | Kept::Copies => "attached",
-            Kept::Held { .. } => "departed",
+            Kept::Held(_) => "departed",
             Kept::Released(_) => "returned",
         }
     }
@@ -118,30 +128,33 @@ impl Hold {
         }
     }
 
-    /// The mobile node has left: everything is held, behind the copies if there are some.
+    /// The mobile node has left: everything is held, behind the copies if there are some, or behind what
+    /// was held before and has not reached it.
     pub(super) fn depart(
         &mut self,
         link_address: MacAddr,
         lifetime: Duration,
         context: &mut Context<'_>,
     ) {
-        let copies = match self.kept {
-            Kept::No => false,
-            Kept::Copies => true,
-            Kept::Held { .. } | Kept::Released(_) => return,
+        let before = match self.kept {
+            Kept::No => Before::Nothing,
+            Kept::Copies => Before::Copies,
+            Kept::Released(until) => Before::Released(until),
+            Kept::Held(_) => return,
         };
         self.link_address = link_address;
-        let expires = context.now + lifetime;
-        self.kept = Kept::Held {
-            until: expires,
-            copies,
-        };
+        self.hold(before, context.now + lifetime, context);
+    }
+
+    fn hold(&mut self, before: Before, until: Instant, context: &mut Context<'_>) {
+        self.before = before;
+        self.kept = Kept::Held(until);
         let command = Command::StartBuffering {
             address: self.pcoa,
             interface: self.interface,
-            link_address,
+            link_address: self.link_address,
             tunnel: None,
-            expires,
+            expires: until,
         };
         context.command(self.id(), command);
         context.event(self.id(), Event::BufferStarted { ncoa: self.pcoa });
@@ -149,7 +162,7 @@ impl Hold {
 
     /// The mobile node is on its link again.
     pub(super) fn release(&mut self, context: &mut Context<'_>) {
-        let Kept::Held { .. } = self.kept else {
+        let Kept::Held(_) = self.kept else {
             return;
         };
         let expires = context.now + context.config.timers.max_binding_lifetime;
@@ -165,11 +178,48 @@ impl Hold {
             let soon = context.now + context.config.timers.proxy_nd_lifetime;
             self.kept = Kept::Released(until.min(soon));
         }
+        self.taken = Kept::No;
     }
 
     /// BUF-02: the tunnel takes over what is kept; it goes ahead of what comes now.
     pub(super) fn hand_to_tunnel(&mut self) {
-        self.taken = std::mem::replace(&mut self.kept, Kept::No);
+        let kept = std::mem::replace(&mut self.kept, Kept::No);
+        // Another tunnel in place of the first one goes on with what that took.
+        if kept != Kept::No {
+            self.taken = kept;
+        }
+    }
+
+    /// Whether the tunnel took over what has not left yet, as far as is known.
+    pub(super) fn has_taken(&self) -> bool {
+        self.taken != Kept::No
+    }
+
+    /// The tunnel ends before all that it took over has left, and the mobile node is on its link again: the
+    /// rest goes there, and what comes now behind it.
+    pub(super) fn bring_home(&mut self, context: &mut Context<'_>) {
+        self.taken = Kept::No;
+        let until = context.now + context.config.timers.max_binding_lifetime;
+        self.hold(Before::Tunnel, until, context);
+        self.release(context);
+    }
+
+    /// The tunnel ends before all that it took over has left, and where the mobile node is nobody knows: the
+    /// rest is held again, for what is left of its time. Returns whether there is anything to hold.
+    pub(super) fn resume(&mut self, context: &mut Context<'_>) -> bool {
+        match std::mem::replace(&mut self.taken, Kept::No) {
+            Kept::Held(until) if until > context.now => {
+                self.hold(Before::Tunnel, until, context);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What is kept, here or by the tunnel, is another handover's from now on.
+    pub(super) fn leave_behind(&mut self) {
+        self.kept = Kept::No;
+        self.taken = Kept::No;
     }
 
     /// What the tunnel took over is gone.
@@ -185,7 +235,7 @@ impl Hold {
     /// BUF-06: nothing is held beyond its time.
     pub(super) fn expire(&mut self, context: &mut Context<'_>) {
         if self.deadline().is_some_and(|until| until <= context.now) {
-            let held = matches!(self.kept, Kept::Held { .. });
+            let held = matches!(self.kept, Kept::Held(_));
             self.remove(context);
             if held {
                 context.event(self.id(), Event::BufferExpired { ncoa: self.pcoa });
@@ -211,9 +261,14 @@ impl Hold {
     /// A command was not carried out.
     pub(super) fn failed(&mut self, command: &Command, context: &mut Context<'_>) {
         match (command, self.kept) {
-            // What was copied goes nowhere any more, for the mobile node has left.
-            (Command::StartBuffering { .. }, Kept::Held { copies, .. }) => {
-                self.kept = if copies { Kept::Copies } else { Kept::No };
+            // What stood before goes nowhere any more: copies, for the mobile node has left.
+            (Command::StartBuffering { .. }, Kept::Held(_) | Kept::Released(_)) => {
+                let address = self.pcoa;
+                let is_release = |command: &Command| matches!(command, Command::ReleaseBuffer { address: of, .. } if *of == address);
+                context.outbox.take_back(is_release);
+                if self.before == Before::Nothing {
+                    self.kept = Kept::No;
+                }
                 self.remove(context);
             }
             (Command::StartCopying { .. }, Kept::Copies) => self.kept = Kept::No,
@@ -227,17 +282,16 @@ impl Hold {
         match command {
             Command::StartCopying { .. } => self.kept = Kept::No,
             Command::StartBuffering { .. } => {
-                self.kept = match self.kept {
-                    Kept::Held { copies: true, .. } => Kept::Copies,
-                    _ => Kept::No,
+                self.kept = match self.before {
+                    Before::Nothing => Kept::No,
+                    Before::Copies => Kept::Copies,
+                    Before::Released(until) => Kept::Released(until),
+                    Before::Tunnel => Kept::Held(now),
                 };
             }
             // It still stands, but its time is over.
             Command::RemoveBuffer { .. } | Command::ReleaseBuffer { .. } => {
-                self.kept = Kept::Held {
-                    until: now,
-                    copies: false,
-                };
+                self.kept = Kept::Held(now);
             }
             _ => {}
         }

@@ -43,7 +43,10 @@ pub(super) enum Input<'a> {
         here: bool,
     },
     /// The mobile node comes back here, by a handover.
-    Returning,
+    Returning {
+        /// Whether that handover takes over what stands, as far as [`Handover::is_left_to`] allows.
+        inherits: bool,
+    },
     /// The link layer says that the mobile node has left.
     Departed {
         link_address: MacAddr,
@@ -152,6 +155,16 @@ impl Handover {
             .is_some_and(|binding| binding.is_of(announcement))
     }
 
+    /// Whether a handover that brings the mobile node back takes over what stands here, in one step with
+    /// the order to hold its packets: what has not gone out yet must not be lost. `holds`: whether it
+    /// holds them in any case.
+    pub(super) fn is_left_to(&self, holds: bool) -> bool {
+        match self.binding.as_ref().is_some_and(|b| b.has_tunnel()) {
+            true => holds || self.hold.has_taken(),
+            false => self.hold.deadline().is_some(),
+        }
+    }
+
     /// Whether this answer makes the tunnel stand.
     pub(super) fn is_consent(
         &self,
@@ -189,7 +202,10 @@ impl Handover {
             Input::Deadline => self.hold.expire(context),
             Input::Failed(command) => self.hold.failed(command, context),
             Input::DrainFailed if !self.hold.is_empty() => self.hold.remove(context),
-            Input::Returning | Input::Revoked | Input::Shutdown => self.hold.remove(context),
+            Input::Returning { inherits: true } => self.hold.leave_behind(),
+            Input::Returning { inherits: false } | Input::Revoked | Input::Shutdown => {
+                self.hold.remove(context);
+            }
             _ => {}
         }
         match (&mut self.binding, input) {

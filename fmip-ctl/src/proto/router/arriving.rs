@@ -152,18 +152,24 @@ impl AccessRouter {
         if !returns && self.has_no_room(&announcement) {
             return self.refuse_hi(to, (HackCode::Resources, Reason::Resources));
         }
-        self.drive_par(now, address, par::Input::Returning);
-        self.stop_copying(address); // one address has one binding
-        self.make_room(1);
         let own = announcement.ncoa.is_some_and(|ncoa| self.is_own(ncoa));
         let here = announcement.moved || own;
+        let holds = match grant {
+            Grant::Kept(_) => true,
+            _ => announcement.buffer && !announcement.moved,
+        };
+        let leaves = self.departing.get(address);
+        let inherits = leaves.is_some_and(|handover| handover.is_left_to(holds));
+        self.drive_par(now, address, par::Input::Returning { inherits });
+        self.stop_copying(address); // one address has one binding
+        self.make_room(1);
         let (mut context, ..) = self.context(now);
         let handover = match grant {
             // NAACK 3 brought it to name our address: it is here.
-            Grant::Kept(_) if here => Handover::receive(announcement, &mut context),
+            Grant::Kept(_) if here => Handover::receive(announcement, inherits, &mut context),
             // HI-17.
-            _ if announcement.moved => Handover::confirm(announcement, &mut context),
-            _ => Handover::expect(announcement, &mut context),
+            _ if announcement.moved => Handover::confirm(announcement, inherits, &mut context),
+            _ => Handover::expect(announcement, inherits, &mut context),
         };
         self.admit_nar(handover);
     }

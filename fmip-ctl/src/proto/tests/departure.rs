@@ -285,6 +285,7 @@ fn copies_begin_again_when_the_mobile_node_is_back_and_the_tunnel_ends() {
     simulation.input(Node::Par, ATTACHED);
     simulation.inject(Node::Par, ACCESS, FBU.bytes());
     answer(&mut simulation, HackCode::NcoaValid, None);
+    simulation.run(Duration::from_millis(10));
     simulation.input(Node::Par, DEPARTED);
     simulation.input(Node::Par, ATTACHED);
     simulation.log.clear();
@@ -525,6 +526,188 @@ fn a_shutdown_removes_what_is_kept_in_every_state() {
                 simulation.input(Node::Par, Input::Admin(Admin::Shutdown));
                 simulation.assert_clean();
             }
+        }
+    }
+}
+
+/// A PAR that held packets for a mobile node which has gone to the NAR; they are on their way there.
+fn handing_on(drain: Duration) -> Simulation {
+    let mut simulation = departed(HOLD);
+    simulation.drain = drain;
+    simulation.inject(Node::Par, CORE, FBU_MOVED.bytes());
+    answer(&mut simulation, HackCode::NcoaValid, None);
+    assert_eq!(simulation.par.handovers()[0].state, "forwarding");
+    simulation.log.clear();
+    simulation
+}
+
+// Rows: MOV-02, BUF-08
+#[test]
+fn what_has_not_left_when_the_mobile_node_is_announced_back_waits_for_it() {
+    for code in [HiCode::PcoaSource, HiCode::OtherSource] {
+        let mut simulation = handing_on(SECOND);
+        let moved = code == HiCode::OtherSource;
+        // As a router would say it that holds nothing itself.
+        let back = HandoverInitiate {
+            code,
+            buffer: false,
+            ..HI_BACK
+        };
+        simulation.inject(Node::Par, CORE, hi(NAR, back));
+        if !moved {
+            assert_eq!(
+                simulation.steps(),
+                ["par: start-buffering", "par: add-proxy-nd", "par: -> hack"]
+            );
+            assert_eq!(simulation.par.handovers()[0].state, "expected");
+            simulation.inject(Node::Par, ACCESS, una(PCOA, MN_LLA).encode());
+        }
+        assert_eq!(simulation.count("par: start-buffering"), 1);
+        assert_eq!(simulation.count("par: release-buffer"), 1);
+        assert_eq!(simulation.par.handovers()[0].state, "draining");
+        simulation.run(FOREVER);
+        assert_eq!(simulation.count("par: remove-tunnel"), 0);
+        assert_eq!(simulation.count("par: remove-buffer"), 1);
+        assert_eq!(simulation.dropped, []);
+        simulation.assert_clean();
+    }
+}
+
+#[test]
+fn a_tunnel_that_has_all_behind_it_makes_place_for_an_announced_mobile_node() {
+    for buffer in [false, true] {
+        let mut simulation = handing_on(Duration::from_millis(1));
+        simulation.run(Duration::from_millis(10));
+        let back = HandoverInitiate { buffer, ..HI_BACK };
+        simulation.inject(Node::Par, CORE, hi(NAR, back));
+        // In one step, if its packets are to be held.
+        let (removed, held) = if buffer { (0, 1) } else { (1, 0) };
+        assert_eq!(simulation.count("par: remove-tunnel"), removed);
+        assert_eq!(simulation.count("par: start-buffering"), held);
+        assert!(
+            simulation.events(Node::Par)[0].ends_with(r#""reason":"returning"}"#),
+            "{:?}",
+            simulation.events(Node::Par)
+        );
+        simulation.run(FOREVER);
+        simulation.assert_clean();
+    }
+}
+
+// Rows: MOV-02, BUF-08
+#[test]
+fn what_has_not_left_when_the_mobile_node_ends_its_tunnel_here_goes_to_the_link() {
+    let end = Fbu {
+        sequence: 2,
+        lifetime: 0,
+        ..FBU
+    };
+    let mut simulation = handing_on(SECOND);
+    simulation.inject(Node::Par, ACCESS, end.bytes());
+    assert_eq!(
+        simulation.steps(),
+        [
+            "par: start-buffering",
+            "par: release-buffer",
+            "par: -> fback"
+        ]
+    );
+    assert_eq!(simulation.par.handovers()[0].state, "returned");
+    simulation.run(FOREVER);
+    assert_eq!(simulation.count("par: remove-tunnel"), 0);
+    assert_eq!(simulation.dropped, []);
+    simulation.assert_clean();
+
+    // All has left: nothing to hold.
+    let mut simulation = handing_on(Duration::from_millis(1));
+    simulation.run(Duration::from_millis(10));
+    simulation.inject(Node::Par, ACCESS, end.bytes());
+    assert_eq!(simulation.steps(), ["par: remove-tunnel", "par: -> fback"]);
+    simulation.assert_clean();
+}
+
+// Rows: BUF-06, BUF-08
+#[test]
+fn what_has_not_left_when_the_nar_takes_its_word_back_waits_for_another_fbu() {
+    let mut simulation = departed(HOLD);
+    simulation.drain = SECOND;
+    simulation.inject(Node::Par, CORE, FBU_MOVED.bytes());
+    answer(&mut simulation, HackCode::NcoaValid, None);
+    answer(&mut simulation, HackCode::Resources, None);
+    let steps = simulation.steps();
+    assert_eq!(
+        steps[steps.len() - 2..],
+        ["par: start-buffering", "par: -> fback"]
+    );
+    assert_eq!(simulation.par.handovers()[0].state, "departed");
+    let again = Fbu {
+        sequence: 2,
+        ..FBU_MOVED
+    };
+    simulation.inject(Node::Par, CORE, again.bytes());
+    answer(&mut simulation, HackCode::NcoaValid, None);
+    simulation.run(FOREVER);
+    assert_eq!(simulation.count("par: remove-tunnel"), 1);
+    assert_eq!(simulation.dropped, []);
+    simulation.assert_clean();
+}
+
+// Rows: MOV-05, BUF-08
+#[test]
+fn another_tunnel_goes_on_with_what_the_first_one_took_over() {
+    let mut simulation = handing_on(SECOND);
+    let again = Fbu {
+        sequence: 2,
+        ..FBU_MOVED
+    };
+    simulation.inject(Node::Par, CORE, again.bytes());
+    answer(&mut simulation, HackCode::NcoaValid, None);
+    assert_eq!(simulation.count("par: install-tunnel"), 1);
+    simulation.inject(Node::Par, CORE, hi(NAR, HI_BACK));
+    simulation.inject(Node::Par, ACCESS, una(PCOA, MN_LLA).encode());
+    simulation.run(FOREVER);
+    assert_eq!(simulation.dropped, []);
+    simulation.assert_clean();
+}
+
+#[test]
+fn a_mobile_node_that_leaves_again_before_it_has_all_is_held_for_behind_the_rest() {
+    let mut simulation = departed(HOLD);
+    simulation.drain = SECOND;
+    simulation.input(Node::Par, ATTACHED);
+    simulation.log.clear();
+    simulation.input(Node::Par, DEPARTED);
+    assert_eq!(commands(&simulation), [buffering(&simulation)]);
+    assert_eq!(simulation.par.handovers()[0].state, "departed");
+    simulation.run(Duration::from_millis(1500));
+    simulation.input(Node::Par, ATTACHED);
+    simulation.run(FOREVER);
+    assert_eq!(simulation.count("par: release-buffer"), 1);
+    assert_eq!(simulation.dropped, []);
+    simulation.assert_clean();
+}
+
+#[test]
+fn a_tunnel_whose_place_cannot_be_taken_is_removed() {
+    let end = Fbu {
+        sequence: 2,
+        lifetime: 0,
+        ..FBU
+    };
+    for late in [false, true] {
+        for ending in [false, true] {
+            let mut simulation = handing_on(SECOND);
+            match late {
+                false => simulation.fail(Node::Par, "start-buffering"),
+                true => simulation.fail_late(Node::Par, "start-buffering"),
+            }
+            match ending {
+                false => simulation.inject(Node::Par, CORE, hi(NAR, HI_BACK)),
+                true => simulation.inject(Node::Par, ACCESS, end.bytes()),
+            }
+            assert_eq!(simulation.count("par: start-buffering"), 1);
+            assert_eq!(simulation.count("par: remove-buffer"), 1, "the tunnel's");
+            simulation.assert_clean();
         }
     }
 }

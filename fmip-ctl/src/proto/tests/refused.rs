@@ -23,7 +23,7 @@ fn announced(predictive: bool) -> Simulation {
     simulation
 }
 
-fn naack(status: NaackStatus, ncoa: Option<Ipv6Addr>) -> Packet {
+pub(super) fn naack(status: NaackStatus, ncoa: Option<Ipv6Addr>) -> Packet {
     Packet {
         source: "fe80::2".parse().unwrap(),
         destination: NCOA,
@@ -243,17 +243,178 @@ fn a_router_that_refuses_every_address_is_left_alone() {
 fn an_address_that_the_kernel_finds_in_use_is_replaced() {
     let mut simulation = announced(true);
     simulation.run(Duration::from_millis(500));
-    let command = Command::ConfigureAddress {
-        interface: ACCESS,
-        address: NCOA,
-        prefix_length: 64,
-    };
-    let error = CommandError::InUse("another node answered".to_owned());
-    simulation.input(Node::Mn, Input::CommandFailed { command, error });
+    find_duplicate(&mut simulation, NCOA);
     simulation.log.clear();
     simulation.inject(Node::Mn, ACCESS, advertisement("fe80::2", 2));
     let (packet, _) = last_fbu(&simulation);
     assert_ne!(packet.source, NCOA);
+}
+
+/// The kernel finds that this address is another node's.
+pub(super) fn find_duplicate(simulation: &mut Simulation, address: Ipv6Addr) {
+    let command = Command::ConfigureAddress {
+        interface: ACCESS,
+        address,
+        prefix_length: 64,
+    };
+    let error = CommandError::InUse("another node answered".to_owned());
+    simulation.input(Node::Mn, Input::CommandFailed { command, error });
+}
+
+/// What a NAACK finds at a mobile node whose kernel was faster; and, if `formed`, one that has
+/// announced another address since.
+fn given_up(predictive: bool, formed: bool) -> Simulation {
+    let mut simulation = announced(predictive);
+    find_duplicate(&mut simulation, NCOA);
+    assert_eq!(simulation.count("mn: -> RS"), 1);
+    if formed {
+        simulation.inject(Node::Mn, ACCESS, advertisement("fe80::2", 2));
+        assert_ne!(last_fbu(&simulation).0.source, NCOA);
+    }
+    simulation.log.clear();
+    simulation
+}
+
+const WAYS: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
+
+// Rows: NAK-05, UNA-05
+#[test]
+fn a_supplied_address_is_used_if_the_kernel_was_faster_than_the_router() {
+    for (predictive, formed) in WAYS {
+        let mut simulation = given_up(predictive, formed);
+        let supplied = naack(NaackStatus::UseSupplied, Some(OTHER));
+        hear(&mut simulation, &supplied);
+        let (_, una) = simulation.messages(Node::Mn, "NA").last().unwrap();
+        assert_eq!(una.source, OTHER);
+        let (packet, fbu) = last_fbu(&simulation);
+        assert_eq!((packet.source, packet.home_address), (OTHER, Some(PCOA)));
+        assert_eq!((packet.destination, fbu.alternate_coa), (PAR, Some(OTHER)));
+        // What the router says once more, or advertises meanwhile, changes nothing.
+        let seen = simulation.log.len();
+        hear(&mut simulation, &supplied);
+        simulation.inject(Node::Mn, ACCESS, advertisement("fe80::2", 2));
+        assert_eq!(simulation.log.len(), seen);
+        grant(&mut simulation);
+        let tunnel = Tunnel {
+            local: OTHER,
+            remote: PAR,
+        };
+        assert_eq!(last_release(&simulation), Some((PCOA, Some(tunnel))));
+        // What it had made for itself is gone.
+        assert_eq!(simulation.addresses, [PCOA, OTHER].into());
+        simulation.run(FOREVER);
+        assert_eq!(simulation.mn.handovers(), []);
+        assert_eq!(simulation.mn.poll_timeout(), None);
+    }
+}
+
+// Rows: NAK-06, UNA-05
+#[test]
+fn it_keeps_its_previous_address_if_the_kernel_was_faster_than_the_router() {
+    for (predictive, formed) in WAYS {
+        for (status, ncoa) in [
+            (NaackStatus::UsePcoa, None),
+            (NaackStatus::UseSupplied, Some(PCOA)),
+        ] {
+            let mut simulation = given_up(predictive, formed);
+            hear(&mut simulation, &naack(status, ncoa));
+            let (_, una) = simulation.messages(Node::Mn, "NA").last().unwrap();
+            assert_eq!(una.source, PCOA);
+            assert_eq!(last_release(&simulation), Some((PCOA, None)));
+            simulation.run(FOREVER);
+            assert_eq!(simulation.count("mn: -> FBU"), 0);
+            assert_eq!(simulation.addresses, [PCOA].into());
+            assert_eq!(simulation.mn.handovers(), []);
+        }
+    }
+}
+
+// Rows: NAK-07, UNA-05
+#[test]
+fn the_routers_address_is_named_if_the_kernel_was_faster_than_the_router() {
+    for (predictive, formed) in WAYS {
+        let mut simulation = given_up(predictive, formed);
+        hear(&mut simulation, &naack(NaackStatus::UseRouterAddress, None));
+        let (packet, fbu) = last_fbu(&simulation);
+        assert_eq!(fbu.alternate_coa, Some(NAR));
+        assert_eq!(packet.home_address, Some(PCOA));
+        grant(&mut simulation);
+        assert_eq!(last_release(&simulation), Some((PCOA, None)));
+    }
+}
+
+// Rows: NAK-07, NAK-08, UNA-05
+#[test]
+fn what_it_does_already_it_does_not_begin_again_at_the_routers_word() {
+    for (predictive, formed) in WAYS {
+        for status in [
+            NaackStatus::ConfigureAddress,
+            NaackStatus::LinkAddressUnrecognized,
+        ] {
+            let mut simulation = given_up(predictive, formed);
+            let unexpected = simulation.mn.counters().unexpected;
+            hear(&mut simulation, &naack(status, None));
+            assert_eq!(simulation.log, []);
+            assert_eq!(simulation.mn.counters().unexpected, unexpected);
+        }
+    }
+}
+
+// Rows: NAK-03, UNA-05
+#[test]
+fn a_word_on_an_address_given_up_has_its_time_and_its_sender_as_any_other() {
+    let supplied = naack(NaackStatus::UseSupplied, Some(OTHER));
+    let mut stranger = given_up(true, false);
+    stranger.inject_from(Node::Mn, ACCESS, PAR_LLA, supplied.encode());
+    let mut late = given_up(true, false);
+    late.run(Duration::from_secs(2));
+    late.log.clear();
+    hear(&mut late, &supplied);
+    // The router has agreed to the other address since.
+    let mut agreed = given_up(true, false);
+    agreed.inject(Node::Mn, ACCESS, advertisement("fe80::2", 2));
+    grant(&mut agreed);
+    agreed.log.clear();
+    hear(&mut agreed, &supplied);
+    // Back at another router meanwhile.
+    let mut gone = given_up(true, false);
+    gone.link(LinkEvent::LinkDown);
+    gone.link(LinkEvent::LinkUp { access_point: AP2 });
+    gone.log.clear();
+    hear(&mut gone, &supplied);
+    for simulation in [stranger, late, agreed, gone] {
+        assert_eq!(simulation.log, []);
+        assert_eq!(simulation.mn.counters().unexpected, 1);
+    }
+}
+
+// Rows: NAK-05, UNA-05
+#[test]
+fn addresses_that_are_supplied_and_found_in_use_have_an_end() {
+    for kernel_first in [true, false] {
+        let mut simulation = announced(false);
+        let mut address = NCOA;
+        for n in 1..9 {
+            let supplied = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 7, n);
+            let mut refusal = naack(NaackStatus::UseSupplied, Some(supplied));
+            refusal.destination = address;
+            if kernel_first {
+                find_duplicate(&mut simulation, address);
+            }
+            hear(&mut simulation, &refusal);
+            if !kernel_first {
+                find_duplicate(&mut simulation, address);
+            }
+            address = supplied;
+        }
+        assert_eq!(simulation.count("mn: -> FBU"), 3);
+        assert_eq!(
+            last_failure(&simulation),
+            r#"{"event":"handover-failed","reason":"refused"}"#
+        );
+        simulation.run(FOREVER);
+        assert_eq!(simulation.mn.poll_timeout(), None);
+    }
 }
 
 // Rows: NAK-05

@@ -1,6 +1,6 @@
 //! Random stories: what holds whatever happens.
 
-use super::*;
+use super::{refused::naack, *};
 
 #[test]
 fn packets_for_others_are_counted_and_left_alone() {
@@ -61,6 +61,14 @@ enum Happening {
         code: u8,
     },
     Una(bool, u8),
+    /// The NAR answers the announcement before the last, or the last, and may supply an address.
+    Naack {
+        status: u8,
+        last: bool,
+        host: Option<u16>,
+    },
+    /// The kernel finds that the address of the last announcement is another node's.
+    Duplicate,
     Drained(bool),
     DrainFailed(bool),
     /// The link layer of the PAR, or of the NAR, sees the mobile node come or leave.
@@ -116,6 +124,13 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (100..106_u16, prop_oneof![0..6_u8, 127..131_u8])
             .prop_map(|(sequence, code)| Happening::Hack { sequence, code }),
         2 => (any::<bool>(), 1..3_u8).prop_map(|(back, lla)| Happening::Una(back, lla)),
+        2 => (
+            prop_oneof![1..5_u8, Just(128)],
+            any::<bool>(),
+            proptest::option::of(0..3_u16),
+        )
+            .prop_map(|(status, last, host)| Happening::Naack { status, last, host }),
+        2 => Just(Happening::Duplicate),
         1 => any::<bool>().prop_map(Happening::Drained),
         1 => any::<bool>().prop_map(Happening::DrainFailed),
         4 => (any::<bool>(), any::<bool>(), 1..3_u8)
@@ -134,6 +149,14 @@ fn departure() -> impl Strategy<Value = Departure> {
         Just(Departure::Hold { lifetime }),
         Just(Departure::Copy { window, lifetime }),
     ]
+}
+
+/// The addresses that the mobile node announced, each as often as it did it in a row once.
+fn announced(simulation: &Simulation) -> Vec<Ipv6Addr> {
+    let sources = simulation.messages(Node::Mn, "NA");
+    let mut sources: Vec<Ipv6Addr> = sources.map(|(_, packet)| packet.source).collect();
+    sources.dedup();
+    sources
 }
 
 fn station(attached: bool, address: Ipv6Addr, link_address: MacAddr) -> Input {
@@ -225,6 +248,23 @@ fn tell(departure: Departure, story: &[Happening]) -> Simulation {
                 let ncoa = if back { PCOA } else { NCOA };
                 let bytes = una(ncoa, lla(last)).encode();
                 simulation.inject(routers(back).0, ACCESS, bytes);
+            }
+            Happening::Naack { status, last, host } => {
+                let skipped = usize::from(!last);
+                if let Some(announced) = announced(&simulation).into_iter().nth_back(skipped) {
+                    let supplied = host.map(|host| host_on(2, 9 + host));
+                    let status = NaackStatus::from(status);
+                    let mut answer = naack(status, supplied);
+                    answer.destination = announced;
+                    simulation.inject_from(Node::Mn, ACCESS, NAR_LLA, answer.encode());
+                }
+            }
+            Happening::Duplicate => {
+                let last = announced(&simulation).into_iter().next_back();
+                let last = last.filter(|of| *of != PCOA && simulation.addresses.contains(of));
+                if let Some(address) = last {
+                    refused::find_duplicate(&mut simulation, address);
+                }
             }
             Happening::Drained(back) => {
                 let address = if back { PCOA } else { NCOA };

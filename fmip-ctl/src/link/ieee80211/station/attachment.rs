@@ -32,6 +32,8 @@ pub(super) enum Attachment {
         /// When to ask again, if nothing is being asked.
         ask: Instant,
         pause: Duration,
+        /// Whether the kernel was asked and said nothing of the port.
+        silent: bool,
     },
     Up {
         bssid: MacAddr,
@@ -41,15 +43,11 @@ pub(super) enum Attachment {
 impl Station {
     /// Asks once more whether the port is open, if it is time.
     pub(super) fn handle_port_timeout(&mut self, now: Instant) {
-        if let Attachment::Closed { ask, pause, bssid } = self.attachment
-            && ask <= now
+        if let Attachment::Closed { ask, pause, .. } = &mut self.attachment
+            && *ask <= now
         {
-            let pause = (pause * 2).min(LAST_PAUSE);
-            self.attachment = Attachment::Closed {
-                bssid,
-                ask: now + pause,
-                pause,
-            };
+            *pause = (*pause * 2).min(LAST_PAUSE);
+            *ask = now + *pause;
             self.ask_for_port();
         }
     }
@@ -58,18 +56,22 @@ impl Station {
         match (status.phase, status.bssid) {
             (Phase::Completed, Some(bssid)) => {
                 self.ssid = status.ssid;
-                // The kernel knows better, if it tells.
-                let is_authorized = !self.kernel && status.port_authorized != Some(false);
+                let is_authorized = status.port_authorized != Some(false);
                 match self.attachment {
                     Attachment::Up { bssid: known } if known == bssid => self.detect_links(now),
-                    Attachment::Closed { bssid: known, .. } if known == bssid => {
-                        if is_authorized {
+                    Attachment::Closed {
+                        bssid: known,
+                        silent,
+                        ..
+                    } if known == bssid => {
+                        // The kernel knows better, if it tells.
+                        if is_authorized && (silent || !self.kernel.answers()) {
                             self.open_port(now, bssid);
                         }
                     }
                     _ => {
                         self.close_port(now, bssid);
-                        match is_authorized {
+                        match is_authorized && !self.kernel.answers() {
                             true => self.open_port(now, bssid),
                             false => self.query(Query::Peers),
                         }
@@ -90,8 +92,11 @@ impl Station {
         let peer_at = |bssid| peers.iter().find(|peer| peer.bssid == bssid);
         match self.attachment {
             Attachment::Closed { bssid, .. } if self.open || peer_at(bssid).is_some() => {
-                if peer_at(bssid).is_some_and(|peer| peer.authorized) {
-                    self.open_port(now, bssid);
+                match peer_at(bssid) {
+                    Some(peer) => self.hear_of_port(now, bssid, peer.authorized),
+                    // There are drivers that list no access point at all.
+                    None if peers.is_empty() => self.hear_of_port(now, bssid, None),
+                    None => {}
                 }
             }
             _ if self.open => {}
@@ -103,12 +108,29 @@ impl Station {
             _ => match peers {
                 [peer, ..] => {
                     self.close_port(now, peer.bssid);
-                    if peer.authorized {
-                        self.open_port(now, peer.bssid);
-                    }
+                    self.hear_of_port(now, peer.bssid, peer.authorized);
                 }
                 [] => self.detach(),
             },
+        }
+    }
+
+    /// What the kernel says of the port at the access point that the node is attached to. If that is
+    /// nothing, the supplicant's word must do; and without a supplicant there are no keys that would be
+    /// waited for.
+    fn hear_of_port(&mut self, now: Instant, bssid: MacAddr, authorized: Option<bool>) {
+        match authorized {
+            Some(true) => self.open_port(now, bssid),
+            None if !self.open => self.open_port(now, bssid),
+            _ => {
+                let is_silent = authorized.is_none();
+                if let Attachment::Closed { silent, .. } = &mut self.attachment
+                    && std::mem::replace(silent, is_silent) != is_silent
+                    && is_silent
+                {
+                    self.ask(Request::Status);
+                }
+            }
         }
     }
 
@@ -127,6 +149,7 @@ impl Station {
             bssid,
             ask: now + FIRST_PAUSE,
             pause: FIRST_PAUSE,
+            silent: false,
         };
     }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tracing::debug;
 
-use super::{super::supplicant::Request, Station};
+use super::{
+    super::{policy::Choice, supplicant::Request},
+    Station,
+};
 use crate::{
     link::{Direction, Told},
     proto::{Instant, LinkEvent},
@@ -105,24 +108,34 @@ impl Station {
             return;
         }
         let ssid = self.ssid.as_deref().filter(|_| self.open);
-        let target = ssid.and_then(|ssid| self.policy.choose(now, current, ssid, &self.table));
-        if let Some(target) = target {
-            self.course = Some(Course::Impending {
-                target,
-                until: now + self.settings.link_switch_wait,
-            });
-            self.primitive(LinkEvent::HandoverImpend {
-                access_point: target,
-            });
-        } else if !std::mem::replace(&mut self.going_down, true) {
-            self.primitive(LinkEvent::LinkGoingDown);
+        let choice = ssid.map_or(Choice::Nowhere, |ssid| {
+            let (table, detected) = (&self.table, &self.detected);
+            self.policy.choose(now, current, ssid, table, detected)
+        });
+        match choice {
+            Choice::To(target) => {
+                self.course = Some(Course::Impending {
+                    target,
+                    until: now + self.settings.link_switch_wait,
+                });
+                self.primitive(LinkEvent::HandoverImpend {
+                    access_point: target,
+                });
+            }
+            Choice::Nowhere => {
+                if !std::mem::replace(&mut self.going_down, true) {
+                    self.primitive(LinkEvent::LinkGoingDown);
+                }
+            }
+            // For the answer, or for the next measurement.
+            Choice::Wait => {}
         }
     }
 
     /// Nobody prepares the move, or not in time.
     pub(super) fn go_unprepared(&mut self, now: Instant, target: MacAddr) {
         self.course = None;
-        if self.is_up() && self.policy.is_fading() {
+        if self.is_up() && self.policy.is_fading() && self.policy.may_choose(target) {
             self.roam(now, target, false, false);
         }
     }

@@ -98,22 +98,22 @@ impl Station {
     /// NEW_LINK_DETECTED for each access point of the network that has come into reach.
     pub(super) fn detect_links(&mut self, now: Instant) {
         let table = &self.table;
-        self.detected.retain(|bssid| table.get(*bssid).is_some());
+        self.detected.retain(|bssid, _| table.get(*bssid).is_some());
         let (Some(current), Some(ssid)) = (self.bssid(), &self.ssid) else {
             return;
         };
-        self.detected.insert(current);
+        self.detected.entry(current).or_insert(now);
         let new: Vec<MacAddr> = table
             .iter()
             .filter(|(bssid, entry)| {
                 entry.ssid == *ssid
-                    && !self.detected.contains(bssid)
+                    && !self.detected.contains_key(bssid)
                     && self.policy.may_move_to(now, *bssid)
             })
             .map(|(bssid, _)| bssid)
             .collect();
         for access_point in new {
-            self.detected.insert(access_point);
+            self.detected.insert(access_point, now);
             self.primitive(LinkEvent::NewLinkDetected { access_point });
         }
     }

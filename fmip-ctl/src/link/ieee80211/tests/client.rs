@@ -1,12 +1,14 @@
 //! The client and the whole link layer against a socket that a supplicant could have.
 
-use std::path::PathBuf;
+use std::{cell::RefCell, path::PathBuf};
 
 use tokio::{net::UnixDatagram, sync::mpsc, time::timeout};
 
 use super::{
     super::{
-        MAX_IN_A_ROW, Next, Place, Turns, nl80211, start,
+        MAX_IN_A_ROW, Next, Place, Turns,
+        control::Connection,
+        nl80211, start,
         supplicant::{Client, Reply},
     },
     *,
@@ -41,22 +43,27 @@ impl Drop for Directory {
 struct Supplicant {
     socket: UnixDatagram,
     path: PathBuf,
-    client: PathBuf,
+    /// Who asked last.
+    client: RefCell<PathBuf>,
 }
 
 impl Supplicant {
     /// Starts, and lets a client in.
     async fn start(directory: &Directory) -> Self {
-        let path = directory.path("wlan0");
-        let _ = std::fs::remove_file(&path);
-        let supplicant = Self {
-            socket: UnixDatagram::bind(&path).expect("a socket"),
-            path,
-            client: directory.path("client"),
-        };
+        let supplicant = Self::new(directory);
         assert_eq!(supplicant.question().await, "ATTACH");
         supplicant.say("OK\n").await;
         supplicant
+    }
+
+    fn new(directory: &Directory) -> Self {
+        let path = directory.path("wlan0");
+        let _ = std::fs::remove_file(&path);
+        Self {
+            socket: UnixDatagram::bind(&path).expect("a socket"),
+            path,
+            client: RefCell::default(),
+        }
     }
 
     async fn question(&self) -> String {
@@ -65,12 +72,14 @@ impl Supplicant {
             .await
             .expect("a question in time")
             .expect("a datagram");
-        assert_eq!(from.as_pathname(), Some(self.client.as_path()));
+        let from = from.as_pathname().expect("it can be answered");
+        self.client.replace(from.to_owned());
         String::from_utf8(buffer[..length].to_vec()).expect("text")
     }
 
     async fn say(&self, text: &str) {
-        let sent = self.socket.send_to(text.as_bytes(), &self.client).await;
+        let client = self.client.borrow().clone();
+        let sent = self.socket.send_to(text.as_bytes(), client).await;
         sent.expect("the client listens");
     }
 
@@ -205,6 +214,98 @@ async fn a_supplicant_that_never_stops_talking_leaves_orders_and_the_time_their_
     assert_eq!(others, expected);
 }
 
+#[tokio::test]
+async fn a_late_answer_is_none_to_the_question_of_a_later_connection() {
+    let directory = Directory::new("late");
+    let supplicant = Supplicant::new(&directory);
+    let (path, beside) = (directory.path("wlan0"), directory.path("client"));
+    let connect = || {
+        let (path, beside) = (path.clone(), beside.clone());
+        tokio::spawn(async move { Connection::open(&path, &beside).await })
+    };
+    let first = connect();
+    assert_eq!(supplicant.question().await, "ATTACH");
+    supplicant.say("OK\n").await;
+    let first = first.await.unwrap().expect("it is answered");
+    first.send("STATUS").await.unwrap();
+    assert_eq!(supplicant.question().await, "STATUS");
+    let hung = supplicant.client.borrow().clone();
+    // It did not answer in time. What it is told then is behind what it has not done yet.
+    drop(first);
+    assert_eq!(supplicant.question().await, "DETACH");
+    assert_eq!(*supplicant.client.borrow(), hung);
+    let second = connect();
+    assert_eq!(supplicant.question().await, "ATTACH");
+    let late = supplicant.socket.send_to(b"FAIL\n", &hung).await;
+    assert!(late.is_err(), "somebody hears it");
+    supplicant.say("OK\n").await;
+    second.await.unwrap().expect("that is its answer");
+}
+
+#[tokio::test]
+async fn what_killed_processes_left_behind_is_removed_and_nothing_else() {
+    let directory = Directory::new("remains");
+    let supplicant = Supplicant::new(&directory);
+    let make = |name: &str| UnixDatagram::bind(directory.path(name)).expect("a socket");
+    drop(make("client.1.2"));
+    drop(make("client.other.1"));
+    let living = make("client.3.4");
+    std::fs::write(directory.path("client.5.6"), "no socket").unwrap();
+    let (path, beside) = (directory.path("wlan0"), directory.path("client"));
+    let opening = tokio::spawn(async move { Connection::open(&path, &beside).await });
+    assert_eq!(supplicant.question().await, "ATTACH");
+    let mut left: Vec<_> = std::fs::read_dir(&directory.0)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    let own = supplicant.client.borrow().clone();
+    let own = own.file_name().unwrap().to_str().unwrap();
+    let mut expected = ["client.3.4", "client.5.6", "client.other.1", own, "wlan0"];
+    expected.sort_unstable();
+    assert_eq!(left, expected);
+    drop((living, opening));
+}
+
+#[tokio::test]
+async fn at_its_end_the_link_layer_leaves_the_supplicant_as_it_was() {
+    let directory = Directory::new("ends");
+    let mut settings = Ieee80211::of("wlan0");
+    settings.control_interface = directory.path("wlan0");
+    let place = Place {
+        interface: 0,
+        beside: directory.path("client"),
+        clock: || Instant::from_nanos(crate::io::monotonic_ns()),
+    };
+    let mut layer = start(&settings, place);
+    let supplicant = Supplicant::start(&directory).await;
+    loop {
+        let question = tokio::select! {
+            question = supplicant.question() => question,
+            _ = layer.next() => continue,
+        };
+        let answer = match question.as_str() {
+            "STATUS" => format!("bssid={AP1}\nssid=fmip\nwpa_state=COMPLETED\n"),
+            other if other.starts_with("BSS ") => "####\n".to_owned(),
+            _ => "OK\n".to_owned(),
+        };
+        supplicant.say(&answer).await;
+        if question.starts_with("SIGNAL_MONITOR ") {
+            assert_eq!(question, "SIGNAL_MONITOR THRESHOLD=-70 HYSTERESIS=2");
+            break;
+        }
+    }
+    drop(layer);
+    let mut last = Vec::new();
+    while last.last().is_none_or(|last| last != "DETACH") {
+        last.push(supplicant.question().await);
+    }
+    let off = "SIGNAL_MONITOR THRESHOLD=0 HYSTERESIS=0";
+    assert_eq!(last[last.len() - 2], off, "{last:?}");
+    let own = supplicant.client.borrow().clone();
+    assert!(!own.exists(), "{} is left behind", own.display());
+}
+
 /// What the link layer tells next, lists of what it hears aside.
 async fn told(layer: &mut LinkLayer) -> String {
     loop {
@@ -225,7 +326,7 @@ async fn the_link_layer_lives_on_a_supplicant_that_comes_and_goes() {
     let epoch = || Instant::from_nanos(crate::io::monotonic_ns());
     let place = Place {
         interface: 0,
-        answers: directory.path("client"),
+        beside: directory.path("client"),
         clock: epoch,
     };
     let mut layer = start(&settings, place);
@@ -272,4 +373,29 @@ async fn the_link_layer_lives_on_a_supplicant_that_comes_and_goes() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_the_supplicant_wrote_and_nobody_understood_is_counted_where_people_look() {
+    let directory = Directory::new("counted");
+    let mut settings = Ieee80211::of("wlan0");
+    settings.control_interface = directory.path("wlan0");
+    let place = Place {
+        interface: 0,
+        beside: directory.path("client"),
+        clock: || Instant::from_nanos(crate::io::monotonic_ns()),
+    };
+    let mut layer = start(&settings, place);
+    let supplicant = Supplicant::start(&directory).await;
+    assert!(!layer.counts().contains_key("supplicant-garbage"));
+    for _ in 0..3 {
+        supplicant.say("<no level>").await;
+    }
+    let counted = async {
+        while layer.counts().get("supplicant-garbage") != Some(&3) {
+            // Most of them are not told of.
+            let _ = timeout(Duration::from_millis(10), layer.next()).await;
+        }
+    };
+    timeout(LONG, counted).await.expect("all of it is counted");
 }

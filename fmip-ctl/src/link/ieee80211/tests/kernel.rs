@@ -18,7 +18,16 @@ const INTERFACE: u32 = 7;
 fn peer(bssid: MacAddr, authorized: bool) -> Peer {
     Peer {
         bssid,
-        authorized,
+        authorized: Some(authorized),
+        dbm: Some(-50),
+    }
+}
+
+/// As a driver tells it that has no flags of stations, such as mwifiex.
+fn peer_without_flags(bssid: MacAddr) -> Peer {
+    Peer {
+        bssid,
+        authorized: None,
         dbm: Some(-50),
     }
 }
@@ -28,6 +37,13 @@ impl Playback {
     fn answer_peers(&mut self, peers: &[Peer]) {
         assert_eq!(self.queried.remove(0), Query::Peers);
         self.input(Input::Answered(Answer::Peers(peers.to_vec())));
+    }
+
+    /// The kernel does not answer what it is asked, which must be this.
+    fn leave_unanswered(&mut self) {
+        assert_eq!(self.queried.remove(0), Query::Peers);
+        let error = "nl80211 does not answer".to_owned();
+        self.input(Input::Unanswered { error });
     }
 
     fn lose_supplicant(&mut self) {
@@ -67,12 +83,75 @@ fn the_kernel_knows_better_than_the_supplicant_whether_the_port_is_open() {
     assert_eq!(playback.queried, []);
 }
 
+// Rows: W11-13
+#[test]
+fn where_the_driver_says_nothing_of_the_port_the_supplicants_word_must_do() {
+    // One lists the access point without flags, the other lists nothing at all.
+    for peers in [&[peer_without_flags(AP1)][..], &[]] {
+        let mut playback = beside_supplicant();
+        playback.play(
+            "! working
+            ? STATUS
+            = bssid=02:00:00:00:01:00
+            = ssid=fmip
+            = wpa_state=COMPLETED
+            = suppPortStatus=Unauthorized
+            ? BSS RANGE=0- MASK=0x21a87
+            =",
+        );
+        playback.answer_peers(peers);
+        // It is asked anew: what it said before may be older than the kernel's silence.
+        playback.play(
+            "? STATUS
+            = bssid=02:00:00:00:01:00
+            = ssid=fmip
+            = wpa_state=COMPLETED
+            = suppPortStatus=Unauthorized
+            +5
+            ? STATUS
+            = bssid=02:00:00:00:01:00
+            = ssid=fmip
+            = wpa_state=COMPLETED
+            = suppPortStatus=Authorized
+            ! LINK_UP 02:00:00:00:01:00
+            ? SIGNAL_MONITOR THRESHOLD=-70 HYSTERESIS=2
+            = OK",
+        );
+        playback.answer_peers(peers);
+        assert_eq!(playback.queried, []);
+        // At the next access point the kernel has the first word again.
+        playback.play(
+            "<3>CTRL-EVENT-CONNECTED - Connection to 02:00:00:00:02:00 completed
+            ? STATUS
+            = bssid=02:00:00:00:02:00
+            = ssid=fmip
+            = wpa_state=COMPLETED
+            = suppPortStatus=Authorized",
+        );
+        playback.answer_peers(&[peer(AP2, false)]);
+        playback.play("");
+        playback.input(Input::Kernel(KernelEvent::Authorized));
+        assert_eq!(playback.asked.remove(0), Request::Status);
+        playback.answer_peers(&[peer(AP2, true)]);
+        assert_eq!(playback.told, ["LINK_UP 02:00:00:00:02:00"]);
+    }
+}
+
+#[test]
+fn without_a_supplicant_a_link_whose_driver_has_no_flags_is_there() {
+    let mut playback = beside_supplicant();
+    playback.told.clear();
+    playback.asked.clear();
+    playback.lose_supplicant();
+    playback.answer_peers(&[peer_without_flags(AP1)]);
+    playback.play("! LINK_UP 02:00:00:00:01:00");
+}
+
 #[test]
 fn a_kernel_that_does_not_answer_is_not_waited_for() {
     let mut playback = beside_supplicant();
     playback.play("! working\n? STATUS\n= bssid=02:00:00:00:01:00\n= wpa_state=COMPLETED\n? BSS RANGE=0- MASK=0x21a87\n=");
-    assert_eq!(playback.queried.remove(0), Query::Peers);
-    playback.input(Input::Unanswered);
+    playback.leave_unanswered();
     playback.play(
         "+5
         ? STATUS
@@ -85,13 +164,94 @@ fn a_kernel_that_does_not_answer_is_not_waited_for() {
 }
 
 #[test]
-fn a_kernel_without_80211_is_said_aloud() {
+fn a_kernel_that_did_not_answer_once_is_asked_again_and_believed_again() {
+    let mut playback = beside_supplicant();
+    playback.told.clear();
+    playback.asked.clear();
+    playback.lose_supplicant();
+    playback.leave_unanswered();
+    assert_eq!(playback.queried.remove(0), Query::Found);
+    // Later and later, and whatever it tells meanwhile does not make it be asked without a pause.
+    for pause in [1, 2, 4] {
+        playback.pass(Duration::from_millis(pause * 1000 - 1));
+        assert_eq!(playback.queried, []);
+        playback.play("+1");
+        playback.leave_unanswered();
+    }
+    for _ in 0..100 {
+        playback.input(Input::Kernel(KernelEvent::Scanned));
+    }
+    playback.play("+999");
+    assert_eq!(playback.queried, []);
+    playback.play("+1");
+    playback.answer_peers(&[peer(AP1, true)]);
+    playback.play("! LINK_UP 02:00:00:00:01:00");
+    // From now on it is asked as before.
+    assert_eq!(playback.queried.remove(0), Query::Found);
+    playback.play("+60000");
+    playback.answer_peers(&[]);
+    playback.play("! LINK_DOWN");
+    let expected = [("supplicant-garbage", 0), ("kernel-unanswered", 4)];
+    assert_eq!(playback.station.counters(), expected);
+}
+
+#[test]
+fn a_kernel_that_did_not_answer_is_asked_when_the_supplicant_goes() {
+    let mut playback = beside_supplicant();
+    playback.play("! working\n? STATUS\n= bssid=02:00:00:00:01:00\n= wpa_state=COMPLETED\n? BSS RANGE=0- MASK=0x21a87\n=");
+    for pause in [0, 1, 2, 4, 8, 16] {
+        playback.pass(Duration::from_secs(pause));
+        playback.leave_unanswered();
+    }
+    playback.told.clear();
+    playback.asked.clear();
+    playback.pass(Duration::from_secs(2));
+    playback.asked.clear();
+    // It would be its turn in half a minute.
+    playback.lose_supplicant();
+    playback.play("+0");
+    playback.answer_peers(&[]);
+    playback.play("! LINK_DOWN");
+}
+
+#[test]
+fn a_kernel_without_80211_is_said_aloud_and_looked_at_again() {
     let mut playback = Playback::with(|_| {});
-    let error = "no such family".to_owned();
-    playback.input(Input::KernelLost { error });
-    playback.told.remove(0);
+    playback.told.clear();
+    let lost = |playback: &mut Playback| {
+        let error = "no such family".to_owned();
+        playback.input(Input::KernelLost { error });
+    };
+    lost(&mut playback);
     let expected = "nl80211 local (the kernel tells nothing of 802.11: no such family)";
     assert_eq!(playback.told, [expected]);
+    playback.told.clear();
+    playback.asked.clear();
+    playback.lose_supplicant();
+    for pause in [1, 1, 2, 4, 8, 16, 32, 60, 60] {
+        playback.pass(Duration::from_millis(pause * 1000 - 1));
+        assert_eq!(playback.opened, 0);
+        playback.pass(Duration::from_millis(1));
+        assert_eq!(std::mem::take(&mut playback.opened), 1);
+        lost(&mut playback);
+    }
+    // It is said once.
+    playback.play("");
+    playback.pass(Duration::from_secs(60));
+    playback.input(Input::KernelOpened);
+    playback.answer_peers(&[peer(AP1, true)]);
+    playback.play("! LINK_UP 02:00:00:00:01:00");
+    assert_eq!(playback.queried.remove(0), Query::Found);
+    // It ends, and is there again.
+    lost(&mut playback);
+    assert_eq!(playback.told, [expected]);
+    playback.told.clear();
+    playback.opened = 0;
+    playback.pass(Duration::from_secs(1));
+    assert_eq!(playback.opened, 1);
+    playback.input(Input::KernelOpened);
+    playback.answer_peers(&[]);
+    playback.play("! LINK_DOWN");
 }
 
 #[test]
@@ -224,13 +384,13 @@ fn events_of_the_kernel_are_read_and_those_of_other_interfaces_are_not() {
 
 #[test]
 fn the_flag_of_the_kernel_says_whether_packets_get_through() {
-    let of = |set: Nl80211StationFlags| {
-        let mask = Nl80211StationFlags::all();
+    let masked = |mask: Nl80211StationFlags, set: Nl80211StationFlags| {
         let flags = Nl80211StationInfo::StationFlags(Nl80211StationFlagUpdate { mask, set });
         let fields = vec![flags, Nl80211StationInfo::Signal(-61)];
         let attributes = vec![Nl80211Attr::Mac(AP1.0), Nl80211Attr::StationInfo(fields)];
         read_peer(&message(Nl80211Command::NewStation, attributes))
     };
+    let of = |set| masked(Nl80211StationFlags::all(), set);
     let expected = |authorized| {
         Some(Peer {
             bssid: AP1,
@@ -239,10 +399,20 @@ fn the_flag_of_the_kernel_says_whether_packets_get_through() {
         })
     };
     let associated = Nl80211StationFlags::Authenticated | Nl80211StationFlags::Associated;
-    assert_eq!(of(associated), expected(false));
+    assert_eq!(of(associated), expected(Some(false)));
     assert_eq!(
         of(associated | Nl80211StationFlags::Authorized),
-        expected(true)
+        expected(Some(true))
+    );
+    // The driver knows nothing of this flag, or of any.
+    assert_eq!(masked(associated, associated), expected(None));
+    let silent = vec![
+        Nl80211Attr::Mac(AP1.0),
+        Nl80211Attr::StationInfo(vec![Nl80211StationInfo::Signal(-61)]),
+    ];
+    assert_eq!(
+        read_peer(&message(Nl80211Command::NewStation, silent)),
+        expected(None)
     );
     assert_eq!(
         read_peer(&message(Nl80211Command::NewStation, vec![])),

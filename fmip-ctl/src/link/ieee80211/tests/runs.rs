@@ -82,7 +82,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         any::<Option<bool>>(),
         -95..-40_i32,
     );
-    let peer = (access_point(), any::<bool>()).prop_map(|(bssid, authorized)| Peer {
+    let peer = (access_point(), any::<Option<bool>>()).prop_map(|(bssid, authorized)| Peer {
         bssid,
         authorized,
         dbm: Some(-90),
@@ -158,7 +158,7 @@ impl Run {
             match output {
                 Output::Ask(request) => self.check_asked(request),
                 Output::Tell(told) => self.check_told(told),
-                Output::Query(_) => {}
+                Output::Query(_) | Output::OpenKernel => {}
             }
         }
     }
@@ -299,7 +299,10 @@ impl Run {
                 self.input(Input::KernelLost { error });
             }
             Happening::Peers(peers) => self.input(Input::Answered(Answer::Peers(peers))),
-            Happening::Unanswered => self.input(Input::Unanswered),
+            Happening::Unanswered => {
+                let error = "no answer".to_owned();
+                self.input(Input::Unanswered { error });
+            }
             Happening::Order(order) => {
                 if let Order::Switch { access_point } = order {
                     *self.switches.entry(access_point).or_default() += 1;

@@ -217,6 +217,8 @@ impl Station {
         match order {
             Order::Switch { access_point } => self.handle_switch(now, access_point),
             Order::GoAhead => self.handle_go_ahead(now),
+            // It goes to no base station that its own one has not told about.
+            Order::Prospects(_) => {}
         }
     }
 

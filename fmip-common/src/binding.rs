@@ -314,6 +314,33 @@ impl Way {
 /// Index of the loopback, in every network namespace.
 pub const LOOPBACK: u32 = 1;
 
+/// How what a mobile node has held leaves, if it is passed up on the loopback.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// What its frames have behind their destination; source and Ethernet type, as they stand there.
+    pub mark: u64,
+    /// The interface to leave by; 0: none.
+    pub interface: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<Exit>() == 16);
+
+impl Exit {
+    /// By an interface with this link-layer address. Nothing else on the loopback has such a source: what a
+    /// node sends to itself has none at all there.
+    pub const fn by(interface: u32, source: [u8; 6]) -> Self {
+        let [a, b, c, d, e, f] = source;
+        Self {
+            // IPv6 over Ethernet.
+            mark: u64::from_ne_bytes([a, b, c, d, e, f, 0x86, 0xdd]),
+            interface,
+            reserved: 0,
+        }
+    }
+}
+
 /// Where a packet leaves this node.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -424,6 +451,8 @@ mod pod {
     unsafe impl aya::Pod for super::Way {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Interface {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Exit {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Vlan {}
 }

@@ -38,6 +38,10 @@ pub const DEFAULT_CONTROL_SOCKET: &str = "/run/fmip/control.sock";
 /// Where an access router keeps what must survive a restart if the file does not say.
 pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/fmip";
 
+/// The metric of a mobile node's default route if the file does not say: before one of a router
+/// advertisement, which has 1024 and may still lead to the router that was left.
+pub const DEFAULT_ROUTE_METRIC: u32 = 512;
+
 /// The most addresses that something may be bound for: some 4 GiB of kernel memory.
 pub const MAX_BINDINGS: u32 = 1 << 24;
 
@@ -262,6 +266,8 @@ pub struct MobileNode {
     pub start_timeout: Duration,
     /// How long a binding the node asks for, in whole seconds.
     pub lifetime: Duration,
+    /// The metric of its default route, lower before higher.
+    pub route_metric: u32,
     /// How it says that it has arrived.
     pub announcement: proto::Announcement,
     /// The other routers that the node may be handed over from.

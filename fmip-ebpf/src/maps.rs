@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use fmip_common::{
-    binding::{Address, Interface, Vlan, Way},
+    binding::{Address, Exit, Interface, Vlan, Way},
     buffer::{Buffer, DrainJob, DrainList, Pool, Slot},
     event::KINDS,
     limits,
@@ -147,10 +147,10 @@ pub(crate) static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(
 #[map]
 pub(crate) static PARKED: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Index of the interface that a mobile node's released packets leave by if they are passed up, one entry.
-/// Controller writes, `fmip_release` reads.
+/// How a mobile node's released packets leave if they are passed up, one entry. Controller writes,
+/// `fmip_release` reads.
 #[map]
-pub(crate) static RELEASE_TO: Array<u32> = Array::with_max_entries(1, 0);
+pub(crate) static RELEASE_TO: Array<Exit> = Array::with_max_entries(1, 0);
 
 /// The interfaces that this node's programs are attached to, by index. Its size is set by the controller, which
 /// writes it; every program reads: only these are known to take redirected frames.

@@ -27,6 +27,9 @@ const UNCHANGEABLE: Outcome = Outcome::Drop(Reason::Unchangeable);
 /// Octets that are read directly: Ethernet, outer and inner header.
 const HEADERS: u32 = 14 + 2 * IPV6_HEADER as u32;
 
+/// Where the link-layer source is, with the Ethernet type behind it.
+const SOURCE: usize = 6;
+
 /// Tunnels that a packet may be in.
 const TUNNELS: u32 = 2;
 
@@ -89,17 +92,13 @@ pub(crate) fn handle_in(packet: &mut TcPacket<'_>) -> Outcome {
 
 /// The interface that a packet on the loopback is to leave by, if the drain has passed it up there.
 ///
-/// What this node sends to itself has no link-layer addresses there; what the drain has made has those of
-/// the link.
+/// What the drain has made is IPv6 and has this node's own address on the link as its source. What this node
+/// sends to itself has no link-layer addresses, and what others put there is theirs.
 #[inline(always)]
 pub(crate) fn exit_of_released(packet: &TcPacket<'_>) -> Option<u32> {
-    if packet.read::<u64>(0)? == 0 {
-        return None;
-    }
-    RELEASE_TO
-        .get(0)
-        .copied()
-        .filter(|interface| *interface != 0)
+    let exit = RELEASE_TO.get(0)?;
+    let is_drained = exit.interface != 0 && packet.read::<u64>(SOURCE)? == exit.mark;
+    is_drained.then_some(exit.interface)
 }
 
 /// One packet that goes out.

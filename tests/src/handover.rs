@@ -151,6 +151,7 @@ pub(crate) fn run_of(traffic: Traffic) -> Run {
         .refused
         .iter()
         .map(|(error, count)| format!("{count} packets could not be sent: {error}"))
+        .chain(traffic.losses)
         .collect();
     Run {
         downlink: traffic.downlink,

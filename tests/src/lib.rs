@@ -30,7 +30,7 @@
 //! Reading order: [`topology`] builds the network, [`stream`] sends the packets and keeps the account,
 //! [`controller`] runs `fmip-ctl` in it, [`handover`] plays the move, [`emulated`] the link layers that
 //! move it otherwise, [`scenario`] plays every mode of the protocol, [`link_layers`] every scenario of
-//! those, [`capture`] sees what the wires show, [`ladder`] draws all that happened, [`report`] tells
+//! those, [`capture`] sees what the wires show, [`losses`] where packets were lost, [`ladder`] draws all that happened, [`report`] tells
 //! people and machines.
 
 pub mod bench;
@@ -42,12 +42,14 @@ pub mod fuzzing;
 pub mod handover;
 pub mod ladder;
 pub mod link_layers;
+pub mod losses;
 pub mod netns;
 pub mod process;
 pub mod radios;
 pub mod report;
 pub mod scenario;
 pub mod simulation;
+pub mod stall;
 pub mod stream;
 pub mod testing;
 pub mod topology;

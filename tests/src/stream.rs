@@ -21,6 +21,7 @@ use rustix::io::Errno;
 pub use self::account::{Direction, Passage};
 use self::{account::Account, header::StreamHeader};
 use crate::{
+    losses::Losses,
     netns::NetNs,
     topology::{CN, Lab, PCOA, usable_addresses},
     wait::{SOON, wait_until},
@@ -96,6 +97,8 @@ pub struct Traffic {
     pub passages: Vec<Passage>,
     /// What the system answered instead of sending, and how often: these packets are lost.
     pub refused: BTreeMap<String, u64>,
+    /// If packets were lost: which counters of lost packets grew meanwhile.
+    pub losses: Vec<String>,
 }
 
 /// When packets are due: packet `n` at `n / rate`, whatever happened to those before.
@@ -210,6 +213,7 @@ impl Flow {
 #[derive(Debug)]
 pub struct Streams {
     start: Instant,
+    losses: Losses,
     downlink: Option<Flow>,
     uplink: Option<Flow>,
 }
@@ -232,9 +236,11 @@ impl Streams {
         };
         probe("downlink", &downlink, &mn_receive)?;
         probe("uplink", &uplink, &cn_receive)?;
+        let losses = Losses::open(lab)?;
         let start = Instant::now();
         let mut streams = Self {
             start,
+            losses,
             downlink: None,
             uplink: None,
         };
@@ -337,6 +343,9 @@ impl Streams {
         traffic.passages = downlink.passages;
         for (error, count) in downlink.refused.into_iter().chain(uplink.refused) {
             *traffic.refused.entry(error).or_default() += count;
+        }
+        if traffic.downlink.lost > 0 || traffic.uplink.lost > 0 {
+            traffic.losses = self.losses.lines()?;
         }
         Ok(traffic)
     }

@@ -18,6 +18,7 @@ use crate::{
     netns::NetNs,
     stream::StreamConfig,
     topology::missing,
+    wait::is_emulated,
 };
 
 /// Held while a lab stands: two labs at once take each other's time.
@@ -40,9 +41,7 @@ pub fn shared_turn() -> Option<Turn> {
 
 fn turn_of(kind: FlockOperation) -> Option<Turn> {
     if let Some(reason) = missing() {
-        // Not by eprintln, which the test harness keeps to itself when a test passes.
-        let test = std::thread::current().name().unwrap_or("test").to_owned();
-        let _ = writeln!(io::stderr(), "SKIPPED: {test}: {reason}");
+        skip(&reason);
         return None;
     }
     let path = env::temp_dir().join("fmip-lab.lock");
@@ -52,24 +51,28 @@ fn turn_of(kind: FlockOperation) -> Option<Turn> {
     Some(Turn { _lock: lock })
 }
 
+/// Says aloud that this test is skipped, and why.
+pub fn skip(reason: &str) {
+    // Not by eprintln, which the test harness keeps to itself when a test passes.
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
+    let _ = writeln!(io::stderr(), "SKIPPED: {test}: {reason}");
+}
+
 /// The settings of the controllers under test.
 pub fn settings() -> Settings {
     Settings::new(find_fmip_ctl().unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// Packets per second at most where the processor is emulated, of which `cargo xtask vm-test` tells by
-/// [`EMULATED`]. More would take all of its time, and none be left for the controllers: their retries end
-/// before anybody has read the first.
+/// Packets per second at most where the processor is emulated. More would take all of its time, and none
+/// be left for the controllers.
 const EMULATED_RATE: u32 = 300;
-
-const EMULATED: &str = "FMIP_EMULATED";
 
 /// A move with that gap in milliseconds and that many packets per second of 200 bytes, or as many as the
 /// machine can carry.
 pub fn a_move(gap_ms: u64, rate: u32) -> Move {
-    let rate = match env::var_os(EMULATED) {
-        Some(_) => rate.min(EMULATED_RATE),
-        None => rate,
+    let rate = match is_emulated() {
+        true => rate.min(EMULATED_RATE),
+        false => rate,
     };
     Move {
         gap: Duration::from_millis(gap_ms),

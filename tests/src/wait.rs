@@ -1,7 +1,7 @@
 //! Waiting for conditions with a deadline, and giving up when the user presses Ctrl-C.
 
 use std::{
-    io,
+    env, io,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
@@ -18,6 +18,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 pub const SOON: Duration = Duration::from_secs(60);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Whether the processor is emulated, and ten times slower: `cargo xtask vm-test` says so.
+pub fn is_emulated() -> bool {
+    env::var_os("FMIP_EMULATED").is_some()
+}
 
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 

@@ -1,17 +1,19 @@
 //! An access router hears of its stations from the access points' hostapd.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf, process::Command};
 
 use fmip_tests::{
     Lab,
     controller::{Controller, Controllers, Events, Role, Settings},
     emulated::ieee80211::{Air, Control, Daemon, Delays, Step},
+    process::Process,
     scenario::stage::{Harm, check},
     stream::{StreamConfig, Streams},
     testing::{settings, shared_turn},
-    topology::{AccessPoint, PCOA, Router},
+    topology::{AccessPoint, Network, PCOA, Router, WLAN},
     wait::{SOON, wait_until},
 };
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// Packets that must pass each way until traffic counts as flowing.
@@ -141,5 +143,51 @@ fn a_hostapd_that_comes_back_is_asked_what_was_missed() {
             [] => assert!(par.status().unwrap().get("hostapd").is_none()),
             _ => drop(wait_for_state(&par, "connected")),
         }
+    }
+}
+
+#[test]
+fn the_directory_that_the_daemons_answer_to_goes_with_its_controller() {
+    let Some(_turn) = shared_turn() else { return };
+    let lab = Lab::build().unwrap();
+    let air = Air::start(&lab).unwrap();
+    let mut settings = settings();
+    listen(
+        &mut settings,
+        Router::Previous,
+        &air.hostapds_of(Router::Previous),
+    );
+    let supplicant = air.wpa_supplicant().to_string_lossy().into_owned();
+    let radio = toml::Table::from_iter([("control-interface".to_owned(), supplicant.into())]);
+    settings
+        .mobile_node
+        .insert("ieee80211".to_owned(), radio.into());
+    for (role, namespace, answers) in [
+        (Router::Previous.name(), &lab.par, "hostapd0"),
+        ("mn", &lab.mn, WLAN),
+    ] {
+        let file = |extension: &str| lab.directory().join(format!("{role}-run.{extension}"));
+        let directory = file("directory");
+        let mut files = settings.files_in(Network::Two).into_iter();
+        let (_, text) = files.find(|(of, _)| *of == role).unwrap();
+        let text = text
+            .replace("/run/fmip/x.state", &file("state").to_string_lossy())
+            .replace("/run/fmip", &directory.to_string_lossy());
+        fs::write(file("toml"), text).unwrap();
+        let mut command = Command::new(&settings.fmip_ctl);
+        command.args(["run", "--config"]).arg(file("toml"));
+        let mut process = Process::start(namespace, role, command, file("log")).unwrap();
+        wait_until("the sockets", SOON, || {
+            process.check_running()?;
+            let sockets = ["x.sock".to_owned(), format!("x.sock.{answers}")];
+            let there = sockets.iter().all(|name| directory.join(name).exists());
+            Ok(there.then_some(()))
+        })
+        .unwrap();
+        process.signal(Signal::TERM).unwrap();
+        let status = process.wait(SOON).unwrap();
+        assert!(status.success(), "{}", process.output());
+        let left: Vec<_> = fs::read_dir(&directory).into_iter().flatten().collect();
+        assert!(!directory.exists(), "{role} leaves {left:?}");
     }
 }

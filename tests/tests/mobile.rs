@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use aya::programs::{SchedClassifier, TcAttachType};
 use fmip_tests::{
     AccessPoint, Lab, Router,
     controller::{Controller, Role, Settings},
@@ -75,7 +76,8 @@ fn address(mn: &NetNs, address: Ipv6Addr) -> Result<Option<Value>> {
 }
 
 /// What of the host's network configuration a program could change: addresses, routes, rules,
-/// neighbors that stay, address labels, the interface's switches; without what changes by itself.
+/// neighbors that stay, address labels, the interface's switches, the programs on all interfaces and what
+/// those hang on; without what changes by itself.
 #[derive(Debug, PartialEq, Eq)]
 struct Host {
     tables: BTreeSet<String>,
@@ -91,6 +93,7 @@ impl Host {
             "operstate",
         ];
         let mut tables = BTreeSet::new();
+        let mut links = Vec::new();
         for arguments in [
             "-6 address show",
             "-6 route show table all",
@@ -107,7 +110,9 @@ impl Host {
                 };
                 for mut entry in entries {
                     if arguments.contains("link") {
-                        entry = json!([entry["ifname"], entry["mtu"], entry["address"]]);
+                        links.extend(entry["ifname"].as_str().map(str::to_owned));
+                        let xdp = &entry["xdp"]["prog"]["name"];
+                        entry = json!([entry["ifname"], entry["mtu"], entry["address"], xdp]);
                     }
                     let Some(fields) = entry.as_object_mut() else {
                         tables.insert(format!("{arguments}: {entry}"));
@@ -137,6 +142,32 @@ impl Host {
         // The kernel numbers them anew; what they are for stays.
         for line in mn.ip("addrlabel list")?.lines() {
             tables.insert(format!("label: {}", line.trim()));
+        }
+        for link in links {
+            mn.run(|| {
+                for of in ["qdisc", "ingress", "egress"] {
+                    let mut command = Command::new("tc");
+                    match of {
+                        "qdisc" => command.args(["qdisc", "show", "dev", &link]),
+                        side => command.args(["filter", "show", "dev", &link, side]),
+                    };
+                    let output = command.output()?;
+                    for line in String::from_utf8_lossy(&output.stdout).lines() {
+                        tables.insert(format!("{of} of {link}: {}", line.trim()));
+                    }
+                }
+                for side in [TcAttachType::Ingress, TcAttachType::Egress] {
+                    // Below Linux 6.6 all of them are filters.
+                    let Ok((_, programs)) = SchedClassifier::query_tcx(&link, side) else {
+                        continue;
+                    };
+                    for program in programs {
+                        let name = program.name_as_str().unwrap_or_default().to_owned();
+                        tables.insert(format!("program on {link}, {side:?}: {name}"));
+                    }
+                }
+                Ok(())
+            })?;
         }
         let directory = format!("/proc/sys/net/ipv6/conf/{WLAN}");
         let switches = mn.run(|| {
@@ -301,6 +332,54 @@ fn an_address_that_another_node_has_is_given_up_for_another() {
             .story
             .check_order(&["mn: RS", "nar: RA", "mn: FBU", "par: HI 1", "nar: HAck 0"])?;
         stage.flows()
+    });
+}
+
+// Rows: TUN-07, UNA-05
+#[test]
+fn an_address_that_the_kernel_makes_first_is_held_back_and_watched_like_one_of_ours() {
+    play(testing::settings(), |stage| {
+        // Nothing is known of the new link before the advertisement there, and that tells the kernel first.
+        stage.leave()?;
+        stage.arrive(AccessPoint::New)?;
+        stage.mn_says("care-of-address")?;
+        stage.flows()?;
+        let mn = &stage.lab.mn;
+        let entry = || address(mn, NCOA)?.context("the address is not there");
+        let new = entry()?;
+        ensure!(
+            new["deprecated"] == true && (new["tentative"] != true || new["optimistic"] == true),
+            "{new}"
+        );
+        let route = mn.ip_json("-6 route get 2001:db8:c::2")?;
+        ensure!(route[0]["prefsrc"] == json!(PCOA), "{route}");
+        wait_until("the last word", SOON, || {
+            let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
+            Ok(state["announcing"].is_null().then_some(()))
+        })?;
+        // The next advertisement makes no other of it.
+        stage.lab.solicit_routers()?;
+        wait_until("the address to be held back", SOON, || {
+            Ok((entry()?["deprecated"] == true).then_some(()))
+        })?;
+        let taken = fmip_ctl(
+            &stage.settings,
+            &stage.controllers.mn,
+            &format!("registered --care-of {NCOA}"),
+        )?;
+        ensure!(taken.status.success(), "{taken:?}");
+        wait_until("the address to be the kernel's again", SOON, || {
+            let now = entry()?;
+            let is_given_back = now["deprecated"] != true && now["dynamic"] == true;
+            Ok(is_given_back.then_some(()))
+        })?;
+        end(stage, Signal::TERM)?;
+        let left = address(&stage.lab.mn, NCOA)?.context("the kernel's address is gone")?;
+        ensure!(
+            left["deprecated"] != true && left["mngtmpaddr"] == true,
+            "{left}"
+        );
+        Ok(())
     });
 }
 
@@ -530,6 +609,11 @@ fn freeze_host(stage: &Stage) -> Result<Host> {
         .lab
         .mn
         .sysctl(&format!("ipv6/conf/{WLAN}/accept_ra"), 0)?;
+    for (router, link_address) in [(PAR, "02:00:00:00:0a:ff"), (NAR, "02:00:00:00:0b:ff")] {
+        // What people say of the routers, which is not so any more.
+        let entry = format!("{router} lladdr {link_address} dev {WLAN} nud permanent");
+        stage.lab.mn.ip(&format!("-6 neigh replace {entry}"))?;
+    }
     Host::of(&stage.lab.mn)
 }
 
@@ -549,11 +633,14 @@ const STATES: [State; 4] = [
 /// Ends the mobile node's controller in one of the states, and compares the host with what it was
 /// before the controller started.
 fn leaves_no_trace(state: State, signal: Signal) {
-    let (name, reach) = state;
     let Some(_turn) = testing::shared_turn() else {
         return;
     };
-    let mut stage = Stage::set(testing::settings(), false).unwrap();
+    let stage = Stage::set(testing::settings(), false).unwrap();
+    check_no_trace(stage, state, signal);
+}
+
+fn check_no_trace(mut stage: Stage, (name, reach): State, signal: Signal) {
     let result = (|| {
         // Before its start, not while it runs.
         end(&mut stage, Signal::TERM)?;
@@ -598,6 +685,19 @@ fn the_host_is_left_as_it_was_found_at_the_new_router() {
 #[test]
 fn the_host_is_left_as_it_was_found_at_the_new_router_after_ctrl_c() {
     leaves_no_trace(STATES[3], Signal::INT);
+}
+
+/// A node whose interface takes no redirected frames, as none of 802.11 does: what it held leaves by way of
+/// the loopback.
+#[test]
+fn the_host_is_left_as_it_was_found_with_a_radio_that_takes_no_redirected_frames() {
+    let Some(_turn) = testing::shared_turn() else {
+        return;
+    };
+    let mut lab = Lab::build().unwrap();
+    lab.make_mobile_node_plain().unwrap();
+    let stage = Stage::in_lab(lab, testing::settings()).unwrap();
+    check_no_trace(stage, STATES[3], Signal::TERM);
 }
 
 #[test]

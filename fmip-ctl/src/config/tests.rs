@@ -136,6 +136,7 @@ fn the_mobile_node_example_says_what_it_seems_to() {
             access_point: Some("02:00:00:00:0a:01".parse().unwrap()),
             start_timeout: Duration::from_secs(60),
             lifetime: Duration::from_secs(60),
+            route_metric: 512,
             announcement: proto::Announcement::Una,
             routers: vec![RouterKey {
                 address: "2001:db8:2::1".parse().unwrap(),

@@ -12,12 +12,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use aya::{
-    programs::{
-        TcAttachType,
-        tc::{self, SchedClassifierLink, TcError},
-    },
-    util::KernelVersion,
+use aya::programs::{
+    TcAttachType,
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
 };
 use rustix::{
     io::Errno,
@@ -27,6 +24,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     bpf_link::{BpfLink, Hook, chain},
+    clsact::Clsact,
     devices::{Device, Kind, TagProtocol},
     features::Features,
     load::{MOBILE_IN, MOBILE_OUT, Programs, ROUTER, ROUTER_IN, ROUTER_OUT, in_full},
@@ -130,6 +128,7 @@ impl Programs {
     /// # Errors
     /// The kernel refuses; what was taken over until then is, and the rest stays with `old`.
     pub fn take_over(&mut self, old: &mut Programs) -> Result<()> {
+        self.qdiscs.append(&mut old.qdiscs);
         while let Some(link) = old.links.pop() {
             match self.take_link(link) {
                 Ok(link) => self.links.push(link),
@@ -186,8 +185,8 @@ impl Programs {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn take_away_leftovers(interface: &str) -> Result<()> {
-        if has_tcx() {
+    pub fn take_away_leftovers(&mut self, interface: &str, index: u32) -> Result<()> {
+        if self.has_tcx {
             return Ok(());
         }
         [
@@ -197,7 +196,34 @@ impl Programs {
             (MOBILE_OUT, TcAttachType::Egress),
         ]
         .into_iter()
-        .try_for_each(|(name, direction)| take_away(interface, direction, name))
+        .try_for_each(|(name, direction)| self.take_away(interface, index, direction, name))
+    }
+
+    /// Takes away a filter that a killed controller has left, if there is one. The queueing discipline
+    /// goes with us then: that controller may have found it there, but then others have filters in it, or
+    /// nobody has any use for it.
+    fn take_away(
+        &mut self,
+        interface: &str,
+        index: u32,
+        direction: TcAttachType,
+        name: &str,
+    ) -> Result<()> {
+        match tc::qdisc_detach_program(interface, direction, name) {
+            Ok(()) => {
+                info!(
+                    interface,
+                    program = name,
+                    "what another controller left is taken away"
+                );
+                (self.qdiscs.entry(index)).or_insert_with(|| Clsact::of(index));
+                Ok(())
+            }
+            Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(anyhow!(in_full(&error))).with_context(|| {
+                format!("cannot detach what another controller left on {interface}")
+            }),
+        }
     }
 
     /// Whether the driver of an interface with that address takes redirected frames; one is sent.
@@ -238,6 +264,11 @@ impl Programs {
         direction: TcAttachType,
     ) -> Result<()> {
         self.attach_tc(name, interface, index_of(interface)?, direction)
+    }
+
+    /// Attaches TC programs from now on as on a kernel without TCX.
+    pub fn without_tcx(&mut self) {
+        self.has_tcx = false;
     }
 
     /// The router's program in the driver, if that can do all that is needed.
@@ -361,7 +392,7 @@ impl Programs {
         direction: TcAttachType,
     ) -> Result<()> {
         let what = || format!("cannot attach {name} to {interface}");
-        if has_tcx() {
+        if self.has_tcx {
             let hook = match direction {
                 TcAttachType::Egress => Hook::TcxEgress,
                 _ => Hook::TcxIngress,
@@ -407,11 +438,14 @@ impl Programs {
         index: u32,
         direction: TcAttachType,
     ) -> Result<()> {
-        add_clsact(interface)?;
-        take_away(interface, direction, name)?;
+        if Clsact::add(interface)? {
+            self.qdiscs.insert(index, Clsact::of(index));
+        }
+        self.take_away(interface, index, direction, name)?;
+        let filter = TcAttachOptions::Netlink(NlOptions::default());
         let program = self.classifier(name)?;
         let id = program
-            .attach(interface, direction)
+            .attach_with_options(interface, direction, filter)
             .map_err(|error| anyhow!(in_full(&error)))?;
         let link = program.take_link(id)?;
         self.links.push(Link {
@@ -548,42 +582,4 @@ fn name_of(index: u32) -> Result<String> {
     socket(AddressFamily::INET6, SocketType::DGRAM, None)
         .and_then(|socket| netdevice::index_to_name(socket, index))
         .with_context(|| format!("interface {index} is gone"))
-}
-
-/// Whether TC programs are attached by TCX, which needs no queueing discipline and lets go of them when
-/// their controller ends in whatever way: from Linux 6.6 on.
-fn has_tcx() -> bool {
-    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
-}
-
-/// Takes away a filter that a killed controller has left, if there is one.
-fn take_away(interface: &str, direction: TcAttachType, name: &str) -> Result<()> {
-    match tc::qdisc_detach_program(interface, direction, name) {
-        Ok(()) => {
-            info!(
-                interface,
-                program = name,
-                "what another controller left is taken away"
-            );
-            Ok(())
-        }
-        Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(anyhow!(in_full(&error)))
-            .with_context(|| format!("cannot detach what another controller left on {interface}")),
-    }
-}
-
-/// Adds the queueing discipline that TC programs need before TCX, if it is not there already. It
-/// stays: others may use it.
-fn add_clsact(interface: &str) -> Result<()> {
-    let already_there = |error: &TcError| match error {
-        TcError::AlreadyAttached => true,
-        TcError::NetlinkError(error) => error.raw_os_error() == Some(Errno::EXIST.raw_os_error()),
-        _ => false,
-    };
-    match tc::qdisc_add_clsact(interface) {
-        Err(error) if !already_there(&error) => Err(anyhow!(in_full(&error)))
-            .with_context(|| format!("cannot add clsact to {interface}")),
-        _ => Ok(()),
-    }
 }

@@ -150,6 +150,8 @@ impl Controller {
         self.carry_out().await;
         self.machine.end();
         self.executor.end().await;
+        self.link.end().await;
+        self.hostapds.end().await;
         // Last, so that those who watch see the end of the handovers.
         socket?.stop().await;
         info!("unloaded");

@@ -552,14 +552,10 @@ impl Worker {
                         (room, only) = (BATCH, None);
                         job.budget = job.budget.min(room - frames);
                     }
-                    if let Some(interface) = way_of(&job) {
-                        let planned = planned(&jobs, interface);
-                        job.budget = self.throttle.admits(now, interface, planned, job.budget);
-                        if job.budget == 0 {
-                            self.barred.push((due, buffer));
-                            refused += 1;
-                            continue;
-                        }
+                    if !self.finds_room(now, &mut job, &jobs) {
+                        self.barred.push((due, buffer));
+                        refused += 1;
+                        continue;
                     }
                     frames += job.budget;
                     jobs.push(job);
@@ -596,6 +592,24 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Cuts a job to what the ring takes that its packets are put into, together with those of the other jobs
+    /// of the run. If that is nothing, it must wait; and so must the switch to direct delivery: what is held
+    /// is safe while a ring stands still, and what is delivered into it is not.
+    fn finds_room(&mut self, now: Instant, job: &mut DrainJob, others: &[DrainJob]) -> bool {
+        let wanted = match job.operation {
+            DRAIN_RELEASE => job.budget,
+            DRAIN_CLOSE => BATCH,
+            _ => return true,
+        };
+        if job.port == 0 {
+            return true;
+        }
+        let planned = planned(others, job.port);
+        let admitted = self.throttle.admits(now, job.port, planned, wanted);
+        job.budget = job.budget.min(admitted);
+        admitted > 0
     }
 
     /// The next one whose turn it is, and since when, if not for the first time.
@@ -641,6 +655,7 @@ impl Worker {
         match self.tasks.get_mut(&buffer)? {
             Task::Release(releasing) if releasing.empty => Some(DrainJob {
                 budget: 1,
+                port: releasing.port,
                 ..job(buffer, DRAIN_CLOSE)
             }),
             Task::Release(releasing) => {

@@ -170,6 +170,15 @@ impl Hostapds {
         }
     }
 
+    /// Listens to none any more: the sockets that they answered to are gone when this returns.
+    pub(super) async fn end(&mut self) {
+        for (_, mut hostapd) in std::mem::take(&mut self.all) {
+            hostapd.task.abort();
+            // That it was ended is no news.
+            let _ = (&mut hostapd.task).await;
+        }
+    }
+
     /// The next that one of them tells; never, if there are none. Nothing is lost if this is cancelled.
     pub(super) async fn next(&mut self) -> Told {
         match self.told.recv().await {

@@ -109,6 +109,13 @@ impl Link {
         }
     }
 
+    /// Ends the link layer: what it has open is closed when this returns.
+    pub(super) async fn end(&mut self) {
+        if let Some(layer) = self.layer.take() {
+            layer.end().await;
+        }
+    }
+
     /// The next that it tells; never, if there is none. Nothing is lost if this is cancelled.
     pub(super) async fn next(&mut self) -> Told {
         if let Some(told) = self.early.pop_front() {

@@ -1,16 +1,19 @@
 //! The BPF object: loading its programs. Attaching them is [`super::attach`]'s.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     programs::{Program, ProgramError, SchedClassifier, Xdp},
+    util::KernelVersion,
 };
 use fmip_common::{
     limits::{INTERFACES, REASONS_PER_INTERFACE},
     table::{PLACES, Seed, buckets_for},
 };
 
-use super::{attach::Link, bindings::random_seed, pool::Room, probe};
+use super::{attach::Link, bindings::random_seed, clsact::Clsact, pool::Room, probe};
 
 /// The BPF object that the build script made.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fmip-ebpf"));
@@ -43,11 +46,15 @@ pub const OF_ROUTER: &[&str] = &[ROUTER, ROUTER_IN, ROUTER_OUT, DRAIN, probe::SE
 pub const OF_MOBILE_NODE: &[&str] = &[MOBILE_IN, MOBILE_OUT, RELEASE, DRAIN];
 
 /// The loaded object. What it attached is detached when it is dropped, or when the process ends in
-/// whatever way; but for TC programs below Linux 6.6, which stay if the process is killed, until
-/// the next one starts.
+/// whatever way; but for TC programs below Linux 6.6, which stay with their queueing discipline if the
+/// process is killed, until the next one has started and ended.
 pub struct Programs {
     pub(super) ebpf: Ebpf,
     pub(super) links: Vec<Link>,
+    /// What was added for them, by the interface. Behind them: it goes when they are gone.
+    pub(super) qdiscs: BTreeMap<u32, Clsact>,
+    /// Whether the kernel attaches TC programs without that.
+    pub(super) has_tcx: bool,
     /// Whether what a driver does with a redirected frame can be heard; why not otherwise.
     pub(super) hearing: Result<(), String>,
 }
@@ -148,6 +155,9 @@ impl Programs {
         let mut programs = Self {
             ebpf,
             links: Vec::new(),
+            qdiscs: BTreeMap::new(),
+            has_tcx: KernelVersion::current()
+                .is_ok_and(|version| version >= KernelVersion::new(6, 6, 0)),
             hearing: Ok(()),
         };
         // The table of bindings asks it for the time.

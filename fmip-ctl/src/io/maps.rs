@@ -13,7 +13,7 @@ use aya::{
 use fmip_common::{
     binding::{
         ACTION_BUFFER, ACTION_COPY, ACTION_HOST, ACTION_MOBILE, ACTION_TUNNEL, Address, Egress,
-        Interface, NextHop, Tag, Vlan,
+        Exit, Interface, NextHop, Tag, Vlan,
     },
     buffer::{Bounds, DROPS},
     limits::REASONS_PER_INTERFACE,
@@ -26,7 +26,7 @@ use super::{
     load::Shape,
     pool::{BufferLimits, Pool},
 };
-use crate::{observe::show::BufferState, proto::Tunnel};
+use crate::{observe::show::BufferState, proto::Tunnel, wire::MacAddr};
 
 /// The maps that the controller's main loop owns.
 pub struct Maps {
@@ -34,7 +34,7 @@ pub struct Maps {
     local: HashMap<MapData, Address, u32>,
     pool: Pool,
     parked: Array<MapData, u32>,
-    release_to: Array<MapData, u32>,
+    release_to: Array<MapData, Exit>,
     interfaces: Array<MapData, Interface>,
     vlans: HashMap<MapData, Vlan, u32>,
     ports: BTreeMap<u32, Port>,
@@ -283,13 +283,14 @@ impl Maps {
             .context("cannot name the parked interface")
     }
 
-    /// Names the interface that released packets leave by which are passed up on the loopback.
+    /// Names the interface that released packets leave by which are passed up on the loopback, with the
+    /// link-layer address that they have as their source.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn set_release_to(&mut self, interface: u32) -> Result<()> {
+    pub fn set_release_to(&mut self, interface: u32, source: MacAddr) -> Result<()> {
         self.release_to
-            .set(0, interface, 0)
+            .set(0, Exit::by(interface, source.0), 0)
             .context("cannot name the interface for what was held")
     }
 

@@ -12,6 +12,7 @@ pub mod attach;
 mod bindings;
 mod bpf_link;
 mod check;
+mod clsact;
 mod controller;
 pub mod devices;
 pub mod drain;

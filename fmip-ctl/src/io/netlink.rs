@@ -23,16 +23,18 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use futures_util::TryStreamExt;
-use netlink_packet_route::{AddressFamily, link::LinkMessage, route::RouteProtocol};
+use netlink_packet_route::{
+    AddressFamily, link::LinkMessage, neighbour::NeighbourMessage, route::RouteProtocol,
+};
 use rtnetlink::{Handle, LinkUnspec, LinkVeth};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 pub use self::addresses::{AddressOwner, KEPT, UNUSED_LABEL, Verdict};
+pub(super) use self::direct::Direct;
 pub(super) use self::messages::{ipv6_of, link_name, neighbor_address, neighbor_link_address};
 use self::{
     addresses::{Found, Own},
-    direct::Direct,
     messages::{gone_is_done, has_xdp, interface, io_error, is_veth},
     neighbors::neighbor_protocol,
     routes::output_interface,
@@ -42,15 +44,11 @@ use super::{
     addresses::Described,
     devices::{self, Device},
 };
-use crate::config::Interface;
+use crate::config::{DEFAULT_ROUTE_METRIC, Interface};
 
 /// Whose routes, addresses, neighbor and proxy entries ours are (`rtm_protocol`, `IFA_PROTO`,
 /// `NDA_PROTOCOL`): a number that `/etc/iproute2/rt_protos` leaves free, from that of the RFC.
 pub const PROTOCOL: u8 = 55;
-
-/// The metric of our default routes: before one of a router advertisement, which has 1024 and may
-/// still lead to the router that was left.
-pub const DEFAULT_ROUTE_METRIC: u32 = 512;
 
 /// The two ends of the parked veth pair.
 const PARKED: [&str; 2] = ["fmip-park0", "fmip-park1"];
@@ -86,8 +84,11 @@ pub struct Netlink {
     labels: BTreeSet<(u32, Ipv6Addr)>,
     /// The router that each interface's default route leads to.
     default_routers: BTreeMap<u32, Ipv6Addr>,
-    /// Of these routes.
+    /// The metric that these routes are to have, and the one that they have.
+    wanted_metric: u32,
     default_metric: u32,
+    /// The neighbor entries that were fixed, and what people had fixed there before.
+    fixed_neighbors: BTreeMap<(u32, Ipv6Addr), Option<NeighbourMessage>>,
     host_routes: BTreeSet<(u32, Ipv6Addr)>,
     parked: Option<u32>,
     sysctls: Vec<Sysctl>,
@@ -111,11 +112,18 @@ impl Netlink {
             found: BTreeMap::new(),
             labels: BTreeSet::new(),
             default_routers: BTreeMap::new(),
+            wanted_metric: DEFAULT_ROUTE_METRIC,
             default_metric: DEFAULT_ROUTE_METRIC,
+            fixed_neighbors: BTreeMap::new(),
             host_routes: BTreeSet::new(),
             parked: None,
             sysctls: Vec::new(),
         })
+    }
+
+    /// Gives the default routes to come this metric, or the next lower one that nobody else has.
+    pub fn set_route_metric(&mut self, metric: u32) {
+        self.wanted_metric = metric;
     }
 
     /// What the kernel knows about the interfaces of these names, in their order.

@@ -39,7 +39,10 @@ use super::{
     watch::Watch,
     whereabouts,
 };
-use crate::config::{self, Config, Role};
+use crate::{
+    config::{self, Config, Role},
+    observe::control::Directory,
+};
 
 /// The niceness of the thread that decides: before those of the machine's other business, and behind the
 /// drain thread's, which is to run as soon as it is told to and not when this one sleeps.
@@ -58,15 +61,47 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
     // What waits for this thread is a mobile node that has arrived.
     hurry(NICENESS);
     // Before anything is changed: who interrupts the loading gets everything undone, too.
-    let mut requests = Requests::new()?;
+    let requests = Requests::new()?;
     let mut netlink = Netlink::connect().await?;
-    let mut interfaces = netlink.resolve(&config.interface_names()).await?;
+    let interfaces = netlink.resolve(&config.interface_names()).await?;
     // Before the node finds out where it is: an address that a killed controller left is of no link.
     netlink.remove_leftovers(&interfaces).await?;
+    // Gone when all is gone that stands in it.
+    let _directory = Directory::of(&config.control_socket)?;
     // There is no address to be found on a link that is not up.
     let mut link = Link::start(&config, &interfaces)?;
+    let host = Host {
+        netlink,
+        interfaces,
+        requests,
+    };
+    let result = run_on(file, config, record, host, &mut link).await;
+    // What the controller did not take.
+    link.end().await;
+    result
+}
+
+/// What there is before the node knows where it is.
+struct Host {
+    netlink: Netlink,
+    interfaces: Vec<config::Interface>,
+    requests: Requests,
+}
+
+async fn run_on(
+    file: &Path,
+    config: Config,
+    record: Option<&Path>,
+    host: Host,
+    link: &mut Link,
+) -> Result<()> {
+    let Host {
+        mut netlink,
+        mut interfaces,
+        mut requests,
+    } = host;
     if let Role::MobileNode(node) = &config.role {
-        match whereabouts::find(&config, node, &mut netlink, &mut requests, &mut link).await? {
+        match whereabouts::find(&config, node, &mut netlink, &mut requests, link).await? {
             Some(found) => interfaces = found,
             None => return Ok(()),
         }
@@ -74,6 +109,7 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
     let router_lla = match &config.role {
         Role::AccessRouter(_) => None,
         Role::MobileNode(node) => {
+            netlink.set_route_metric(node.route_metric);
             let told = config.mobile_node_config(node, &interfaces)?;
             netlink.known_router(told.interface, told.par).await?
         }
@@ -113,7 +149,7 @@ pub async fn run(file: &Path, config: Config, record: Option<&Path>) -> Result<(
         events: loaded.events,
         reports: loaded.reports,
         requests,
-        link,
+        link: std::mem::take(link),
     };
     Controller::new(
         file,
@@ -190,7 +226,7 @@ async fn load(
     let watch = Watch::start(devices.iter())?;
     let mut modes = BTreeMap::new();
     for interface in interfaces {
-        Programs::take_away_leftovers(&interface.name)?;
+        programs.take_away_leftovers(&interface.name, interface.index)?;
     }
     match &config.role {
         Role::AccessRouter(router) => {
@@ -213,7 +249,7 @@ async fn load(
                     .find(|device| device.index == interface.index);
                 let port = uplink_port(interface.index, device.map(|device| &device.kind));
                 if port.index == LOOPBACK {
-                    maps.set_release_to(interface.index)?;
+                    maps.set_release_to(interface.index, interface.link_address)?;
                     programs.attach_classifier(RELEASE, "lo", TcAttachType::Ingress)?;
                 }
                 maps.add_interface(interface.index, interface.mtu, port)?;

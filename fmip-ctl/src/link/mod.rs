@@ -181,6 +181,13 @@ impl LinkLayer {
     pub fn order(&self, order: Order) {
         let _ = self.orders.send(order);
     }
+
+    /// Ends it, with all that it has open.
+    pub async fn end(mut self) {
+        self.task.abort();
+        // That it was ended is no news.
+        let _ = (&mut self.task).await;
+    }
 }
 
 impl Drop for LinkLayer {

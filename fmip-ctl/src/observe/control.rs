@@ -205,6 +205,44 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+/// The directory of a control socket, and of the sockets beside it that the daemons of the link layer answer
+/// to. If it was made here it is removed when this is dropped; it stays if somebody else uses it by then.
+#[derive(Debug)]
+pub struct Directory {
+    made: Option<PathBuf>,
+}
+
+impl Directory {
+    /// Makes the directory of the control socket at `socket`, if there is none.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn of(socket: &Path) -> Result<Self, ControlError> {
+        let Some(directory) = socket.parent() else {
+            return Ok(Self { made: None });
+        };
+        match fs::create_dir(directory) {
+            Ok(()) => Ok(Self {
+                made: Some(directory.to_owned()),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Self { made: None }),
+            Err(source) => Err(ControlError::Io {
+                action: "make the directory of",
+                path: socket.to_owned(),
+                source,
+            }),
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.made {
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
 /// The listening socket. Its file is removed when this is dropped.
 #[derive(Debug)]
 pub struct ControlSocket {
@@ -214,7 +252,8 @@ pub struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Makes the socket and serves it on the running tokio runtime.
+    /// Makes the socket, in a directory that is there ([`Directory`]), and serves it on the running tokio
+    /// runtime.
     ///
     /// Clients take a connection for "everything is loaded": call it last. A socket file that
     /// nobody listens on any more, as a killed controller leaves it, is replaced.
@@ -268,20 +307,14 @@ impl Drop for ControlSocket {
 struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
-    /// Whether the directory was made for it.
-    made_directory: bool,
 }
 
 impl SocketFile {
     fn remove(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
-            if let Err(error) = fs::remove_file(&self.path) {
-                warn!(path = %self.path.display(), %error, "cannot remove the control socket");
-            }
-            if let (true, Some(directory)) = (self.made_directory, self.path.parent()) {
-                // Stays if somebody else uses it by now.
-                let _ = fs::remove_dir(directory);
-            }
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            warn!(path = %self.path.display(), %error, "cannot remove the control socket");
         }
     }
 }
@@ -318,21 +351,12 @@ fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ControlError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("look at")(error)),
     }
-    let made_directory = match path.parent() {
-        Some(directory) => match fs::create_dir(directory) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(error) => return Err(failed("make the directory of")(error)),
-        },
-        None => false,
-    };
     let address = SockAddr::unix(path).map_err(failed("bind"))?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed("make"))?;
     socket.bind(&address).map_err(failed("bind"))?;
     let file = SocketFile {
         path: path.to_owned(),
         identity: identity(path).map_err(failed("look at"))?,
-        made_directory,
     };
     // Before `listen`: nobody can connect while the mode is still the umask's.
     fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))

@@ -675,9 +675,17 @@ async fn its_directory_is_made_and_removed_if_need_be() {
     let directory = Directory::new();
     let path = directory.0.join("fmip/control.sock");
     let (sender, _receiver) = orders();
+    let made = control::Directory::of(&path).unwrap();
+    // A daemon of the link layer may answer before the controller is ready, and until it has ended.
+    let answers = directory.0.join("fmip/control.sock.wlan0");
+    fs::write(&answers, "").unwrap();
     let socket = ControlSocket::start(&path, sender, EventBus::default()).unwrap();
     assert!(path.exists());
-    drop(socket);
+    drop(control::Directory::of(&path).unwrap());
+    socket.stop().await;
+    assert!(!path.exists());
+    fs::remove_file(answers).unwrap();
+    drop(made);
     assert!(!directory.0.join("fmip").exists());
     assert!(directory.0.exists());
 }

@@ -9,7 +9,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Role;
-use crate::topology::{ACCESS_INTERFACE, CORE_INTERFACE, Network, PCOA, Router, WLAN};
+use crate::{
+    topology::{ACCESS_INTERFACE, CORE_INTERFACE, Network, PCOA, Router, WLAN},
+    wait::is_emulated,
+};
 
 /// The handover key that the lab's mobile node and its access routers share.
 const KEY: &str = "6c61622d68616e646f7665722d6b6579";
@@ -24,7 +27,8 @@ pub struct Settings {
     pub log_level: String,
     /// The `[buffer]` table.
     pub buffer: Buffer,
-    /// The `[timers]` table; what is not in it has the RFC's value.
+    /// The `[timers]` table; what is not in it has the RFC's value. Where the processor is emulated, a
+    /// node has more time for its way, and a message until it is repeated.
     pub timers: BTreeMap<&'static str, u64>,
     /// Seconds the mobile node asks for in its FBU.
     pub lifetime_s: u32,
@@ -75,7 +79,7 @@ impl Settings {
             fmip_ctl,
             log_level: "info".to_owned(),
             buffer: Buffer::default(),
-            timers: BTreeMap::new(),
+            timers: timers(),
             lifetime_s: 60,
             mobile_node_key: KEY.to_owned(),
             record: false,
@@ -107,6 +111,17 @@ impl Settings {
                 (role.name(), configuration(role, self, network, socket))
             })
             .collect()
+    }
+}
+
+fn timers() -> BTreeMap<&'static str, u64> {
+    match is_emulated() {
+        true => [
+            ("initial-timeout-ms", 1_000),
+            ("proxy-nd-lifetime-ms", 15_000),
+        ]
+        .into(),
+        false => BTreeMap::new(),
     }
 }
 

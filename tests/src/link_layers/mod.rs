@@ -298,6 +298,20 @@ pub const SCENARIOS: &[Scenario] = &[
         rfc4260::stranger,
         rfc4260::rogue,
     ),
+    Scenario::new(
+        "hostile-rogue-access-point-strong",
+        "802.11: of two access points the stronger one is a rogue's, and the node goes to the other",
+        "RFC 4260 section 8",
+        rfc4260::stranger_beside,
+        rfc4260::strong_rogue,
+    ),
+    Scenario::new(
+        "hostile-rogue-access-point-alone",
+        "802.11: only a rogue's access point is strong, and the node that wants its router known stays",
+        "RFC 4260 section 8",
+        rfc4260::stranger_alone,
+        rfc4260::lonely_rogue,
+    ),
 ];
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 
 use super::{
     order::{Is, Step, check, check_sequence, never, never_after, not_before},
-    stage::{SCAN_MIN_INTERVAL, Scene, Setup, Wifi},
+    stage::{NEAR, SCAN_MIN_INTERVAL, Scene, Setup, Wifi},
 };
 use crate::{
     emulated::ieee80211::Step as Step80211,
@@ -16,7 +16,7 @@ use crate::{
     report::Run,
     scenario::stage::{self, Harm},
     topology::{AccessPoint, Network, Router},
-    wait::{SOON, elapse},
+    wait::{SOON, elapse, wait_until},
 };
 
 /// What shows each step of a handover from the PAR to the NAR.
@@ -479,5 +479,68 @@ pub(super) fn rogue(scene: &mut Scene) -> Result<Run> {
     for is in [Is::what("HI"), Is::what("packets").from(Par)] {
         never(&ladder, is)?;
     }
+    Ok(run)
+}
+
+/// How much stronger the access point of nobody's neighbor is, in dB: not as much as the hysteresis.
+const STRONGER_BY: i32 = 5;
+
+/// As [`stranger`]; the node chooses where to go, and hears the stranger and the new access point from the
+/// beginning.
+pub(super) fn stranger_beside(setup: &mut Setup) {
+    stranger(setup);
+    let mut wifi = Wifi::quick();
+    wifi.absent = vec![AccessPoint::Beside];
+    wifi.near = vec![AccessPoint::New, AccessPoint::Third];
+    setup.use_802_11(wifi);
+}
+
+/// RFC 4260 section 8: signals say nothing of whose an access point is, and the router does.
+pub(super) fn strong_rogue(scene: &mut Scene) -> Result<Run> {
+    scene.air().signal(AccessPoint::Third, NEAR + STRONGER_BY)?;
+    scene.knows(AccessPoint::New, "router")?;
+    scene.knows(AccessPoint::Third, "unknown")?;
+    scene.walk(AccessPoint::Previous, AccessPoint::New)?;
+    comes_to_the_known_one(scene)
+}
+
+/// As [`stranger`]; the node chooses where to go, and only where the router is known.
+pub(super) fn stranger_alone(setup: &mut Setup) {
+    stranger(setup);
+    let mut wifi = Wifi::quick();
+    wifi.absent = vec![AccessPoint::New, AccessPoint::Beside, AccessPoint::Third];
+    let station = &mut wifi.station;
+    station.insert("require-known-router".to_owned(), true.into());
+    setup.use_802_11(wifi);
+}
+
+/// RFC 4260 section 8: as long as the node has a link, it is not lured away.
+pub(super) fn lonely_rogue(scene: &mut Scene) -> Result<Run> {
+    scene.walk(AccessPoint::Previous, AccessPoint::Third)?;
+    scene.knows(AccessPoint::Third, "unknown")?;
+    wait_until("the node to know of no target", SOON, || {
+        let told = scene.stage.mn.all();
+        let fades = (told.iter()).any(|event| event.fields["primitive"] == "LINK_GOING_DOWN");
+        Ok(fades.then_some(()))
+    })?;
+    scene.stage.flows()?;
+    // Weaker than the other, and better than what it has.
+    scene.appear(AccessPoint::New)?;
+    scene
+        .air()
+        .signal(AccessPoint::New, NEAR - 5 * STRONGER_BY)?;
+    comes_to_the_known_one(scene)
+}
+
+/// The handover is prepared as any is, and nothing goes to the rogue.
+fn comes_to_the_known_one(scene: &mut Scene) -> Result<Run> {
+    let run = lossless(scene)?;
+    let ladder = scene.ladder()?;
+    check_sequence(&ladder, "cdef23456g", STEPS)?;
+    let rogue = Place::ThirdAp;
+    for what in ["authenticate", "associate"] {
+        never(&ladder, Is::what(what).to(rogue))?;
+    }
+    never(&ladder, Is::what("LINK_HANDOVER_IMPEND").to(rogue))?;
     Ok(run)
 }

@@ -427,6 +427,25 @@ impl Scene {
         })
     }
 
+    /// Waits until the mobile node knows that of an access point, by what its router said: `router`,
+    /// `unknown` or the like.
+    ///
+    /// # Errors
+    /// If it does not come to know it, or cannot be asked.
+    pub fn knows(&self, access_point: AccessPoint, knowledge: &str) -> Result<()> {
+        let what = format!("the mobile node to know {access_point} as {knowledge}");
+        crate::wait_until(&what, crate::wait::SOON, || {
+            let mn = &self.stage.controllers.mn;
+            let state = mn.request(&json!({"command": "show-mobile"}))?;
+            let known = state["access_points"].as_array().is_some_and(|known| {
+                known.iter().any(|of| {
+                    of["access_point"] == access_point.id() && of["knowledge"] == knowledge
+                })
+            });
+            Ok(known.then_some(()))
+        })
+    }
+
     /// Begins the traffic anew, for an account that does not have what was before.
     ///
     /// # Errors

@@ -47,6 +47,8 @@ pub struct Stage {
     pub lab: Lab,
     /// What the controllers were started with.
     pub settings: Settings,
+    /// What is to be said of the traffic that has ended.
+    notes: Vec<String>,
 }
 
 impl Stage {
@@ -87,6 +89,7 @@ impl Stage {
             controllers,
             lab,
             settings,
+            notes: Vec::new(),
         };
         ready().map_err(|error| error.context(stage.account()))?;
         stage.streams = Some(Streams::start(&stage.lab, StreamConfig::new(RATE, SIZE)?)?);
@@ -260,6 +263,7 @@ impl Stage {
         let mut traffic = streams.stop()?;
         let passages = mem::take(&mut traffic.passages);
         let mut run = run_of(traffic);
+        self.notes.clone_from(&run.notes);
         let status = self.controllers.nar.status()?;
         run.held = status["held"].as_u64().unwrap_or(0);
         run.released = status["released"].as_u64().unwrap_or(0);
@@ -269,7 +273,8 @@ impl Stage {
     /// Everything that a person needs to find out why it went wrong.
     pub fn account(&self) -> String {
         format!(
-            "--- on the wires:\n{}\n{}",
+            "--- of the traffic:\n{}\n--- on the wires:\n{}\n{}",
+            self.notes.join("\n"),
             self.story.lines().join("\n"),
             self.controllers.account()
         )

@@ -49,6 +49,10 @@ struct Node<'a> {
     namespace: &'a NetNs,
 }
 
+/// What waits at an access point for the radio, as in real ones: frames that find the ring to the station full.
+/// From Linux 6.16 on a veth lets its queue wait; before that they are lost, queue or none.
+const RADIO_QUEUE: &str = "qdisc add dev radio root pfifo limit 10000";
+
 /// One end of a veth pair.
 struct End<'a> {
     namespace: &'a NetNs,
@@ -219,6 +223,7 @@ impl Lab {
             MN_WLAN,
             End::new(&self.air, "radio", "02:00:00:00:a0:01"),
         )?;
+        self.air.tc(RADIO_QUEUE)?;
         for node in self.nodes() {
             let (name, number) = (node.name, node.number);
             lay(

@@ -85,6 +85,16 @@ impl Lab {
         .filter_map(|(router, namespace)| Some((router, namespace?)))
     }
 
+    /// All of its namespaces.
+    pub fn namespaces(&self) -> impl Iterator<Item = &NetNs> {
+        [
+            &self.cn, &self.core, &self.par, &self.nar, &self.air, &self.mn,
+        ]
+        .into_iter()
+        .chain(&self.third)
+        .chain(self.companions.iter().map(|(_, namespace)| namespace))
+    }
+
     /// The namespace of an access router.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use fmip_ctl::{
     config::{Attach, Side},
     io::{
         attach::Mode,
-        load::{DRAIN, MOBILE_IN},
+        load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER_IN},
     },
 };
 
@@ -235,4 +235,88 @@ fn without_tcx_a_program_takes_the_place_of_one_of_its_name() {
     }
     let count = if setup.has_tcx("core0") { 2 } else { 1 };
     assert_eq!(setup.tc("core0", Ingress), vec!["fmip_router_in"; count]);
+}
+
+/// As on Linux 6.1, on any kernel.
+fn attach_without_tcx(setup: &Setup, interface: &str) -> Programs {
+    let mut programs = setup.load();
+    programs.without_tcx();
+    (setup.here)
+        .run(|| {
+            programs.attach_classifier(MOBILE_IN, interface, Ingress)?;
+            programs.attach_classifier(MOBILE_OUT, interface, Egress)
+        })
+        .unwrap();
+    for (direction, program) in [(Ingress, MOBILE_IN), (Egress, MOBILE_OUT)] {
+        assert_eq!(setup.filters(interface, direction), [program]);
+    }
+    programs
+}
+
+/// In the namespace whose interfaces they are on, as a controller is.
+fn detach(setup: &Setup, programs: Programs) {
+    setup
+        .here
+        .run(|| {
+            drop(programs);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn without_tcx_the_queueing_discipline_goes_with_the_programs_that_it_was_added_for() {
+    let Some(setup) = Setup::new() else { return };
+    setup.pair("wlan0", "far0");
+    for interface in ["wlan0", "lo"] {
+        let before = setup.qdiscs(interface);
+        let programs = attach_without_tcx(&setup, interface);
+        assert_ne!(setup.qdiscs(interface), before);
+        // A newer version takes over both.
+        let mut newer = setup.load();
+        let mut programs = programs;
+        setup.here.run(|| newer.take_over(&mut programs)).unwrap();
+        detach(&setup, programs);
+        assert_eq!(setup.filters(interface, Ingress), [MOBILE_IN]);
+        detach(&setup, newer);
+        assert_eq!(setup.qdiscs(interface), before);
+    }
+}
+
+#[test]
+fn without_tcx_what_others_have_or_come_to_use_stays() {
+    let Some(setup) = Setup::new() else { return };
+    setup.pair("wlan0", "far0");
+    // They had it before.
+    setup.traffic_control("qdisc add dev wlan0 clsact");
+    let before = setup.qdiscs("wlan0");
+    detach(&setup, attach_without_tcx(&setup, "wlan0"));
+    assert_eq!(setup.qdiscs("wlan0"), before);
+
+    // They found it there, and use it.
+    setup.traffic_control("qdisc del dev wlan0 clsact");
+    for direction in [Ingress, Egress] {
+        let programs = attach_without_tcx(&setup, "wlan0");
+        let mut others = setup.load();
+        others.without_tcx();
+        (setup.here)
+            .run(|| others.attach_classifier(ROUTER_IN, "wlan0", direction))
+            .unwrap();
+        detach(&setup, programs);
+        assert_eq!(setup.filters("wlan0", direction), [ROUTER_IN]);
+        detach(&setup, others);
+        assert_eq!(setup.qdiscs("wlan0"), before);
+        setup.traffic_control("qdisc del dev wlan0 clsact");
+    }
+}
+
+#[test]
+fn without_tcx_what_a_killed_controller_left_goes_with_the_next_one() {
+    let Some(setup) = Setup::new() else { return };
+    setup.pair("wlan0", "far0");
+    let before = setup.qdiscs("wlan0");
+    // Killed: nothing is dropped.
+    std::mem::forget(attach_without_tcx(&setup, "wlan0"));
+    detach(&setup, attach_without_tcx(&setup, "wlan0"));
+    assert_eq!(setup.qdiscs("wlan0"), before);
 }

@@ -97,9 +97,16 @@ impl Setup {
         assert!(status.success(), "ethtool -K {interface} {switches:?}");
     }
 
-    /// Loads the programs.
+    /// Opens the object. A program is loaded when it is attached: to verify all of them would be most of
+    /// a test's time.
     pub(crate) fn load(&self) -> Programs {
-        self.here.run(|| Programs::load(&SHAPE)).unwrap()
+        self.here
+            .run(|| {
+                let mut programs = Programs::open(&SHAPE)?;
+                programs.load_programs(&["fmip_probe"])?;
+                Ok(programs)
+            })
+            .unwrap()
     }
 
     /// Lets go of the programs and of all that they are attached to. In the router's namespace, as a
@@ -182,20 +189,31 @@ impl Setup {
     }
 
     /// The BPF programs among the filters of an interface in that direction.
-    fn filters(&self, name: &str, direction: TcAttachType) -> Vec<String> {
+    pub(crate) fn filters(&self, name: &str, direction: TcAttachType) -> Vec<String> {
         let direction = match direction {
             TcAttachType::Ingress => "ingress",
             _ => "egress",
         };
-        let mut command = Command::new("tc");
-        command.args(["-json", "filter", "show", "dev", name, direction]);
-        let output = self.here.run(|| Ok(command.output()?)).unwrap();
-        let filters: Vec<serde_json::Value> =
-            serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let shown = self.traffic_control(&format!("-json filter show dev {name} {direction}"));
+        let filters: Vec<serde_json::Value> = serde_json::from_str(&shown).unwrap_or_default();
         let programs = filters
             .iter()
             .filter_map(|filter| filter["options"]["bpf_name"].as_str());
         programs.map(str::to_owned).collect()
+    }
+
+    /// The queueing disciplines of an interface.
+    pub(crate) fn qdiscs(&self, name: &str) -> String {
+        self.traffic_control(&format!("qdisc show dev {name}"))
+    }
+
+    /// What `tc` says.
+    pub(crate) fn traffic_control(&self, arguments: &str) -> String {
+        let mut command = Command::new("tc");
+        command.args(arguments.split(' '));
+        let output = self.here.run(|| Ok(command.output()?)).unwrap();
+        assert!(output.status.success(), "tc {arguments}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Runs `work` in the router's namespace, on a runtime of its own.

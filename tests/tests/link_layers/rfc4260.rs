@@ -79,3 +79,15 @@ fn what_is_held_expires_if_802_1x_takes_longer_than_the_router_waits() {
 fn a_rogue_access_point_redirects_nothing() {
     play("hostile-rogue-access-point");
 }
+
+// Rows: W11-14
+#[test]
+fn a_rogue_access_point_is_not_chosen_for_its_signal() {
+    play("hostile-rogue-access-point-strong");
+}
+
+// Rows: W11-14
+#[test]
+fn a_node_that_wants_the_router_known_stays_as_long_as_it_can() {
+    play("hostile-rogue-access-point-alone");
+}

@@ -46,15 +46,8 @@ impl Setup {
     /// All that addresses and their routes are, but for how long.
     fn state(&self) -> Vec<Value> {
         let mut all = self.addresses("global");
-        // The kernel's own link-local addresses come when they have been checked, a second or two after
-        // their links, and are no business of these tests.
-        let of_link = |route: &Value| {
-            let to = route["dst"].as_str().unwrap_or_default();
-            route["type"] == "local" && to.starts_with("fe80:")
-        };
-        let mut routes = self.list("-6 route show table all");
-        routes.retain(|route| !of_link(route));
-        all.extend(routes);
+        // Those of the local table follow from the addresses, as soon as these are checked.
+        all.extend(self.list("-6 route show table main"));
         for entry in &mut all {
             if let Some(entry) = entry.as_object_mut() {
                 for volatile in [
@@ -62,6 +55,7 @@ impl Setup {
                     "preferred_life_time",
                     "expires",
                     "tentative",
+                    "optimistic",
                 ] {
                     entry.remove(volatile);
                 }
@@ -302,6 +296,134 @@ fn what_duplicate_address_detection_finds_is_told_once() {
         netlink.remove_address(acc0.index, ncoa()).await?;
         Ok(())
     });
+}
+
+/// As the kernel makes one from an advertisement, and as it is when that is done: its check runs, or is
+/// over.
+fn made_by_the_kernel(setup: &Setup, checked: bool) -> Result<()> {
+    let words = "dev acc0 valid_lft 5000 preferred_lft 3000 mngtmpaddr";
+    setup.ip(&format!("address add {}/64 {words}\n", ncoa()));
+    if checked {
+        wait_until("the check of the address to be over", SOON, || {
+            let entry = setup.there(ncoa())?;
+            Ok(entry["tentative"].is_null().then_some(()))
+        })?;
+    }
+    let entry = setup.there(ncoa())?;
+    ensure!((entry["tentative"] == true) != checked, "{entry}");
+    Ok(())
+}
+
+// Rows: TUN-07, UNA-05, UNA-10
+#[test]
+fn an_address_that_the_kernel_made_first_is_used_held_back_and_watched_like_one_of_ours() {
+    for checked in [true, false] {
+        let Some(setup) = Setup::new() else { return };
+        setup.ip("route add default via fe80::99 dev acc0");
+        made_by_the_kernel(&setup, checked).unwrap();
+        let before = setup.state();
+        let setup = &setup;
+        setup.run(|| async {
+            let mut watch = AddressWatch::start()?;
+            let (mut netlink, acc0) = connected().await?;
+            netlink.keep_address(acc0.index, pcoa()).await?;
+            netlink.add_address(acc0.index, ncoa(), PREFIX).await?;
+            let held = setup.there(ncoa())?;
+            ensure!(held["deprecated"] == true, "{checked}: {held}");
+            ensure!(
+                held["tentative"].is_null() || held["optimistic"] == true,
+                "{checked}: it cannot be used: {held}"
+            );
+            // The other one is deprecated, too.
+            ensure!(setup.begins_from() == json!(pcoa()), "{checked}");
+            let found = verdict(&mut netlink, &mut watch).await?;
+            assert_eq!(found, Verdict::Confirmed(ncoa()));
+            // The next advertisement says that the prefix is one to begin from.
+            let words = "dev acc0 valid_lft 5000 preferred_lft 3000";
+            setup.ip(&format!("address change {}/64 {words}\n", ncoa()));
+            netlink.note_address(Change::Unknown).await?;
+            ensure!(setup.there(ncoa())?["deprecated"] == true, "{checked}");
+
+            netlink.prefer_address(acc0.index, ncoa()).await?;
+            let free = setup.there(ncoa())?;
+            ensure!(free["deprecated"] != true, "{checked}: {free}");
+            ensure!(setup.begins_from() == json!(ncoa()), "{checked}");
+            netlink.clean_up().await;
+            Ok(())
+        });
+        assert_eq!(setup.state(), before, "{checked}");
+        let entry = setup.there(ncoa()).unwrap();
+        let life = |name: &str| entry[name].as_u64().unwrap_or_default();
+        assert!((4000..=5000).contains(&life("valid_life_time")), "{entry}");
+        assert!(
+            (2000..=3000).contains(&life("preferred_life_time")),
+            "{entry}"
+        );
+    }
+}
+
+#[test]
+fn an_address_that_the_kernel_made_first_is_given_back_at_the_end_though_it_was_never_used() {
+    for checked in [true, false] {
+        let Some(setup) = Setup::new() else { return };
+        made_by_the_kernel(&setup, checked).unwrap();
+        let before = setup.state();
+        setup.run(|| async {
+            let (mut netlink, acc0) = connected().await?;
+            netlink.add_address(acc0.index, ncoa(), PREFIX).await?;
+            netlink.clean_up().await;
+            Ok(())
+        });
+        assert_eq!(setup.state(), before, "{checked}");
+    }
+}
+
+// Rows: UNA-05
+#[test]
+fn that_another_node_has_the_address_that_the_kernel_made_first_is_told() {
+    let Some(setup) = Setup::new() else { return };
+    setup.ip(&format!("address add {}/64 dev acc1 nodad\n", ncoa()));
+    made_by_the_kernel(&setup, false).unwrap();
+    let setup = &setup;
+    setup.run(|| async {
+        let mut watch = AddressWatch::start()?;
+        let (mut netlink, acc0) = connected().await?;
+        netlink.add_address(acc0.index, ncoa(), PREFIX).await?;
+        let expected = Verdict::Duplicate {
+            interface: acc0.index,
+            address: ncoa(),
+            prefix_length: PREFIX,
+        };
+        assert_eq!(verdict(&mut netlink, &mut watch).await?, expected);
+        netlink.remove_address(acc0.index, ncoa()).await?;
+        ensure!(setup.entry(ncoa()).is_none(), "it is still there");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_a_killed_node_took_over_goes_or_is_that_of_the_people_who_gave_it_again() {
+    let Some(setup) = Setup::new() else { return };
+    let given = address("2001:db8:2::77");
+    setup.ip(&format!("address add {given}/64 dev acc0 nodad\n"));
+    let before = setup.state();
+    made_by_the_kernel(&setup, true).unwrap();
+    setup.run(|| async {
+        let (mut killed, acc0) = connected().await?;
+        for found in [ncoa(), given] {
+            killed.add_address(acc0.index, found, PREFIX).await?;
+        }
+        // Killed: it has no time to clean up.
+        std::mem::forget(killed);
+        Ok(())
+    });
+    assert_eq!(setup.there(given).unwrap()["deprecated"], true);
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        netlink.remove_leftovers(&[acc0]).await
+    });
+    // The kernel makes its own anew from the next advertisement.
+    assert_eq!(setup.state(), before);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Default routers of mobile nodes, and routes to nodes that keep their address.
 
-use fmip_ctl::io::netlink::DEFAULT_ROUTE_METRIC;
+use fmip_ctl::config::DEFAULT_ROUTE_METRIC;
 
 use super::*;
 
@@ -56,6 +56,87 @@ fn the_default_router_is_used_without_asking_and_may_be_off_link() {
             )
             .await?;
         netlink.clean_up().await;
+        Ok(())
+    });
+    assert_eq!(setup.tables(), before);
+}
+
+#[test]
+fn what_people_say_of_a_router_is_said_again_in_the_end() {
+    let Some(setup) = Setup::new() else { return };
+    let (router, other) = ("2001:db8:2::1", "2001:db8:3::1");
+    setup
+        .namespace
+        .ip_batch(&format!(
+            "neigh add {router} lladdr 02:00:00:00:00:99 dev acc0 nud permanent protocol static\n\
+             neigh add {other} lladdr 02:00:00:00:00:33 dev acc0 nud permanent router\n"
+        ))
+        .unwrap();
+    let before = setup.tables();
+    let setup = &setup;
+    let permanent = |of: &str| {
+        let all = setup.list("-6 neigh show nud permanent");
+        all.into_iter().find(|entry| entry["dst"] == of)
+    };
+    setup.run(|| async {
+        let (mut netlink, acc0) = connected().await?;
+        let before = (permanent(router), permanent(other));
+        let set = [(router, "02:00:00:00:00:22"), (other, "02:00:00:00:00:33")];
+        for (of, mac) in set {
+            netlink
+                .set_default_router(acc0.index, address(of), link_address(mac))
+                .await?;
+            assert_eq!(
+                permanent(of).map(|entry| entry["lladdr"].clone()),
+                Some(json!(mac))
+            );
+        }
+        assert_eq!((permanent(router), permanent(other)), before);
+        // The one that says what is so needs no other, and outlives a killed controller.
+        netlink.restore_default_router(acc0.index).await?;
+        assert_eq!((permanent(router), permanent(other)), before);
+        // At the end, too, and after the address of the router was another for a while.
+        for mac in [
+            "02:00:00:00:00:22",
+            "02:00:00:00:00:44",
+            "02:00:00:00:00:99",
+        ] {
+            netlink
+                .set_default_router(acc0.index, address(router), link_address(mac))
+                .await?;
+            assert_eq!(
+                permanent(router).map(|entry| entry["lladdr"].clone()),
+                Some(json!(mac))
+            );
+        }
+        netlink.clean_up().await;
+        Ok(())
+    });
+    assert_eq!(setup.tables(), before);
+}
+
+#[test]
+fn the_default_route_has_the_metric_that_the_configuration_gives_it() {
+    let Some(setup) = Setup::new() else { return };
+    // A wire beside the radio, as NetworkManager sets it up.
+    let wire = "route add default via fe80::99 dev acc1 metric 100 proto static";
+    setup.namespace.ip(&format!("-6 {wire}")).unwrap();
+    let before = setup.tables();
+    let setup = &setup;
+    let interface = || setup.list("-6 route get 2001:db8:ffff::1")[0]["dev"].clone();
+    setup.run(|| async {
+        for (metric, taken) in [(DEFAULT_ROUTE_METRIC, "acc1"), (90, "acc0"), (101, "acc1")] {
+            let (mut netlink, acc0) = connected().await?;
+            netlink.set_route_metric(metric);
+            let router = address("2001:db8:2::1");
+            netlink
+                .set_default_router(acc0.index, router, link_address("02:00:00:00:00:22"))
+                .await?;
+            let ours = setup.list("-6 route show default proto 55");
+            assert_eq!(ours[0]["metric"], json!(metric), "{ours:?}");
+            assert_eq!(interface(), taken, "with a metric of {metric}");
+            netlink.clean_up().await;
+        }
         Ok(())
     });
     assert_eq!(setup.tables(), before);

@@ -22,7 +22,7 @@ use fmip_common::{
 use fmip_ctl::io::{
     admission::Admission,
     drain::{DrainMaps, Pace},
-    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, ROUTER, ROUTER_IN, ROUTER_OUT, Shape},
+    load::{DRAIN, MOBILE_IN, MOBILE_OUT, Programs, RELEASE, ROUTER, ROUTER_IN, ROUTER_OUT, Shape},
     mapped::MappedArray,
     maps::{Maps, Port, Release},
     monotonic_ns,
@@ -394,6 +394,15 @@ impl Bench {
     /// A packet that goes out of the mobile node.
     pub(crate) fn mobile_out(&mut self, frame: &[u8]) -> Result<Ran> {
         self.run(Program::MobileOut, None, frame)
+    }
+
+    /// A packet on the mobile node's loopback, whose program changes and counts nothing.
+    pub(crate) fn mobile_loopback(&mut self, frame: &[u8]) -> Result<Verdict> {
+        let before = self.counts()?;
+        let (value, after) = run(self.programs.classifier(RELEASE)?, frame, None)?;
+        ensure!(after == frame, "it was changed into {after:02x?}");
+        ensure!(self.counts()? == before, "it was counted");
+        Ok(Verdict::of_tc(value))
     }
 
     /// As [`Bench::mobile_out`], for what the kernel will cut into segments of `segment` octets.

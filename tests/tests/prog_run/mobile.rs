@@ -5,22 +5,27 @@ use std::{net::UdpSocket, time::Duration};
 use anyhow::Result;
 use aya::programs::TcAttachType;
 use fmip_common::{
+    binding::{LOOPBACK, NextHop},
     buffer::{DRAIN_DISCARD, DRAIN_RELEASE},
     limits::FRAME_BYTES,
     reason::Reason,
 };
 use fmip_ctl::{
-    io::{load::MOBILE_OUT, maps::Port},
+    io::{
+        load::{MOBILE_OUT, RELEASE},
+        maps::Port,
+    },
     proto::Tunnel,
+    wire::MacAddr,
 };
 use fmip_tests::wait_until;
 
 use crate::{
     bench::{
-        Bench, NEXT_HOP_MAC, OUT_MAC, Ran, Router, Verdict, address::*, in_namespace, later,
+        Bench, NEXT_HOP_MAC, OUT_MAC, Ran, Router, Verdict, address::*, in_namespace, index, later,
         on_bench, on_router, over,
     },
-    packets::{ETHERNET, ICMPV6, IPV6, Packet, UDP},
+    packets::{ETHERNET, ICMPV6, IPV6, Packet, SENDER_MAC, UDP},
     receiver::Receiver,
 };
 
@@ -517,6 +522,94 @@ fn nothing_is_held_or_opened_without_a_binding() {
         let sent = Packet::udp(PCOA, CN, 100).octets();
         let ran = bench.mobile_out(&sent)?;
         ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+        Ok(())
+    });
+}
+
+#[test]
+fn of_what_is_on_the_loopback_only_what_was_held_leaves_by_the_radio() {
+    on_router(|bench, router| {
+        let drained = Packet {
+            link_destination: NEXT_HOP_MAC,
+            link_source: OUT_MAC,
+            ..Packet::udp(PCOA, CN, 100)
+        };
+        let drained_octets = drained.octets();
+        // As long as there is nowhere to go.
+        assert_eq!(bench.mobile_loopback(&drained_octets)?, Verdict::Pass);
+        bench
+            .maps
+            .set_release_to(router.outgoing, MacAddr(OUT_MAC))?;
+        let verdict = bench.mobile_loopback(&drained_octets)?;
+        assert_eq!(verdict, Verdict::Redirect);
+        let own = Packet {
+            link_destination: [0; 6],
+            link_source: [0; 6],
+            ..drained.clone()
+        };
+        // By packet tools and other programs: with other addresses, or in another language.
+        let foreign = Packet {
+            link_source: SENDER_MAC,
+            ..drained.clone()
+        };
+        let reflected = Packet {
+            link_destination: OUT_MAC,
+            link_source: NEXT_HOP_MAC,
+            ..drained.clone()
+        };
+        for stays in [own, foreign, reflected] {
+            let verdict = bench.mobile_loopback(&stays.octets())?;
+            assert_eq!(verdict, Verdict::Pass, "{stays:?}");
+        }
+        for ethertype in [0x0800_u16, 0x0806, 0x88cc, 0] {
+            let mut frame = drained_octets.clone();
+            frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
+            let verdict = bench.mobile_loopback(&frame)?;
+            assert_eq!(verdict, Verdict::Pass, "{ethertype:04x}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_was_held_leaves_by_way_of_the_loopback_in_order() {
+    const PACKETS: u32 = 20;
+    in_namespace(|namespace| {
+        let mut bench = Bench::new()?;
+        let router = Router::new(namespace, &mut bench)?;
+        namespace.ip("link set lo up")?;
+        let hop = NextHop {
+            port: LOOPBACK,
+            ..router.next_hop()
+        };
+        let tunnel = Tunnel {
+            local: NCOA,
+            remote: PAR,
+        };
+        bench
+            .maps
+            .set_release_to(router.outgoing, MacAddr(OUT_MAC))?;
+        bench
+            .programs
+            .attach_classifier(RELEASE, "lo", TcAttachType::Ingress)?;
+        bench.maps.hold_uplink(PCOA, None, later())?;
+        for number in 0..PACKETS {
+            let sent = Packet::numbered(PCOA, CN, number).octets();
+            let ran = bench.mobile_out(&sent)?;
+            ran.is_frame(Verdict::Drop, Reason::Held, &sent);
+        }
+        let release = bench
+            .maps
+            .release_uplink(PCOA, Some(tunnel), hop, later())?;
+        let buffer = bench.releases(release)?;
+        let receiver = Receiver::on(index(namespace, "out1")?)?;
+        let (job, moved) = bench.drain(DRAIN_RELEASE, buffer, PACKETS)?;
+        assert_eq!(job.used, PACKETS, "{moved:?}");
+        for (number, packet) in (0..PACKETS).zip(receiver.packets(PACKETS as usize)?) {
+            assert_eq!(packet.link_source, OUT_MAC);
+            assert_eq!((packet.source, packet.destination), (NCOA, PAR));
+            assert_eq!(packet.inner().number(), number);
+        }
         Ok(())
     });
 }

@@ -16,7 +16,9 @@ use super::{
     },
 };
 use crate::{
-    config::{CurrentRouter, LinkLayerKind, MobileIpv6, MobileNode, RouterKey},
+    config::{
+        CurrentRouter, DEFAULT_ROUTE_METRIC, LinkLayerKind, MobileIpv6, MobileNode, RouterKey,
+    },
     proto,
 };
 
@@ -37,6 +39,7 @@ pub(super) struct RawMobileNode {
     key: Option<Spanned<String>>,
     start_timeout_s: Option<Spanned<i64>>,
     lifetime_s: Option<Spanned<i64>>,
+    route_metric: Option<Spanned<i64>>,
     announcement: Option<Spanned<String>>,
     neighborhood_interval_s: Option<Spanned<i64>>,
     mobile_ipv6: Option<RawMobileIpv6>,
@@ -139,6 +142,12 @@ impl RawMobileNode {
                 timers.max_binding_lifetime.as_secs(),
                 1..=u16::MAX.into(),
             )?),
+            // 0 would stand for the kernel's own, 1024.
+            route_metric: integer(
+                self.route_metric,
+                DEFAULT_ROUTE_METRIC.into(),
+                1..=u32::MAX.into(),
+            )? as u32,
             announcement: choice(
                 &self.announcement,
                 "announcement",

@@ -224,6 +224,9 @@ const NODE_ERRORS: &str = r#"
 - #lifetime-s = 60
 + lifetime-s = 65536
 ! mobile-node.lifetime-s: 65536 is out of range: 1 to 65535
+- #route-metric = 512
++ route-metric = 0
+! mobile-node.route-metric: 0 is out of range: 1 to 4294967295
 - #start-timeout-s = 60
 + start-timeout-s = -1
 ! mobile-node.start-timeout-s: -1 is out of range: 0 to 86400

@@ -85,7 +85,7 @@ impl Throttle {
         if self.empty == Some(interface) {
             return wanted.min(LONG_RUN.saturating_sub(planned));
         }
-        let ring = (self.rings.entry(interface)).or_insert_with(|| Ring::new(now));
+        let ring = (self.rings.entry(interface)).or_insert_with(|| Ring::new(interface, now));
         ring.admits(now, planned, wanted, || (self.counters)(interface))
     }
 
@@ -104,7 +104,7 @@ impl Throttle {
         }
         self.frames += frames;
         for &(interface, frames) in put {
-            let ring = (self.rings.entry(interface)).or_insert_with(|| Ring::new(now));
+            let ring = (self.rings.entry(interface)).or_insert_with(|| Ring::new(interface, now));
             ring.put(now, frames);
         }
         self.empty = match *put {

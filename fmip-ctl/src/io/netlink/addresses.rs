@@ -2,7 +2,7 @@
 //! and get back what they had.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     net::{IpAddr, Ipv6Addr},
     time::Instant,
 };
@@ -68,7 +68,7 @@ pub enum Verdict {
 /// Whose an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressOwner {
-    /// Of [`Netlink::add_address`].
+    /// Of [`Netlink::add_address`], whoever made it first.
     Own,
     /// Of [`Netlink::keep_address`]: it was there before.
     Kept,
@@ -77,7 +77,7 @@ pub enum AddressOwner {
 }
 
 /// An address of ours.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Own {
     prefix_length: u8,
     /// Whether something new may begin from it.
@@ -86,15 +86,43 @@ pub(super) struct Own {
     judged: bool,
     /// Whether it is of a link that was left.
     kept: bool,
+    /// What it was, if somebody else had made it before: the kernel, from the advertisement that tells
+    /// us of the link, or people.
+    found: Option<Found>,
 }
 
 impl Own {
+    fn new(prefix_length: u8, found: Option<Found>) -> Self {
+        Self {
+            prefix_length,
+            preferred: false,
+            judged: false,
+            kept: false,
+            found,
+        }
+    }
+
     /// The flags that it is to have now.
     fn flags(&self) -> AddressFlags {
+        let found = self.found.as_ref();
+        let flags = found.map_or(AddressFlags::empty(), |found| flags_of(&found.before)) & STATED;
         match self.kept {
-            true => AddressFlags::Noprefixroute,
-            false => AddressFlags::empty(),
+            true => flags | AddressFlags::Noprefixroute,
+            false => flags,
         }
+    }
+
+    /// What tells the next start whose it is, if this one is killed: what people gave stays.
+    fn mark(&self) -> u8 {
+        match &self.found {
+            Some(found) if !is_dynamic(&found.before) => KEPT,
+            _ => PROTOCOL,
+        }
+    }
+
+    /// Whether no verdict is to be waited for.
+    fn is_settled(&self) -> bool {
+        self.judged || self.flags().contains(AddressFlags::Nodad)
     }
 }
 
@@ -107,6 +135,16 @@ pub(super) struct Found {
     at: Instant,
 }
 
+impl Found {
+    fn now(before: AddressMessage) -> Self {
+        Self {
+            before,
+            route: None,
+            at: Instant::now(),
+        }
+    }
+}
+
 impl Netlink {
     /// Adds an address that may be used at once for what it is needed for, and for nothing else.
     ///
@@ -116,8 +154,10 @@ impl Netlink {
     /// its preferred lifetime is 0 and its label is nobody's, so that no connection begins from it as
     /// long as there is another address (TUN-07).
     ///
-    /// That the address exists already is no error; it is then left as it is, now and by
-    /// [`Netlink::clean_up`].
+    /// That the address exists already is no error. The kernel may have made it, as the same
+    /// advertisement told it to that we learn of the link by: it becomes what ours would be, and
+    /// [`Netlink::prefer_address`] and [`Netlink::clean_up`] give it back what it had. One that is kept
+    /// stays so.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -137,30 +177,74 @@ impl Netlink {
             Err(error) if error.kind() == ErrorKind::NotFound => (AddressFlags::Nodad, None),
             Err(error) => return Err(error).context(action),
         };
-        let mut request = self
-            .handle
-            .address()
-            .add(interface, IpAddr::V6(address), prefix_length);
-        request
-            .message_mut()
-            .attributes
-            .extend(stated(flag, (0, INFINITY), PROTOCOL));
-        match request.execute().await.map_err(io_error) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
-            result => result.context(action)?,
-        }
-        let own = Own {
-            prefix_length,
-            preferred: false,
-            judged: false,
-            kept: false,
+        let key = (interface, address);
+        let own = Own::new(prefix_length, None);
+        let own = match self.create(key, &own, flag).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if self.addresses.contains_key(&key) || self.found.contains_key(&key) {
+                    return Ok(());
+                }
+                self.adopt(key, flag).await.context(action)?
+            }
+            created => {
+                created.context(action)?;
+                own
+            }
         };
-        self.addresses.insert((interface, address), own);
+        self.addresses.insert(key, own);
         if let Err(error) = self.label(interface, address) {
             // Source address selection has other rules that speak against it.
             warn!("{error:#}");
         }
         Ok(())
+    }
+
+    /// Makes an address that is to be checked with this flag, or not at all.
+    async fn create(
+        &self,
+        (interface, address): (u32, Ipv6Addr),
+        own: &Own,
+        flag: AddressFlags,
+    ) -> io::Result<()> {
+        let mut request =
+            self.handle
+                .address()
+                .add(interface, IpAddr::V6(address), own.prefix_length);
+        let attributes = stated(own.flags() | flag, (0, INFINITY), own.mark());
+        request.message_mut().attributes.extend(attributes);
+        request.execute().await.map_err(io_error)
+    }
+
+    /// Turns an address that is there into what [`Netlink::create`] would have made. One that cannot be
+    /// used yet is made anew: the kernel takes nobody's word for it that it could be.
+    async fn adopt(
+        &self,
+        (interface, address): (u32, Ipv6Addr),
+        flag: AddressFlags,
+    ) -> Result<Own> {
+        let before = self.address(interface, address).await?;
+        let before = before.context("it is there, and gone again")?;
+        let is_usable = Described::by(&before).is_some_and(|of| of.is_usable());
+        let own = Own::new(before.header.prefix_len, Some(Found::now(before.clone())));
+        debug!(%address, is_usable, "taking over an address that is there already");
+        if !is_usable {
+            self.delete_address(before).await?;
+            match self.create((interface, address), &own, flag).await {
+                // Another advertisement.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    if let Some(found) = &own.found {
+                        self.put_back(interface, address, found, TWO_HOURS).await?;
+                    }
+                    return Err(error.into());
+                }
+                Ok(()) => return Ok(own),
+            }
+        }
+        let of = (interface, address, own.prefix_length);
+        self.restate(of, own.flags(), (0, INFINITY), own.mark())
+            .await?;
+        Ok(own)
     }
 
     /// Makes an address of [`Netlink::add_address`] one like any other. That it is none is no error:
@@ -169,22 +253,33 @@ impl Netlink {
     /// # Errors
     /// The kernel refuses.
     pub async fn prefer_address(&mut self, interface: u32, address: Ipv6Addr) -> Result<()> {
-        let Some(own) = self.addresses.get_mut(&(interface, address)) else {
+        let key = (interface, address);
+        let Some(own) = self.addresses.get_mut(&key) else {
             return Ok(());
         };
         own.preferred = true;
         own.kept = false;
-        let prefix_length = own.prefix_length;
+        let (of, flags, mark) = (
+            (interface, address, own.prefix_length),
+            own.flags(),
+            own.mark(),
+        );
+        // What the kernel may still find to be another's stays ours until then: with a time to live it
+        // would be gone without a word.
+        let returned = own.is_settled() && own.found.is_some();
         self.unlabel(interface, address)?;
-        let lifetimes = (INFINITY, INFINITY);
-        let flags = AddressFlags::empty();
-        self.restate(
-            (interface, address, prefix_length),
-            flags,
-            lifetimes,
-            PROTOCOL,
-        )
-        .await
+        match returned {
+            true => self.give_back(key).await,
+            false => self.restate(of, flags, (INFINITY, INFINITY), mark).await,
+        }
+    }
+
+    /// Makes an address that was there before one of those that are none of our business.
+    async fn give_back(&mut self, key: (u32, Ipv6Addr)) -> Result<()> {
+        match self.addresses.remove(&key).and_then(|own| own.found) {
+            Some(found) => self.put_back(key.0, key.1, &found, TWO_HOURS).await,
+            None => Ok(()),
+        }
     }
 
     /// Keeps an address that a tunnel from it needs: it does not run out, and nothing new begins from
@@ -198,15 +293,9 @@ impl Netlink {
         if let Some(own) = self.addresses.get_mut(&key) {
             own.preferred = false;
             own.kept = true;
-            let (prefix_length, flags) = (own.prefix_length, own.flags());
-            return self
-                .restate(
-                    (interface, address, prefix_length),
-                    flags,
-                    (0, INFINITY),
-                    PROTOCOL,
-                )
-                .await;
+            let (flags, mark) = (own.flags(), own.mark());
+            let of = (interface, address, own.prefix_length);
+            return self.restate(of, flags, (0, INFINITY), mark).await;
         }
         if self.found.contains_key(&key) {
             return Ok(());
@@ -217,12 +306,7 @@ impl Netlink {
         };
         let prefix_length = before.header.prefix_len;
         let (flags, lifetimes) = kept(&before);
-        let found = Found {
-            before,
-            route: None,
-            at: Instant::now(),
-        };
-        self.found.insert(key, found);
+        self.found.insert(key, Found::now(before));
         if let Err(error) = self
             .restate((interface, address, prefix_length), flags, lifetimes, KEPT)
             .await
@@ -261,14 +345,18 @@ impl Netlink {
         self.prefer_address(interface, address).await
     }
 
-    /// Removes an address that is ours, or one that is kept and that the kernel had made from a router's
-    /// advertisement. Any other is left as it is.
+    /// Removes an address that is ours, or one that is kept, if people did not give it: the kernel had made
+    /// it from a router's advertisement. Any other is left as it is, or was.
     ///
     /// # Errors
     /// The kernel refuses.
     pub async fn remove_address(&mut self, interface: u32, address: Ipv6Addr) -> Result<()> {
         let key = (interface, address);
         let prefix_length = match (self.addresses.get(&key), self.found.get(&key)) {
+            (Some(own), _) if own.mark() == KEPT => {
+                self.unlabel(interface, address)?;
+                return self.give_back(key).await;
+            }
             (Some(own), _) => own.prefix_length,
             (None, Some(found)) if is_dynamic(&found.before) => found.before.header.prefix_len,
             (None, _) => return Ok(()),
@@ -308,6 +396,7 @@ impl Netlink {
         let now: Vec<Described> = now.iter().filter_map(Described::by).collect();
         let mut verdicts = Vec::new();
         let mut restated = Vec::new();
+        let mut returned = Vec::new();
         let mut gone = Vec::new();
         for (&(interface, address), own) in &mut self.addresses {
             let mut all = now.iter();
@@ -320,7 +409,7 @@ impl Netlink {
                     (interface, address, own.prefix_length),
                     own.flags(),
                     INFINITY,
-                    PROTOCOL,
+                    own.mark(),
                 ));
             }
             if own.judged {
@@ -336,6 +425,9 @@ impl Netlink {
             } else if is.is_confirmed() {
                 own.judged = true;
                 verdicts.push(Verdict::Confirmed(address));
+                if own.preferred && own.found.is_some() {
+                    returned.push((interface, address));
+                }
             }
         }
         for (&(interface, address), found) in &self.found {
@@ -353,6 +445,9 @@ impl Netlink {
         for (of, flags, valid, protocol) in restated {
             debug!(address = %of.1, "nothing is to begin from it");
             self.restate(of, flags, (0, valid), protocol).await?;
+        }
+        for key in returned {
+            self.give_back(key).await?;
         }
         for (interface, address) in gone {
             warn!(%address, "somebody else has removed this address");
@@ -390,7 +485,18 @@ impl Netlink {
     pub(super) async fn clean_up_addresses(&mut self, results: &mut Vec<Result<()>>) {
         let own: Vec<(u32, Ipv6Addr)> = self.addresses.keys().copied().collect();
         for (interface, address) in own {
-            results.push(self.remove_address(interface, address).await);
+            let key = (interface, address);
+            match self
+                .addresses
+                .get_mut(&key)
+                .and_then(|own| own.found.take())
+            {
+                None => results.push(self.remove_address(interface, address).await),
+                Some(found) => {
+                    self.addresses.remove(&key);
+                    results.push(self.put_back(interface, address, &found, 0).await);
+                }
+            }
         }
         for ((interface, address), found) in std::mem::take(&mut self.found) {
             results.push(self.put_back(interface, address, &found, 0).await);

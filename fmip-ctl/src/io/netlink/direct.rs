@@ -9,11 +9,14 @@ use std::{cell::Cell, io};
 
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage, addrlabel::AddrLabelMessage, neighbour::NeighbourMessage,
+    tc::TcMessage,
 };
 use rtnetlink::{
     packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
+
+use super::messages::gone_is_done_io;
 
 /// The longest answer: one neighbor, or one refusal with what was refused.
 const ANSWER: usize = 4096;
@@ -22,7 +25,7 @@ const ANSWERS: usize = 32_768;
 
 /// The socket, in the network namespace of the thread that opened it.
 #[derive(Debug)]
-pub(super) struct Direct {
+pub(in crate::io) struct Direct {
     socket: Socket,
     sequence: Cell<u32>,
 }
@@ -32,7 +35,7 @@ impl Direct {
     ///
     /// # Errors
     /// The kernel gives none.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(in crate::io) fn open() -> io::Result<Self> {
         let socket = Socket::new(NETLINK_ROUTE)?;
         socket.connect(&SocketAddr::new(0, 0))?;
         // The answer is there when the message has been sent. If it ever is not, that is an error,
@@ -67,6 +70,14 @@ impl Direct {
         }
     }
 
+    /// Has something removed; that it is gone is no error.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(in crate::io) fn remove(&self, message: RouteNetlinkMessage) -> io::Result<()> {
+        gone_is_done_io(self.change(message, 0))
+    }
+
     /// All address labels.
     ///
     /// # Errors
@@ -74,8 +85,28 @@ impl Direct {
     pub(super) fn address_labels(&self) -> io::Result<Vec<AddrLabelMessage>> {
         let mut message = AddrLabelMessage::default();
         message.header.family = AddressFamily::Inet6;
-        let sequence = self.send(RouteNetlinkMessage::GetAddrLabel(message), NLM_F_DUMP)?;
-        let mut labels = Vec::new();
+        let all = self.list(RouteNetlinkMessage::GetAddrLabel(message))?;
+        all.into_iter()
+            .map(|answer| match answer {
+                RouteNetlinkMessage::NewAddrLabel(label) => Ok(label),
+                other => Err(unexpected(&other)),
+            })
+            .collect()
+    }
+
+    /// Whether there are filters where `message` says.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(in crate::io) fn has_filters(&self, message: TcMessage) -> io::Result<bool> {
+        let all = self.list(RouteNetlinkMessage::GetTrafficFilter(message))?;
+        Ok(!all.is_empty())
+    }
+
+    /// All of what `message` asks for.
+    fn list(&self, message: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        let sequence = self.send(message, NLM_F_DUMP)?;
+        let mut all = Vec::new();
         loop {
             let mut octets = Vec::with_capacity(ANSWERS);
             self.socket.recv(&mut octets, 0)?;
@@ -90,10 +121,8 @@ impl Direct {
                     continue;
                 }
                 match answer.payload {
-                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddrLabel(label)) => {
-                        labels.push(label);
-                    }
-                    NetlinkPayload::Done(_) => return Ok(labels),
+                    NetlinkPayload::InnerMessage(answer) => all.push(answer),
+                    NetlinkPayload::Done(_) => return Ok(all),
                     NetlinkPayload::Error(error) => return Err(error.to_io()),
                     other => return Err(unexpected(&other)),
                 }

@@ -71,13 +71,7 @@ impl Netlink {
             NeighbourState::Failed,
         ];
         // One, and not all of them: a router may have thousands.
-        let found = match self.direct.neighbor(entry(interface, address)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            found => Some(found.with_context(|| {
-                format!("cannot look up the neighbor {address} on interface {interface}")
-            })?),
-        };
-        let entry = found.filter(|entry| {
+        let entry = self.neighbor_entry(interface, address)?.filter(|entry| {
             !unanswered.contains(&entry.header.state)
                 && !entry.attributes.contains(&neighbor_protocol())
         });
@@ -107,6 +101,77 @@ impl Netlink {
         let octets = link_address.0.to_vec();
         (entry.attributes).push(NeighbourAttribute::LinkLayerAddress(octets));
         self.replace(entry).context(action)
+    }
+
+    /// The entry of a neighbor, if the kernel has one.
+    fn neighbor_entry(
+        &self,
+        interface: u32,
+        address: Ipv6Addr,
+    ) -> Result<Option<NeighbourMessage>> {
+        match self.direct.neighbor(entry(interface, address)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            found => found.map(Some).with_context(|| {
+                format!("cannot look up the neighbor {address} on interface {interface}")
+            }),
+        }
+    }
+
+    /// Makes the entry of a router one that stays, until [`Netlink::free_neighbor`]. If people made one
+    /// that stays and says the same, that does; one that says something else is put back then.
+    pub(super) fn fix_neighbor(
+        &mut self,
+        interface: u32,
+        address: Ipv6Addr,
+        link_address: MacAddr,
+    ) -> Result<()> {
+        let key = (interface, address);
+        let found = self.neighbor_entry(interface, address)?.filter(|entry| {
+            entry.header.state == NeighbourState::Permanent
+                && !entry.attributes.contains(&neighbor_protocol())
+        });
+        if !self.fixed_neighbors.contains_key(&key)
+            && found.as_ref().and_then(neighbor_link_address) == Some(link_address)
+        {
+            return Ok(());
+        }
+        let mut fixed = entry(interface, address);
+        fixed.header.state = NeighbourState::Permanent;
+        fixed.header.flags = NeighbourFlags::Router;
+        let octets = link_address.0.to_vec();
+        (fixed.attributes).push(NeighbourAttribute::LinkLayerAddress(octets));
+        fixed.attributes.push(neighbor_protocol());
+        self.replace(fixed)?;
+        self.fixed_neighbors.entry(key).or_insert(found);
+        Ok(())
+    }
+
+    /// Undoes [`Netlink::fix_neighbor`].
+    pub(super) async fn free_neighbor(&mut self, interface: u32, address: Ipv6Addr) -> Result<()> {
+        let key = (interface, address);
+        let Some(found) = self.fixed_neighbors.get(&key) else {
+            return Ok(());
+        };
+        // Not changed into what was: it would still be marked as ours.
+        self.delete_neighbor(interface, address, NeighbourFlags::empty())
+            .await?;
+        if let Some(found) = found {
+            let mut before = entry(interface, address);
+            before.header.state = NeighbourState::Permanent;
+            before.header.flags = found.header.flags;
+            let stated = found.attributes.iter().filter(|attribute| {
+                matches!(
+                    attribute,
+                    NeighbourAttribute::LinkLayerAddress(_) | NeighbourAttribute::Protocol(_)
+                )
+            });
+            before.attributes.extend(stated.cloned());
+            self.replace(before).with_context(|| {
+                format!("cannot put back the neighbor entry of {address} on interface {interface}")
+            })?;
+        }
+        self.fixed_neighbors.remove(&key);
+        Ok(())
     }
 
     /// Has the kernel find out a neighbor's link-layer address, as if it had a packet for it.

@@ -2,14 +2,14 @@
 
 use std::{
     io::ErrorKind,
-    net::{IpAddr, Ipv6Addr},
+    net::Ipv6Addr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use futures_util::TryStreamExt;
 use netlink_packet_route::{
-    neighbour::{NeighbourFlags, NeighbourState},
+    neighbour::NeighbourState,
     route::{
         RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
         RouteScope,
@@ -19,9 +19,8 @@ use rtnetlink::RouteMessageBuilder;
 use tokio::time::sleep;
 
 use super::{
-    DEFAULT_ROUTE_METRIC, MIN_MTU, Netlink, PROTOCOL, TUNNEL_HEADER,
+    MIN_MTU, Netlink, PROTOCOL, TUNNEL_HEADER,
     messages::{gone_is_done, io_error, neighbor_address, neighbor_link_address},
-    neighbors::neighbor_protocol,
 };
 use crate::wire::{MacAddr, Prefix};
 
@@ -52,19 +51,7 @@ impl Netlink {
         let mtu = mtu.saturating_sub(TUNNEL_HEADER).max(MIN_MTU);
         // Before the route, whose first packet would have the kernel solicit. PERMANENT: with
         // ndisc_evict_nocarrier any other entry is gone with the link, and it comes and goes here.
-        let mut neighbor = self
-            .handle
-            .neighbours()
-            .add(interface, IpAddr::V6(router))
-            .link_layer_address(&link_address.0)
-            .state(NeighbourState::Permanent)
-            .flags(NeighbourFlags::Router)
-            .replace();
-        neighbor.message_mut().attributes.push(neighbor_protocol());
-        neighbor
-            .execute()
-            .await
-            .map_err(io_error)
+        self.fix_neighbor(interface, router, link_address)
             .with_context(|| action.clone())?;
         if self.default_routers.is_empty() {
             self.default_metric = self.free_metric().await?;
@@ -81,8 +68,7 @@ impl Netlink {
         if let Some(before) = self.default_routers.insert(interface, router)
             && before != router
         {
-            self.delete_neighbor(interface, before, NeighbourFlags::empty())
-                .await?;
+            self.free_neighbor(interface, before).await?;
         }
         routed.map_err(io_error).context(action)
     }
@@ -134,10 +120,10 @@ impl Netlink {
                     && (route.attributes).contains(&RouteAttribute::Priority(metric))
             })
         };
-        let mut metrics = (1..=DEFAULT_ROUTE_METRIC).rev();
+        let mut metrics = (1..=self.wanted_metric).rev();
         Ok(metrics
             .find(|metric| !taken(*metric))
-            .unwrap_or(DEFAULT_ROUTE_METRIC))
+            .unwrap_or(self.wanted_metric))
     }
 
     fn default_route(&self, interface: u32) -> RouteMessageBuilder<Ipv6Addr> {
@@ -258,8 +244,7 @@ impl Netlink {
         };
         self.delete_route(self.default_route(interface).build())
             .await?;
-        self.delete_neighbor(interface, router, NeighbourFlags::empty())
-            .await?;
+        self.free_neighbor(interface, router).await?;
         self.default_routers.remove(&interface);
         Ok(())
     }

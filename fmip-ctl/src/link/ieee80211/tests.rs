@@ -1,6 +1,7 @@
 //! What wpa_supplicant writes, as it is written, and what the station makes of it.
 
 mod busy;
+mod choice;
 mod client;
 mod conversations;
 mod daemon;

@@ -75,6 +75,18 @@ impl Announcement {
         (code, Reason::NcoaInUse)
     }
 
+    /// Whether nothing is to be held for a mobile node that is yet to come (MOV-06).
+    pub(super) fn calls_off(&self) -> bool {
+        !self.buffer && !self.moved
+    }
+
+    /// Whether the PAR sent `other` shortly before this one.
+    pub(super) fn overtook(&self, other: &Self) -> bool {
+        const SHORTLY: u16 = 16;
+        let between = self.sequence.wrapping_sub(other.sequence);
+        self.peer == other.peer && (1..SHORTLY).contains(&between)
+    }
+
     /// Whether both are about the same mobile node on the same link, by the word of the same PAR.
     pub(in super::super) fn same_node(&self, other: &Self) -> bool {
         let key = |a: &Self| (a.peer, a.pcoa, a.lla, a.interface);

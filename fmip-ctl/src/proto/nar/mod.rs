@@ -161,6 +161,10 @@ impl Handover {
             (State::Probing, Input::Announced(again)) => {
                 context.counters.count(Reason::Duplicate);
                 self.announcement = again;
+                if self.announcement.buffer && !self.buffer {
+                    let wait = context.config.timers.proxy_nd_lifetime;
+                    self.hold(self.deadline + wait, context);
+                }
                 Next::Stays
             }
             // HI-18, HI-14: the answer was lost, or is still on its way.
@@ -175,10 +179,23 @@ impl Handover {
                 self.answer(context);
                 self.arrive(NeighborState::Stale, context)
             }
+            // It was overtaken by the one that asks for packets to be held.
+            (State::Expected, Input::Announced(other))
+                if other.calls_off() && self.announcement.overtook(&other) =>
+            {
+                context.counters.count(Reason::Duplicate);
+                self.answer(context);
+                Next::Stays
+            }
             // The mobile node asked its PAR anew before it left, or before its UNA was heard
             // (HI-17): wait for it anew.
             (State::Expected, Input::Announced(newer)) => {
                 self.announcement = newer;
+                // It stayed where it was: what was held for it would come late.
+                if self.announcement.calls_off() && std::mem::take(&mut self.buffer) {
+                    let address = self.announcement.address();
+                    context.command(self.id(), Command::RemoveBuffer { address });
+                }
                 self.prepare(context);
                 Next::Stays
             }

@@ -33,6 +33,8 @@ pub(super) struct Binding {
     tunnel: Option<(Route, Instant)>,
     /// Whether the last order for the tunnel replaced an earlier one.
     tunnel_replaced: bool,
+    /// The request that the NAR granted last, and when.
+    granted: Option<(Box<Request>, Instant)>,
 }
 
 impl Binding {
@@ -44,6 +46,7 @@ impl Binding {
             state: State::AwaitingHack(question),
             tunnel: None,
             tunnel_replaced: false,
+            granted: None,
         }
     }
 
@@ -191,6 +194,9 @@ impl Binding {
                     hold.bring_home(context);
                 }
                 self.remove_tunnel(Removal::Ended, context);
+                if here {
+                    self.call_off(context);
+                }
                 Next::Ends
             }
 
@@ -293,12 +299,28 @@ impl Binding {
         self.tunnel_replaced = self.tunnel.replace((route, expires)).is_some();
         hold.hand_to_tunnel();
         self.install_tunnel(context);
+        let elsewhere = |(granted, _): &(Box<Request>, _)| granted.peer != self.request.peer;
+        if self.granted.as_ref().is_some_and(elsewhere) {
+            self.call_off(context);
+        }
+        self.granted = Some((Box::new(self.request.clone()), context.now));
         let installed = Event::TunnelInstalled {
             pcoa: self.request.pcoa,
             ncoa: route.remote,
         };
         context.event(self.id(), installed);
         self.acknowledge(context);
+    }
+
+    /// Tells the NAR that agreed last that the mobile node did not go there; not if whatever it held is gone
+    /// by now.
+    fn call_off(&mut self, context: &mut Context<'_>) {
+        let held = context.config.timers.proxy_nd_lifetime * 2;
+        if let Some((request, since)) = self.granted.take()
+            && context.now - since < held
+        {
+            question::call_off(&request, context);
+        }
     }
 
     fn install_tunnel(&self, context: &mut Context<'_>) {

@@ -32,27 +32,9 @@ impl Question {
     /// Sends the HI of a request (RFC 5568 section 6.2.1.1).
     pub(super) fn ask(request: &Request, context: &mut Context<'_>) -> Self {
         let sequence = context.next_sequence();
-        let code = request.code(); // HI-03
-        let packet = Packet {
-            source: request.local, // HI-01
-            destination: request.peer,
-            hop_limit: HOP_LIMIT,
-            home_address: None,
-            message: Message::HandoverInitiate(HandoverInitiate {
-                sequence, // HI-02
-                // HI-04, HI-05: a mobile node that is there already has its address, and nothing
-                // is to be held for it.
-                assigned_address: request.assigned && code == HiCode::PcoaSource,
-                buffer: context.config.buffering && code == HiCode::PcoaSource,
-                proxy: false,
-                forward: false,
-                code,
-                mn_lla: Some(request.lla), // HI-06
-                pcoa: Some(request.pcoa),  // HI-07
-                ncoa: Some(request.ncoa),  // FBU-11, FBU-12
-                unknown: Vec::new(),
-            }),
-        };
+        // HI-05: for a mobile node that is there already nothing is to be held.
+        let buffer = context.config.buffering && request.code() == HiCode::PcoaSource;
+        let packet = initiate(request, sequence, buffer);
         let timeout = context.config.timers.initial_timeout;
         let question = Self {
             sequence,
@@ -93,6 +75,44 @@ impl Question {
         };
         context.event(id, sent);
     }
+}
+
+/// The HI of a request.
+fn initiate(request: &Request, sequence: u16, buffer: bool) -> Packet {
+    let code = request.code(); // HI-03
+    Packet {
+        source: request.local, // HI-01
+        destination: request.peer,
+        hop_limit: HOP_LIMIT,
+        home_address: None,
+        message: Message::HandoverInitiate(HandoverInitiate {
+            sequence, // HI-02
+            // HI-04: a mobile node that is there already has its address.
+            assigned_address: request.assigned && code == HiCode::PcoaSource,
+            buffer,
+            proxy: false,
+            forward: false,
+            code,
+            mn_lla: Some(request.lla), // HI-06
+            pcoa: Some(request.pcoa),  // HI-07
+            ncoa: Some(request.ncoa),  // FBU-11, FBU-12
+            unknown: Vec::new(),
+        }),
+    }
+}
+
+/// MOV-06: a request that was granted, whose mobile node did not go where it asked for. What is held for it
+/// there is older than all that it gets from now on, and should not wait for it to come after all: an HI
+/// says that nothing is to be held. Nobody waits for the answer, for what is held ends by itself, too.
+pub(super) fn call_off(request: &Request, context: &mut Context<'_>) {
+    if !context.config.buffering || !request.is_predictive() {
+        return; // Nothing is held there.
+    }
+    let sequence = context.next_sequence();
+    let bytes = initiate(request, sequence, false).encode();
+    context.counters.sent_hi += 1;
+    let id = HandoverId::Par(request.pcoa);
+    context.outbox.transmit(Some(id), None, bytes);
 }
 
 /// Where a mobile node's packets go.

@@ -297,7 +297,12 @@ fn copies_begin_again_when_the_mobile_node_is_back_and_the_tunnel_ends() {
     simulation.inject(Node::Par, ACCESS, end.bytes());
     assert_eq!(
         simulation.steps(),
-        ["par: remove-tunnel", "par: start-copying", "par: -> fback"]
+        [
+            "par: remove-tunnel",
+            "par: -> hi",
+            "par: start-copying",
+            "par: -> fback"
+        ]
     );
     simulation.input(Node::Par, Input::Admin(Admin::Shutdown));
     simulation.assert_clean();

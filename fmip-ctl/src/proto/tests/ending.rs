@@ -27,7 +27,7 @@ fn a_mobile_node_that_is_back_ends_its_tunnel_whatever_alternate_it_names() {
         simulation.inject(Node::Par, ACCESS, Fbu { ncoa, ..END }.bytes());
         assert_eq!(
             simulation.steps(),
-            ["par: remove-tunnel", "par: -> fback"],
+            ["par: remove-tunnel", "par: -> hi", "par: -> fback"],
             "{ncoa:?}"
         );
         let (_, packet) = simulation.messages(Node::Par, "FBack").next().unwrap();
@@ -52,6 +52,121 @@ fn a_mobile_node_that_is_back_ends_its_tunnel_whatever_alternate_it_names() {
         simulation.run(FOREVER);
         simulation.assert_clean();
     }
+}
+
+/// The HIs that the PAR sends when the mobile node ends a tunnel that has stood for so long.
+fn called_off(par: RouterConfig, fbu: Fbu, end: Fbu, after: Duration) -> Vec<HandoverInitiate> {
+    let mut simulation = Simulation::with(mobile_node_config(), par, router_config(true));
+    simulation.lose(Node::Par, "HI", ALWAYS);
+    simulation.inject(Node::Par, ACCESS, fbu.bytes());
+    answer(&mut simulation, HackCode::NcoaValid, None);
+    simulation.log.clear();
+    simulation.run(after);
+    simulation.inject(Node::Par, ACCESS, end.bytes());
+    assert_eq!(simulation.count("par: remove-tunnel"), 1);
+    let sent = his(&simulation);
+    sent.into_iter().map(|(_, hi)| hi).collect()
+}
+
+// Rows: MOV-06
+#[test]
+fn the_nar_hears_that_nothing_is_to_be_held_for_a_mobile_node_that_stays() {
+    let soon = Duration::from_millis(100);
+    let par = || router_config(false);
+    let expected = HandoverInitiate {
+        sequence: 102,
+        code: HiCode::PcoaSource,
+        buffer: false,
+        ..HI
+    };
+    assert_eq!(called_off(par(), FBU, END, soon), [expected]);
+    // By then the NAR has given it up, or it has been there.
+    assert_eq!(called_off(par(), FBU, END, Duration::from_secs(4)), []);
+    // It was there when it asked, and is somewhere else when it ends what it asked for.
+    assert_eq!(called_off(par(), FBU_MOVED, END, soon), []);
+    let elsewhere = Fbu {
+        source: NCOA,
+        ..END
+    };
+    assert_eq!(called_off(par(), FBU, elsewhere, soon), []);
+    // Nothing was to be held.
+    let unbuffered = RouterConfig {
+        buffering: false,
+        ..par()
+    };
+    assert_eq!(called_off(unbuffered, FBU, END, soon), []);
+}
+
+// Rows: MOV-05, MOV-06
+#[test]
+fn the_nar_that_another_one_takes_the_place_of_hears_that_nothing_is_to_be_held() {
+    let third: Ipv6Addr = "2001:db8:3::1".parse().unwrap();
+    let mut par = router_config(false);
+    let peer = par.peers[0].clone();
+    par.peers.push(Peer {
+        address: third,
+        prefix: "2001:db8:3::/64".parse().unwrap(),
+        ..peer
+    });
+    let mut simulation = Simulation::with(mobile_node_config(), par, router_config(true));
+    simulation.lose(Node::Par, "HI", ALWAYS);
+    simulation.inject(Node::Par, ACCESS, FBU.bytes());
+    answer(&mut simulation, HackCode::NcoaValid, None);
+    let newer = Fbu {
+        sequence: 2,
+        ncoa: Some("2001:db8:3::ff:fe00:1".parse().unwrap()),
+        ..FBU
+    };
+    simulation.inject(Node::Par, ACCESS, newer.bytes());
+    let (to, hi) = his(&simulation).pop().unwrap();
+    assert_eq!((to, hi.buffer), (third, true));
+    let consent = hack(third, hi.sequence, HackCode::NcoaValid, None);
+    simulation.inject(Node::Par, CORE, consent);
+    assert_eq!(simulation.count("par: install-tunnel"), 2);
+    let (to, hi) = his(&simulation).pop().unwrap();
+    assert_eq!((to, hi.buffer, hi.ncoa), (NAR, false, Some(NCOA)));
+    // The same one asked again has the same.
+    let sent = his(&simulation).len();
+    let newest = Fbu {
+        sequence: 3,
+        ..newer
+    };
+    simulation.inject(Node::Par, ACCESS, newest.bytes());
+    let (_, hi) = his(&simulation).pop().unwrap();
+    let consent = hack(third, hi.sequence, HackCode::NcoaValid, None);
+    simulation.inject(Node::Par, CORE, consent);
+    assert_eq!(his(&simulation).len(), sent + 1);
+}
+
+/// Packets of the first attempt would come behind those that the mobile node got while it stayed.
+// Rows: MOV-01, MOV-06, BUF-08
+#[test]
+fn a_handover_that_is_broken_off_and_repeated_begins_with_an_empty_buffer() {
+    let mut simulation = Simulation::new();
+    simulation.gap = None;
+    simulation.impend();
+    simulation.run(Duration::from_millis(100));
+    assert_eq!(simulation.nar.handovers()[0].state, "expected");
+    simulation.log.clear();
+    simulation.come_up(AP1);
+    simulation.gap = Some(Duration::from_millis(200));
+    simulation.run(Duration::from_millis(5));
+    simulation.impend();
+    simulation.run(SECOND);
+    let steps = simulation.steps();
+    let at_nar = |step: &&String| step.contains("nar: ") && step.contains("buffer");
+    let at_nar: Vec<_> = steps.iter().filter(at_nar).collect();
+    assert_eq!(
+        at_nar,
+        [
+            "nar: remove-buffer",
+            "nar: start-buffering",
+            "nar: release-buffer"
+        ],
+        "{steps:#?}"
+    );
+    simulation.run(FOREVER);
+    simulation.assert_clean();
 }
 
 // Rows: MOV-02

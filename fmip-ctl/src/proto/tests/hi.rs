@@ -149,3 +149,61 @@ fn an_hi_that_the_mobile_node_overtook_does_not_send_it_away_again() {
     simulation.run(FOREVER);
     simulation.assert_clean();
 }
+
+/// An HI for the mobile node of the others.
+fn numbered(sequence: u16, buffer: bool) -> Bytes {
+    let message = HandoverInitiate {
+        sequence,
+        buffer,
+        ..HI
+    };
+    hi(PAR, message)
+}
+
+// Rows: MOV-06, BUF-06
+#[test]
+fn what_is_held_is_dropped_at_the_word_of_the_par_alone_that_holds_its_mobile_node() {
+    let mut simulation = nar_hears(numbered(7, true));
+    simulation.log.clear();
+    simulation.inject(Node::Nar, CORE, numbered(8, false));
+    assert_eq!(simulation.steps(), ["nar: remove-buffer", "nar: -> hack"]);
+    assert_eq!(simulation.nar.handovers()[0].state, "expected");
+    // It comes after all.
+    simulation.log.clear();
+    simulation.inject(Node::Nar, CORE, numbered(9, true));
+    assert_eq!(simulation.steps(), ["nar: start-buffering", "nar: -> hack"]);
+    // The one before that was overtaken: it changes nothing, and has an answer (HI-18).
+    simulation.log.clear();
+    simulation.inject(Node::Nar, CORE, numbered(8, false));
+    assert_eq!(simulation.steps(), ["nar: -> hack"]);
+    // It has gone without a word to its PAR (Code 1), which wants nothing held then.
+    simulation.log.clear();
+    let moved = HandoverInitiate {
+        sequence: 10,
+        code: HiCode::OtherSource,
+        buffer: false,
+        ..HI
+    };
+    simulation.inject(Node::Nar, CORE, hi(PAR, moved));
+    assert_eq!(simulation.count("nar: remove-buffer"), 0);
+    simulation.run(FOREVER);
+    simulation.assert_clean();
+}
+
+// Rows: HI-11, HI-12
+#[test]
+fn what_is_asked_for_while_the_link_is_asked_for_the_address_is_held() {
+    let mut simulation = nar_with(|nar| {
+        nar.access[0].duplicate_probe = Some(Duration::from_millis(300));
+    });
+    simulation.inject(Node::Nar, CORE, numbered(7, false));
+    assert_eq!(simulation.nar.handovers()[0].state, "probing");
+    assert_eq!(simulation.count("nar: start-buffering"), 0);
+    simulation.inject(Node::Nar, CORE, numbered(8, true));
+    assert_eq!(simulation.count("nar: start-buffering"), 1);
+    simulation.inject(Node::Nar, CORE, numbered(9, true));
+    assert_eq!(simulation.count("nar: start-buffering"), 1);
+    simulation.run(FOREVER);
+    assert_eq!(simulation.count("nar: remove-buffer"), 1);
+    simulation.assert_clean();
+}

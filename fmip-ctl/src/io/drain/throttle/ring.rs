@@ -23,6 +23,8 @@ const MAX_DOUBT: Duration = Duration::from_secs(3600);
 /// The ring of one interface.
 #[derive(Debug)]
 pub(super) struct Ring {
+    /// Index of the interface.
+    interface: u32,
     /// What the interface had sent at the last look.
     seen: Option<Sent>,
     /// Frames put in that have not been seen to leave.
@@ -37,8 +39,9 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(interface: u32, now: Instant) -> Self {
         Self {
+            interface,
             seen: None,
             owed: 0,
             moved: now,
@@ -135,6 +138,7 @@ impl Ring {
         };
         if left.dropped > 0 {
             tracing::warn!(
+                interface = self.interface,
                 packets = left.dropped,
                 "an interface had no room for packets while a buffer was released"
             );
@@ -147,8 +151,9 @@ impl Ring {
             self.moved = now;
         } else if self.owed > 0 && now.saturating_duration_since(self.moved) >= STANDSTILL {
             tracing::debug!(
+                interface = self.interface,
                 owed = self.owed,
-                "an interface does not count what it sends"
+                "an interface does not count what it sends, or sends nothing"
             );
             self.forget();
             self.doubted = Some(now + self.doubt);
@@ -174,7 +179,7 @@ mod tests {
 
     /// A ring that has got a window of frames, none of which has left.
     fn full(now: Instant) -> Ring {
-        let mut ring = Ring::new(now);
+        let mut ring = Ring::new(7, now);
         assert_eq!(ring.admits(now, 0, 5, unasked), 5);
         ring.put(now, 5);
         // Whether those have left is not known; from here on all is counted.
@@ -253,7 +258,7 @@ mod tests {
     #[test]
     fn an_interface_that_nobody_counts_for_is_paced_by_time_alone() {
         let start = Instant::now();
-        let mut ring = Ring::new(start);
+        let mut ring = Ring::new(7, start);
         for _ in 0..10 {
             assert_eq!(ring.admits(start, 0, BATCH, || None), BATCH);
             ring.put(start, BATCH);

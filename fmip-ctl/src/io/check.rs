@@ -7,7 +7,7 @@ use std::{fs, io};
 
 /// The oldest kernel with live frames in `BPF_PROG_RUN`, which release held packets, and with
 /// `IFA_PROTO`, by which addresses are known as ours.
-pub const MIN_KERNEL: (u32, u32) = (5, 18);
+const MIN_KERNEL: (u32, u32) = (5, 18);
 
 // Numbers of capabilities: include/uapi/linux/capability.h.
 const CAP_NET_ADMIN: u32 = 12;
@@ -17,7 +17,7 @@ const CAP_BPF: u32 = 39;
 
 /// Why this machine cannot run the controller.
 #[derive(Debug, thiserror::Error)]
-pub enum CheckError {
+pub(super) enum CheckError {
     /// The kernel is too old.
     #[error("kernel {release} is too old: fmip needs {}.{} or newer", MIN_KERNEL.0, MIN_KERNEL.1)]
     KernelTooOld {
@@ -47,7 +47,7 @@ pub enum CheckError {
 ///
 /// # Errors
 /// The first thing that is missing.
-pub fn preconditions() -> Result<(), CheckError> {
+pub(super) fn preconditions() -> Result<(), CheckError> {
     let uname = rustix::system::uname();
     kernel(&uname.release().to_string_lossy())?;
     let status = fs::read_to_string("/proc/self/status").map_err(CheckError::Status)?;

@@ -13,7 +13,7 @@ use crate::wire::MacAddr;
 
 /// Tags that a frame may carry and still be read by the programs: one of 802.1Q within one of
 /// 802.1ad (QinQ).
-pub const MAX_TAGS: usize = 2;
+const MAX_TAGS: usize = 2;
 
 /// A network device as it is at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ const ASKED_AFTER: Duration = Duration::from_secs(1);
 /// Something that happened in the data path, as the control socket tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub enum Told {
+pub(super) enum Told {
     /// A packet claims to be of a bound address, but did not come out of that address's tunnel, or not
     /// from its link.
     SpoofedPacket {
@@ -100,7 +100,7 @@ const fn name(kind: Kind) -> &'static str {
 }
 
 /// The receiving end.
-pub struct Events {
+pub(super) struct Events {
     ring: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, u64>,
     /// The interfaces by index.
@@ -117,7 +117,7 @@ impl Events {
     ///
     /// # Errors
     /// When a map is missing, or the runtime refuses.
-    pub fn new(ebpf: &mut Ebpf, interfaces: BTreeMap<u32, String>) -> Result<Self> {
+    pub(super) fn new(ebpf: &mut Ebpf, interfaces: BTreeMap<u32, String>) -> Result<Self> {
         let ring: RingBuf<_> = take(ebpf, "EVENTS")?.try_into()?;
         // SAFETY: the ring owns its descriptor and gives the same one as long as it lives.
         let ring = unsafe { AsyncFd::register(ring) };
@@ -135,7 +135,7 @@ impl Events {
     ///
     /// # Errors
     /// When the ring cannot be watched any more, or the kernel does not say what was lost.
-    pub async fn next(&mut self) -> Result<(u64, Told)> {
+    pub(super) async fn next(&mut self) -> Result<(u64, Told)> {
         loop {
             if let Some(told) = self.take() {
                 return Ok(told);
@@ -204,7 +204,7 @@ impl Events {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn all_lost(&self) -> Result<BTreeMap<String, u64>> {
+    pub(super) fn all_lost(&self) -> Result<BTreeMap<String, u64>> {
         let kinds = Kind::ALL.iter();
         kinds
             .map(|kind| Ok((name(*kind).to_owned(), self.lost(*kind)?)))

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Everything that a command may change.
-pub struct Executor {
+pub(super) struct Executor {
     maps: Maps,
     admission: Admission,
     drain: Drain,
@@ -60,7 +60,7 @@ impl Error for InUse {}
 
 impl Executor {
     /// Takes the means to carry out commands on these interfaces.
-    pub fn new(
+    pub(super) fn new(
         maps: Maps,
         admission: Admission,
         drain: Drain,
@@ -84,17 +84,17 @@ impl Executor {
 
     /// The tunnel that packets for `address` go into. The data path does not see what this router
     /// itself sends there.
-    pub fn tunnel_to(&self, address: Ipv6Addr) -> Option<Tunnel> {
+    pub(super) fn tunnel_to(&self, address: Ipv6Addr) -> Option<Tunnel> {
         self.tunnels.get(&address).copied()
     }
 
     /// The maps, to read.
-    pub fn maps(&self) -> &Maps {
+    pub(super) fn maps(&self) -> &Maps {
         &self.maps
     }
 
     /// The interfaces, by index.
-    pub fn interfaces(&self) -> &BTreeMap<InterfaceIndex, Interface> {
+    pub(super) fn interfaces(&self) -> &BTreeMap<InterfaceIndex, Interface> {
         &self.interfaces
     }
 
@@ -102,7 +102,7 @@ impl Executor {
     ///
     /// # Errors
     /// An interface is not there any more.
-    pub async fn resolve(&mut self, names: &[&str]) -> Result<Vec<Interface>> {
+    pub(super) async fn resolve(&mut self, names: &[&str]) -> Result<Vec<Interface>> {
         self.netlink.resolve(names).await
     }
 
@@ -112,7 +112,7 @@ impl Executor {
     /// # Errors
     /// An interface is another than before, or the kernel refuses; nothing has changed then that
     /// anybody would notice.
-    pub fn reconfigure(
+    pub(super) fn reconfigure(
         &mut self,
         interfaces: Vec<Interface>,
         config: &config::Config,
@@ -151,7 +151,7 @@ impl Executor {
     ///
     /// # Errors
     /// When the kernel refuses, or an address is another node's; the command had no effect then.
-    pub async fn execute(&mut self, command: &Command) -> Result<(), CommandError> {
+    pub(super) async fn execute(&mut self, command: &Command) -> Result<(), CommandError> {
         self.carry_out(command).await.map_err(told)
     }
 
@@ -159,7 +159,7 @@ impl Executor {
     ///
     /// # Errors
     /// When an address is another node's.
-    pub async fn admit(&mut self, command: &Command) -> Result<(), CommandError> {
+    pub(super) async fn admit(&mut self, command: &Command) -> Result<(), CommandError> {
         self.examine(command).await.map_err(told)
     }
 
@@ -354,7 +354,7 @@ impl Executor {
     }
 
     /// Takes note of a mobile node that came or left.
-    pub fn note_station(&mut self, event: &StationEvent) {
+    pub(super) fn note_station(&mut self, event: &StationEvent) {
         // It is listened to all the same, among the others of its link.
         if let Err(error) = self.admission.note(event) {
             warn!("{error:#}");
@@ -366,7 +366,7 @@ impl Executor {
     ///
     /// # Errors
     /// There are too many different ways; packets go where the kernel's routes say then.
-    pub async fn follow_next_hops(&mut self) -> Result<()> {
+    pub(super) async fn follow_next_hops(&mut self) -> Result<()> {
         let change = self.far_ends.changed().await;
         self.far_ends.apply(change, &mut self.maps)
     }
@@ -375,7 +375,7 @@ impl Executor {
     ///
     /// # Errors
     /// The kernel does not tell what is now.
-    pub async fn note_address(&mut self, change: Change) -> Result<Vec<Input>> {
+    pub(super) async fn note_address(&mut self, change: Change) -> Result<Vec<Input>> {
         let verdicts = self.netlink.note_address(change).await?;
         Ok(verdicts.into_iter().map(|of| self.input(of)).collect())
     }
@@ -407,24 +407,27 @@ impl Executor {
     ///
     /// # Errors
     /// The kernel does not tell.
-    pub async fn described_addresses(&self, interface: InterfaceIndex) -> Result<Vec<Described>> {
+    pub(super) async fn described_addresses(
+        &self,
+        interface: InterfaceIndex,
+    ) -> Result<Vec<Described>> {
         self.netlink.described_addresses(interface).await
     }
 
     /// Whose an address is.
-    pub fn owner_of(&self, interface: InterfaceIndex, address: Ipv6Addr) -> AddressOwner {
+    pub(super) fn owner_of(&self, interface: InterfaceIndex, address: Ipv6Addr) -> AddressOwner {
         self.netlink.owner_of(interface, address)
     }
 
     /// Takes note of what the drain thread tells.
-    pub fn note(&mut self, report: &Report) {
+    pub(super) fn note(&mut self, report: &Report) {
         if let Report::Discarded { buffer, .. } = report {
             self.maps.give_back(*buffer);
         }
     }
 
     /// Ends: what the commands changed in the kernel is undone, the programs are unloaded.
-    pub async fn end(mut self) {
+    pub(super) async fn end(mut self) {
         drop(self.drain);
         self.far_ends.end().await;
         self.netlink.clean_up().await;

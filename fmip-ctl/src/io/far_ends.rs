@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Which bound address has which far end, and who finds out the way there.
-pub struct FarEnds {
+pub(super) struct FarEnds {
     /// Of a router; a mobile node is told the way of its packets.
     hops: Option<NextHops>,
     of: BTreeMap<Ipv6Addr, Ipv6Addr>,
@@ -21,7 +21,7 @@ impl FarEnds {
     ///
     /// # Errors
     /// The kernel gives no netlink socket.
-    pub fn new(is_router: bool) -> Result<Self> {
+    pub(super) fn new(is_router: bool) -> Result<Self> {
         let hops = match is_router {
             true => Some(NextHops::start(Upkeep::Managed)?),
             false => None,

@@ -32,37 +32,32 @@ const GENERIC_HEADER: usize = 4;
 
 /// What a driver's XDP can do (`NETDEV_XDP_ACT_...`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct XdpFeatures(u64);
+pub(super) struct XdpFeatures(u64);
 
 impl XdpFeatures {
-    /// It runs programs, and they may pass, drop and send back.
-    pub fn basic(self) -> bool {
-        self.0 & 1 != 0
-    }
-
     /// Its programs may redirect.
-    pub fn redirects(self) -> bool {
+    pub(super) fn redirects(self) -> bool {
         self.0 & 1 << 1 != 0
     }
 
     /// It takes frames that programs of others redirect to it.
-    pub fn takes_redirected(self) -> bool {
+    pub(super) fn takes_redirected(self) -> bool {
         self.0 & 1 << 2 != 0
     }
 
     /// Its programs get packets that do not fit into one buffer.
-    pub fn receives_several_buffers(self) -> bool {
+    pub(super) fn receives_several_buffers(self) -> bool {
         self.0 & 1 << 5 != 0
     }
 
     /// It takes redirected frames that do not fit into one buffer.
-    pub fn takes_several_buffers(self) -> bool {
+    pub(super) fn takes_several_buffers(self) -> bool {
         self.0 & 1 << 6 != 0
     }
 }
 
 /// Questions about the interfaces of the network namespace in which it was opened.
-pub struct Features {
+pub(super) struct Features {
     socket: Socket,
     sequence: u32,
 }
@@ -72,7 +67,7 @@ impl Features {
     ///
     /// # Errors
     /// The kernel gives no socket.
-    pub fn open() -> io::Result<Self> {
+    pub(super) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_GENERIC)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -86,7 +81,7 @@ impl Features {
     ///
     /// # Errors
     /// There is no such interface.
-    pub fn xdp(&mut self, interface: u32) -> io::Result<Option<XdpFeatures>> {
+    pub(super) fn xdp(&mut self, interface: u32) -> io::Result<Option<XdpFeatures>> {
         let Some(family) = self.family("netdev")? else {
             return Ok(None);
         };
@@ -105,7 +100,7 @@ impl Features {
     ///
     /// # Errors
     /// There is no such interface.
-    pub fn offloads(&mut self, interface: u32) -> io::Result<Option<BTreeSet<String>>> {
+    pub(super) fn offloads(&mut self, interface: u32) -> io::Result<Option<BTreeSet<String>>> {
         let Some(family) = self.family("ethtool")? else {
             return Ok(None);
         };

@@ -20,35 +20,35 @@ const NICENESS: i32 = 0;
 
 /// What the program is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CareOf {
+pub(super) struct CareOf {
     /// The care-of address.
-    pub care_of: Ipv6Addr,
+    pub(super) care_of: Ipv6Addr,
     /// The one before.
-    pub previous: Ipv6Addr,
+    pub(super) previous: Ipv6Addr,
     /// The router of the link.
-    pub router: Ipv6Addr,
+    pub(super) router: Ipv6Addr,
     /// Of the link's prefix.
-    pub prefix_length: u8,
+    pub(super) prefix_length: u8,
     /// Whether packets for the previous one still come, through a tunnel.
-    pub fast: bool,
+    pub(super) fast: bool,
 }
 
 /// What became of the runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HookCounts {
+pub(super) struct HookCounts {
     /// Runs that were begun.
-    pub started: u64,
+    pub(super) started: u64,
     /// Runs that could not be begun, or ended with an error or by a signal.
-    pub failed: u64,
+    pub(super) failed: u64,
     /// Of these, runs that took too long and were killed.
-    pub timed_out: u64,
+    pub(super) timed_out: u64,
     /// Addresses that were not told, for a newer one came before their turn.
-    pub superseded: u64,
+    pub(super) superseded: u64,
 }
 
 /// Runs the program.
 #[derive(Debug)]
-pub struct Hook {
+pub(super) struct Hook {
     settings: MobileIpv6,
     /// The node's interface.
     interface: String,
@@ -87,7 +87,7 @@ impl Drop for Running {
 
 impl Hook {
     /// With nothing to tell yet.
-    pub fn new(settings: MobileIpv6, interface: String, control_socket: PathBuf) -> Self {
+    pub(super) fn new(settings: MobileIpv6, interface: String, control_socket: PathBuf) -> Self {
         Self {
             settings,
             interface,
@@ -100,7 +100,7 @@ impl Hook {
 
     /// Has the program told of an address, at once or when it has ended. Without a program nobody is
     /// told.
-    pub fn tell(&mut self, care_of: CareOf) {
+    pub(super) fn tell(&mut self, care_of: CareOf) {
         if self.settings.on_care_of_address.is_empty() {
             return;
         }
@@ -112,13 +112,13 @@ impl Hook {
     }
 
     /// What became of the runs.
-    pub fn counts(&self) -> HookCounts {
+    pub(super) fn counts(&self) -> HookCounts {
         self.counts
     }
 
     /// Waits until a run has ended, and begins the next; never returns without one. Nothing is lost if
     /// it is cancelled.
-    pub async fn follow(&mut self) {
+    pub(super) async fn follow(&mut self) {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;
         };

@@ -1,21 +1,26 @@
-//! Thin adapters between the protocol core and Linux: the only room that knows sockets, netlink,
-//! the BPF maps and a clock.
+//! Thin adapters between the protocol core and Linux: the only place that knows sockets,
+//! netlink, the BPF maps and a clock.
+//!
+//! Reading order: `run` goes from the configuration to a `controller`, the loop that carries every
+//! input to the core; `execute` carries out what the core commands, in the data path ([`maps`],
+//! [`drain`]) and in the kernel ([`netlink`]). [`load`] and [`attach`] bring the programs where the
+//! packets are; [`transmit`] and [`signals`] are the two ways of signalling.
 
 pub mod addresses;
 pub mod admission;
 pub mod attach;
 mod bindings;
 mod bpf_link;
-pub mod check;
+mod check;
 mod clsact;
 mod controller;
 pub mod devices;
 pub mod drain;
-pub mod events;
-pub mod execute;
+mod events;
+mod execute;
 mod far_ends;
-pub mod features;
-pub mod hook;
+mod features;
+mod hook;
 mod hostapd;
 mod hurry;
 mod link;
@@ -32,11 +37,11 @@ pub mod pool;
 pub mod probe;
 mod requests;
 mod run;
-pub mod sequences;
+mod sequences;
 mod show;
 pub mod signals;
 pub mod transmit;
-pub mod triggers;
+mod triggers;
 mod watch;
 mod whereabouts;
 

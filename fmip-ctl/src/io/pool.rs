@@ -108,7 +108,7 @@ impl BufferLimits {
     }
 
     /// The policy of a link.
-    pub fn policy_of(&self, interface: u32) -> Policy {
+    fn policy_of(&self, interface: u32) -> Policy {
         self.policies
             .get(&interface)
             .copied()

@@ -38,7 +38,7 @@ const SLACK: usize = 1_024;
 
 /// Why sequence numbers cannot be kept.
 #[derive(Debug, thiserror::Error)]
-pub enum SequenceError {
+pub(super) enum SequenceError {
     /// Another controller has the directory.
     #[error(
         "another controller keeps its state in {}: give this one another state-directory",
@@ -75,7 +75,7 @@ pub enum SequenceError {
 
 /// The numbers, and the file that they are in.
 #[derive(Debug)]
-pub struct Sequences {
+pub(super) struct Sequences {
     directory: PathBuf,
     numbers: BTreeMap<Ipv6Addr, u16>,
     file: Arc<File>,
@@ -94,7 +94,10 @@ impl Sequences {
     ///
     /// # Errors
     /// [`SequenceError`]; nothing was changed then but the directory made.
-    pub fn open(directory: &Path, known: impl Fn(Ipv6Addr) -> bool) -> Result<Self, SequenceError> {
+    pub(super) fn open(
+        directory: &Path,
+        known: impl Fn(Ipv6Addr) -> bool,
+    ) -> Result<Self, SequenceError> {
         let failed = |action, path: &Path| {
             let path = path.to_owned();
             move |source| SequenceError::Io {
@@ -144,7 +147,7 @@ impl Sequences {
     }
 
     /// The numbers that are kept.
-    pub fn numbers(&self) -> impl Iterator<Item = (Ipv6Addr, u16)> + '_ {
+    pub(super) fn numbers(&self) -> impl Iterator<Item = (Ipv6Addr, u16)> + '_ {
         self.numbers
             .iter()
             .map(|(address, number)| (*address, *number))
@@ -155,7 +158,7 @@ impl Sequences {
     ///
     /// # Errors
     /// [`SequenceError::Io`]; the next call tries to write this number, too.
-    pub fn store(&mut self, address: Ipv6Addr, number: u16) -> Result<(), SequenceError> {
+    pub(super) fn store(&mut self, address: Ipv6Addr, number: u16) -> Result<(), SequenceError> {
         if self.numbers.insert(address, number) == Some(number) && self.whole {
             return Ok(());
         }
@@ -191,7 +194,7 @@ impl Sequences {
     }
 
     /// Forgets the numbers of addresses that are not `known` any more, at the next writing anew.
-    pub fn retain(&mut self, known: impl Fn(Ipv6Addr) -> bool) {
+    pub(super) fn retain(&mut self, known: impl Fn(Ipv6Addr) -> bool) {
         self.numbers.retain(|address, _| known(*address));
     }
 }

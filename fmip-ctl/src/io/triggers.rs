@@ -11,18 +11,18 @@ use crate::{
 
 /// An access link, as far as it takes to tell which one a node is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub(super) struct Link {
     /// Its interface's name.
-    pub name: String,
+    pub(super) name: String,
     /// Its interface's index.
-    pub index: InterfaceIndex,
+    pub(super) index: InterfaceIndex,
     /// The prefix of its nodes.
-    pub prefix: Prefix,
+    pub(super) prefix: Prefix,
 }
 
 /// What a controller is that is given a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Receiver<'a> {
+pub(super) enum Receiver<'a> {
     /// An access router with these links.
     AccessRouter(&'a [Link]),
     /// A mobile node.
@@ -33,7 +33,7 @@ pub enum Receiver<'a> {
 ///
 /// # Errors
 /// In words for the one who gave it: the trigger is for the other role, or names no link.
-pub fn input(trigger: Trigger, receiver: Receiver<'_>) -> Result<Input, String> {
+pub(super) fn input(trigger: Trigger, receiver: Receiver<'_>) -> Result<Input, String> {
     let name = trigger.name();
     let link_event = match trigger {
         Trigger::Impend { access_point } => LinkEvent::HandoverImpend { access_point },

@@ -472,7 +472,7 @@ fn neighbor_discovery() -> Vec<Packet> {
         outcome: ApOutcome::NoPrefix,
         router: None,
         new_coa: None,
-        ..known.clone()
+        ..known
     };
     let rtsolpr = |access_points| {
         Message::RtSolPr(RtSolPr {

@@ -618,7 +618,7 @@ impl Netlink {
             .find(|message| message.header.index == interface && ipv6_of(message) == Some(address)))
     }
 
-    pub(super) async fn delete_address(&self, message: AddressMessage) -> Result<()> {
+    async fn delete_address(&self, message: AddressMessage) -> Result<()> {
         let address = ipv6_of(&message).unwrap_or(Ipv6Addr::UNSPECIFIED);
         let interface = message.header.index;
         gone_is_done(self.handle.address().del(message).execute().await).with_context(|| {

@@ -403,7 +403,7 @@ impl Table {
     }
 
     /// Has all interfaces and rules be asked for.
-    pub(super) fn ask_everything(&mut self) {
+    fn ask_everything(&mut self) {
         self.everything_due = true;
         self.rules_due = true;
     }

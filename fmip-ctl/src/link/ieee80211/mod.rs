@@ -1,8 +1,11 @@
 //! 802.11 at a mobile node: wpa_supplicant tells what the radio does, and moves it; the kernel says
 //! what becomes of the link.
 //!
-//! `station` decides, `supplicant` and `nl80211` speak with the two, and this file carries words between
-//! them.
+//! `station` decides, with what `scan` knows of access points and `policy` makes of signals;
+//! `supplicant` and `nl80211` speak with the two, and this file carries words between them.
+//!
+//! At a router it is `hostapd` that says who comes and leaves, on the same kind of socket
+//! (`control`); [`spoken`] has the words of both without a socket.
 
 pub(crate) mod control;
 pub(crate) mod hostapd;

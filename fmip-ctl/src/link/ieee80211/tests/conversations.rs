@@ -3,7 +3,7 @@
 use super::*;
 
 /// The start beside a supplicant that is attached to AP1 on an open network, and has seen AP2.
-pub(super) const OPEN: &str = "
+const OPEN: &str = "
     ! working
     ? STATUS
     = bssid=02:00:00:00:01:00

@@ -58,9 +58,6 @@ pub struct Pkm {
 }
 
 impl Pkm {
-    /// The attribute that holds a security association.
-    pub const SA_DESCRIPTOR: u8 = 23;
-
     /// One without an attribute.
     pub fn new(code: PkmCode, identifier: u8) -> Self {
         Self {

@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(memory["bindings"], 262_144 * (8 + 7 * 2 * 64) + 65_536 * 64);
         assert_eq!(
             memory["buffers"],
-            16_384 * 2_056 + 1024 * 192 + 128 + 64 * 112 + 8
+            16_384 * 2_056 + 1024 * 192 + 128 + 64 * 120 + 8
         );
         assert_eq!(memory["counters"], 3 * 64 * 16 * 4);
         assert_eq!(memory["events"], 65_536);

@@ -163,7 +163,7 @@ fn the_directory_that_the_daemons_answer_to_goes_with_its_controller() {
         .mobile_node
         .insert("ieee80211".to_owned(), radio.into());
     for (role, namespace, answers) in [
-        (Router::Previous.name(), &lab.par, "hostapd0"),
+        (Router::Previous.name(), &lab.par, "hostapd"),
         ("mn", &lab.mn, WLAN),
     ] {
         let file = |extension: &str| lab.directory().join(format!("{role}-run.{extension}"));
@@ -179,8 +179,16 @@ fn the_directory_that_the_daemons_answer_to_goes_with_its_controller() {
         let mut process = Process::start(namespace, role, command, file("log")).unwrap();
         wait_until("the sockets", SOON, || {
             process.check_running()?;
-            let sockets = ["x.sock".to_owned(), format!("x.sock.{answers}")];
-            let there = sockets.iter().all(|name| directory.join(name).exists());
+            let names = fs::read_dir(&directory).into_iter().flatten().flatten();
+            let names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+            let is_there = |is: &dyn Fn(&str) -> bool| {
+                let mut names = names.iter();
+                names.any(|name| name.to_str().is_some_and(is))
+            };
+            // Each connection has a name of its own.
+            let prefix = format!("x.sock.{answers}.");
+            let there =
+                is_there(&|name| name == "x.sock") && is_there(&|name| name.starts_with(&prefix));
             Ok(there.then_some(()))
         })
         .unwrap();

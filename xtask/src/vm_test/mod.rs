@@ -244,6 +244,9 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
     let start = Instant::now();
     let report = session.play(&tools)?;
     report.print(&kernel.release, &logs, start.elapsed());
+    if let Some(reason) = report.why_nothing_was_tested() {
+        return Err(CannotRun::because(reason));
+    }
     Ok(if report.passed() {
         ExitCode::SUCCESS
     } else {
@@ -457,6 +460,14 @@ impl Report {
         self.fault.is_none() && self.finished.iter().all(Finished::passed)
     }
 
+    /// Nothing failed, but every test was left out: whoever asked is not to take that for an answer.
+    fn why_nothing_was_tested(&self) -> Option<String> {
+        let mut finished = self.finished.iter();
+        let is_idle = finished.all(|finished| finished.results.tally().passed == 0);
+        (self.passed() && is_idle)
+            .then(|| "nothing could be tested in that kernel; the reasons are above".to_owned())
+    }
+
     fn print(&self, release: &str, logs: &Path, took: Duration) {
         let mut sum = Tally::default();
         for finished in &self.finished {
@@ -597,5 +608,23 @@ mod tests {
         assert!(report.passed());
         report.fault = Some("the kernel has died".to_owned());
         assert!(!report.passed());
+    }
+
+    #[test]
+    fn a_run_in_which_nothing_could_be_tested_is_no_success() {
+        let without = "test a ... WITHOUT KERNEL: a: no mac80211_hwsim\nok";
+        let mut report = Report::default();
+        report.finished.push(a_finished(End::Code(0), without));
+        assert!(report.why_nothing_was_tested().is_some());
+        let mut report = Report::default();
+        let one = format!("{without}\ntest b ... ok");
+        report.finished.push(a_finished(End::Code(0), &one));
+        assert_eq!(report.why_nothing_was_tested(), None);
+        // What failed is a failure.
+        let mut report = Report::default();
+        report
+            .finished
+            .push(a_finished(End::Code(101), "test a ... FAILED"));
+        assert_eq!(report.why_nothing_was_tested(), None);
     }
 }

@@ -89,6 +89,7 @@ pub(crate) fn start(
             clock,
             station,
             tuned: Tuned::All,
+            malformed: 0,
             health: None,
             teller,
             orders,
@@ -103,6 +104,8 @@ struct Runner {
     station: Station,
     /// What the receiver is tuned to, also while it cannot be.
     tuned: Tuned,
+    /// How many frames could not be read, before the air was opened anew.
+    malformed: u64,
     /// Whether the air works, as it was told last.
     health: Option<bool>,
     teller: Teller,
@@ -118,7 +121,9 @@ impl Runner {
             let error = match Air::open(&self.place.name, self.place.address) {
                 Ok(air) => {
                     air.tune(self.tuned.clone());
-                    match self.converse(&air, &mut pause).await {
+                    let ended = self.converse(&air, &mut pause).await;
+                    self.malformed += air.malformed();
+                    match ended {
                         Ok(()) => return,
                         Err(error) => error,
                     }
@@ -233,6 +238,16 @@ impl Runner {
                 Output::Heard(heard) => self.teller.tell(Told::Heard(heard)).await,
             }
         }
+        self.count(air);
+    }
+
+    /// Says what was not understood, refused or in vain so far.
+    fn count(&self, air: Option<&Air>) {
+        let malformed = self.malformed + air.map_or(0, Air::malformed);
+        let numbers = self.station.counters().iter();
+        let numbers = numbers.map(|(name, number)| (*name, *number));
+        self.teller
+            .count(numbers.chain([("malformed-frames", malformed)]));
     }
 
     async fn working(&mut self) {

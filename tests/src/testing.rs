@@ -53,9 +53,18 @@ fn turn_of(kind: FlockOperation) -> Option<Turn> {
 
 /// Says aloud that this test is skipped, and why.
 pub fn skip(reason: &str) {
+    say("SKIPPED", reason);
+}
+
+/// Says aloud that this kernel cannot do what the test is about, and what that is.
+pub fn without_kernel(reason: &str) {
+    say("WITHOUT KERNEL", reason);
+}
+
+fn say(word: &str, reason: &str) {
     // Not by eprintln, which the test harness keeps to itself when a test passes.
     let test = std::thread::current().name().unwrap_or("test").to_owned();
-    let _ = writeln!(io::stderr(), "SKIPPED: {test}: {reason}");
+    let _ = writeln!(io::stderr(), "{word}: {test}: {reason}");
 }
 
 /// The settings of the controllers under test.

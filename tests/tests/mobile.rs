@@ -745,6 +745,25 @@ fn the_host_is_left_as_it_was_found_with_a_radio_that_takes_no_redirected_frames
     check_no_trace(stage, STATES[3], Signal::TERM);
 }
 
+/// As such a node, between the same two networks with traffic: it loses nothing, and keeps the order.
+#[test]
+fn what_leaves_by_way_of_the_loopback_keeps_its_order() {
+    let Some(_turn) = testing::shared_turn() else {
+        return;
+    };
+    let mut lab = Lab::build().unwrap();
+    lab.make_mobile_node_plain().unwrap();
+    let mut stage = Stage::in_lab(lab, testing::settings()).unwrap();
+    let played = hand_over(&stage).and_then(|()| {
+        let run = stage.close()?;
+        check("downlink", &run.downlink, Harm::None)?;
+        check("uplink", &run.uplink, Harm::None)
+    });
+    if let Err(error) = played {
+        panic!("{error:#}\n{}", stage.account());
+    }
+}
+
 #[test]
 fn what_a_killed_node_left_is_gone_after_the_next_start_which_finds_the_new_place() {
     let mut settings = testing::settings();

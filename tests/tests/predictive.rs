@@ -109,7 +109,9 @@ fn a_release_as_fast_as_possible_loses_nothing_while_the_radio_stands_still() {
     let mut numbers = kernel.split(|other: char| !other.is_ascii_digit());
     let mut number = || numbers.next().and_then(|text| text.parse().ok());
     if (number(), number()) < (Some(6), Some(16)) {
-        return testing::skip("before Linux 6.16 a veth loses what finds no room, queue or none");
+        return testing::without_kernel(
+            "before Linux 6.16 a veth loses what finds no room, queue or none",
+        );
     }
     assert_lossless_while_stalled(|lab| (&lab.mn, "wlan0"));
 }

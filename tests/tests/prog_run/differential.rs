@@ -161,6 +161,7 @@ impl Maker {
             _ => 200,
         };
         let (mut next_header, mut payload) = self.upper_layer(most);
+        let mut headers = 0;
         // From the last to the first, in the order of RFC 8200 section 4.1.
         for kind in [
             DESTINATION_OPTIONS,
@@ -174,6 +175,7 @@ impl Maker {
                 header.extend(self.extension_header(kind));
                 header.extend(payload);
                 (next_header, payload) = (kind, header);
+                headers += 1;
             }
         }
         if payload.is_empty() {
@@ -185,7 +187,12 @@ impl Maker {
                 0 => 0,
                 _ => self.random.u32(..1 << 20),
             },
-            hop_limit: self.random.u8(2..),
+            // What no router has forwarded, and has more headers than are looked behind, may be neighbor
+            // discovery, and stays on its link.
+            hop_limit: match headers {
+                ..=3 => self.random.u8(2..),
+                _ => self.random.u8(2..255),
+            },
             next_header,
             payload,
             ..Packet::udp(source, destination, 8)

@@ -392,8 +392,12 @@ impl Station {
 
     fn context(&mut self, bsid: MacAddr) -> &mut Context {
         if self.contexts.len() >= MAX_CONTEXTS && !self.contexts.contains_key(&bsid) {
-            // One whose packet numbers are lost is met by a full entry.
-            self.contexts.pop_first();
+            // One whose packet numbers are lost is met by a full entry; not the one that it is at.
+            let serving = self.serving();
+            let mut others = self.contexts.keys().filter(|of| Some(**of) != serving);
+            if let Some(other) = others.next().copied() {
+                self.contexts.remove(&other);
+            }
         }
         let settings = &self.settings;
         self.contexts.entry(bsid).or_insert_with(|| {

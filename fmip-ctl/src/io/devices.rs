@@ -36,7 +36,7 @@ pub struct Device {
     pub tags: [Option<Tag>; MAX_TAGS],
     /// What a VLAN device stands on at last: the device that the wire is at. `None` for all others,
     /// and where it cannot be used: in another network namespace, or under more tags than
-    /// [`MAX_TAGS`].
+    /// `MAX_TAGS`.
     pub parent: Option<Box<Device>>,
 }
 

@@ -5,8 +5,8 @@
 //! It is a thread of its own since a run blocks, and because the pace is finer than the timers of
 //! the main loop; which begins a release itself while this thread sleeps.
 //!
-//! [`worker`]: which buffers are served in which run; [`pacer`]: when a buffer's packets are due;
-//! [`throttle`]: how many a ring takes.
+//! `worker`: which buffers are served in which run; `pacer`: when a buffer's packets are due;
+//! `throttle`: how many a ring takes.
 
 mod pacer;
 mod throttle;

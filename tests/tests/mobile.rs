@@ -47,6 +47,18 @@ fn hand_over(stage: &Stage) -> Result<()> {
     stage.flows()
 }
 
+/// As [`hand_over`], to the end of the traffic: nothing is lost, and nothing out of its order.
+fn hand_over_unharmed(mut stage: Stage) {
+    let played = hand_over(&stage).and_then(|()| {
+        let run = stage.close()?;
+        check("downlink", &run.downlink, Harm::None)?;
+        check("uplink", &run.uplink, Harm::None)
+    });
+    if let Err(error) = played {
+        panic!("{error:#}\n{}", stage.account());
+    }
+}
+
 fn fmip_ctl(settings: &Settings, of: &Controller, arguments: &str) -> Result<Output> {
     let mut command = Command::new(&settings.fmip_ctl);
     command.arg("--socket").arg(of.socket());
@@ -270,15 +282,7 @@ fn a_node_that_is_not_told_where_it_is_waits_until_it_knows_and_is_handed_over()
     drop(mn);
     drop(lab);
 
-    let mut stage = Stage::set(settings, false).unwrap();
-    let played = hand_over(&stage).and_then(|()| {
-        let run = stage.close()?;
-        check("downlink", &run.downlink, Harm::None)?;
-        check("uplink", &run.uplink, Harm::None)
-    });
-    if let Err(error) = played {
-        panic!("{error:#}\n{}", stage.account());
-    }
+    hand_over_unharmed(Stage::set(settings, false).unwrap());
 }
 
 #[test]
@@ -753,15 +757,7 @@ fn what_leaves_by_way_of_the_loopback_keeps_its_order() {
     };
     let mut lab = Lab::build().unwrap();
     lab.make_mobile_node_plain().unwrap();
-    let mut stage = Stage::in_lab(lab, testing::settings()).unwrap();
-    let played = hand_over(&stage).and_then(|()| {
-        let run = stage.close()?;
-        check("downlink", &run.downlink, Harm::None)?;
-        check("uplink", &run.uplink, Harm::None)
-    });
-    if let Err(error) = played {
-        panic!("{error:#}\n{}", stage.account());
-    }
+    hand_over_unharmed(Stage::in_lab(lab, testing::settings()).unwrap());
 }
 
 #[test]

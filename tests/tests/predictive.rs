@@ -156,3 +156,48 @@ fn assert_lossless_while_stalled(held_up: impl Fn(&Lab) -> (&NetNs, &str)) {
     };
     played().unwrap_or_else(|error| panic!("{error:#}"));
 }
+
+/// What the node sends while its access point has no time is taken in together with what it held before: in
+/// the order in which it was sent.
+// Rows: W11-04
+#[test]
+fn what_a_node_held_is_not_overtaken_while_its_access_point_has_no_time() {
+    // The ring to the access point has room for all of it.
+    const GAP: Duration = Duration::from_millis(40);
+    const BEHIND: Duration = Duration::from_millis(20);
+    if let Some(reason) = stall::missing() {
+        return testing::skip(reason);
+    }
+    let Some(_turn) = testing::turn() else { return };
+    let played = || -> anyhow::Result<()> {
+        let mut settings = testing::settings();
+        settings.buffer.drain = Some("burst".to_owned());
+        let lab = Lab::build()?;
+        let controllers = Controllers::start(&lab, &settings)?;
+        let streams = testing::a_move(40, 1000).start_streams(&lab)?;
+        let events = Prepared::start(&controllers)?;
+        lab.detach()?;
+        elapse(GAP)?;
+        lab.attach(AccessPoint::New)?;
+        stall::prepare(&lab.air, "radio")?;
+        let stall = Stall::begin(10 * BEHIND)?;
+        controllers.mn.trigger("link-up", AccessPoint::New)?;
+        let drained = events.mn.wait_for("buffer-drained", SOON);
+        elapse(BEHIND)?;
+        stall.end()?;
+        drained?;
+        events.nar.wait_for("buffer-drained", SOON)?;
+        streams.wait_for_packets(1000, SOON)?;
+        let uplink = streams.stop()?.uplink;
+        anyhow::ensure!(
+            (uplink.lost, uplink.reordered) == (0, 0),
+            "{} of {} lost, {} reordered\n{}",
+            uplink.lost,
+            uplink.sent,
+            uplink.reordered,
+            controllers.account()
+        );
+        Ok(())
+    };
+    played().unwrap_or_else(|error| panic!("{error:#}"));
+}

@@ -20,7 +20,7 @@ use super::{
     attach::Mode,
     check,
     controller::{Controller, Sources},
-    devices::{self, Device, Kind},
+    devices::{self, Device},
     drain::{Drain, DrainMaps, Report},
     events::Events,
     execute::Executor,
@@ -244,15 +244,14 @@ async fn load(
                 let name = &interface.name;
                 programs.attach_classifier(MOBILE_IN, name, TcAttachType::Ingress)?;
                 programs.attach_classifier(MOBILE_OUT, name, TcAttachType::Egress)?;
-                let device = devices
-                    .iter()
-                    .find(|device| device.index == interface.index);
-                let port = uplink_port(interface.index, device.map(|device| &device.kind));
-                if port.index == LOOPBACK {
-                    maps.set_release_to(interface.index, interface.link_address)?;
-                    programs.attach_classifier(RELEASE, "lo", TcAttachType::Ingress)?;
-                }
-                maps.add_interface(interface.index, interface.mtu, port)?;
+                // What was held leaves by way of the loopback, whose program hands it to the kernel's ordinary
+                // transmission, where what the node sends next is behind it. Redirected frames would have a
+                // way of their own: drivers of 802.11 have none, those of network cards a queue beside the
+                // others, and of what is in its ring at one time a veth takes in the packets of ordinary
+                // transmission first.
+                maps.set_release_to(interface.index, interface.link_address)?;
+                programs.attach_classifier(RELEASE, "lo", TcAttachType::Ingress)?;
+                maps.add_interface(interface.index, interface.mtu, Port::of(LOOPBACK))?;
                 modes.insert(interface.index, Mode::Tc);
                 info!(interface = name, mode = Mode::Tc.name(), "attached");
             }
@@ -289,16 +288,6 @@ fn port(device: &Device, mode: Mode) -> Port {
     }
 }
 
-/// Where what a mobile node has held goes: straight to a veth, which takes redirected frames. Other drivers
-/// may not (those of 802.11 never do), and drop them without a word, so for those it goes by way of the
-/// loopback, whose program hands it to the kernel's ordinary transmission.
-fn uplink_port(interface: u32, kind: Option<&Kind>) -> Port {
-    match kind {
-        Some(Kind::Veth { .. }) => Port::of(interface),
-        _ => Port::of(LOOPBACK),
-    }
-}
-
 /// Shows what the programs log among the controller's own lines.
 fn forward_logs(programs: &mut Programs) -> Result<()> {
     let logger = EbpfLogger::init(programs.ebpf()).context("cannot read what the programs log")?;
@@ -312,18 +301,4 @@ fn forward_logs(programs: &mut Programs) -> Result<()> {
         }
     });
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_veth_gets_what_was_held_as_redirected_frames() {
-        let veth = Kind::Veth { peer: Some(3) };
-        assert_eq!(uplink_port(7, Some(&veth)), Port::of(7));
-        for kind in [Some(&Kind::Physical), Some(&Kind::Bridge), None] {
-            assert_eq!(uplink_port(7, kind), Port::of(LOOPBACK));
-        }
-    }
 }

@@ -432,8 +432,9 @@ pub(super) fn another_address(scene: &mut Scene) -> Result<Run> {
         name: "11",
         shown_by: &[
             Is::what("RA with NAACK 2").from(Nar).to(MnL3),
+            // An FBU that left before the answer came has had its own HI, which was refused.
             Is::what("FBU").from(MnL3).to(Par).arrives().again(),
-            Is::what("HI 1").from(Par).to(Nar),
+            Is::what("HI 1").from(Par).to(Nar).again(),
             Is::what("HAck 0").from(Nar).to(Par),
             Is::what("FBack 0").from(Par).to(MnL3).arrives().again(),
         ],

@@ -22,7 +22,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::{
     controller::Settings,
@@ -237,7 +237,7 @@ impl Radios {
                 && status.contains(&format!("bssid={access_point}"));
             Ok(there.then_some(()))
         })
-        .with_context(|| self.account())
+        .map_err(|error| anyhow!("{error:#}\n{}", self.account()))
     }
 
     /// What the daemons said last.

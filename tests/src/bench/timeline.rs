@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::{Axis, Plot, Series};
 use crate::{
@@ -39,7 +39,7 @@ pub fn play(fmip_ctl: &Path) -> Result<Plot> {
     let settings = Settings::new(fmip_ctl.to_owned());
     let controllers = Controllers::start(&lab, &settings)?;
     let fast = play.move_fast(&lab, &controllers);
-    let (fast, _) = fast.map_err(|error| error.context(controllers.account()))?;
+    let (fast, _) = fast.map_err(|error| anyhow!("{error:#}\n{}", controllers.account()))?;
     drop((controllers, lab));
     let lab = Lab::build().context("cannot build the lab")?;
     let plain = play.move_plain(&lab).context("the plain move failed")?;

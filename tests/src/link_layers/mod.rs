@@ -9,7 +9,7 @@ pub mod stage;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
 
 use self::{
@@ -117,13 +117,13 @@ impl Scenario {
                 Ok(Performance { run, ladder })
             })
             .map_err(|error| {
-                let shown = error.is::<OutOfOrder>();
-                let error = match scene.ladder() {
-                    Ok(ladder) if !shown => error.context(ladder.to_string()),
-                    Ok(_) => error,
-                    Err(why) => error.context(format!("there is no ladder: {why:#}")),
+                let ladder = match scene.ladder() {
+                    Ok(_) if error.is::<OutOfOrder>() => String::new(),
+                    Ok(ladder) => ladder.to_string(),
+                    Err(why) => format!("there is no ladder: {why:#}"),
                 };
-                error.context(scene.account()).context(self.title)
+                // What went wrong first: the rest is long, and may be cut by who shows it.
+                anyhow!("{}: {error:#}\n{ladder}\n{}", self.title, scene.account())
             })
     }
 }

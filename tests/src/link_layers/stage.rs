@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use fmip_ctl::{io::monotonic_ns, wire::MacAddr};
 use serde_json::json;
 
@@ -193,7 +193,7 @@ impl Radio {
         self.network
             .wait_for(AccessPoint::Previous, "carries", local)
             .map(drop)
-            .with_context(|| self.network.account())
+            .map_err(|error| anyhow!("{error:#}\n{}", self.network.account()))
     }
 }
 

@@ -10,7 +10,7 @@ pub mod stage;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use self::stage::Stage;
 use crate::{controller::Settings, report::Run};
@@ -84,7 +84,7 @@ impl Mode {
         (self.configure)(&mut settings);
         let mut stage = Stage::set(settings, self.with_third_router)?;
         let run = (self.play)(&mut stage)
-            .map_err(|error| error.context(stage.account()).context(self.title))?;
+            .map_err(|error| anyhow!("{}: {error:#}\n{}", self.title, stage.account()))?;
         let mut story = stage.story.lines();
         // The kernels' own resolving of addresses says nothing to people.
         story.retain(|line| !line.contains(": NS ") && !line.contains(": NA "));

@@ -2,7 +2,7 @@
 
 use std::{mem, net::Ipv6Addr, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -91,7 +91,7 @@ impl Stage {
             settings,
             notes: Vec::new(),
         };
-        ready().map_err(|error| error.context(stage.account()))?;
+        ready().map_err(|error| anyhow!("{error:#}\n{}", stage.account()))?;
         stage.streams = Some(Streams::start(&stage.lab, StreamConfig::new(RATE, SIZE)?)?);
         stage.flows().context("before the move")?;
         Ok(stage)

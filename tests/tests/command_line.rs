@@ -318,6 +318,18 @@ fn the_subcommands_tell_what_the_controller_says() {
         error.starts_with("2001:db8:9::9 is in the prefix of none of this router's access links"),
         "{error}"
     );
+    let stranger = ["--link-address", "02:00:00:00:00:77"];
+    for what in ["station-attached", "station-departed"] {
+        let arguments = [&["trigger", what][..], &stranger].concat();
+        let error = router.refused(router.client(&arguments));
+        assert!(
+            error.starts_with("link_address: 02:00:00:00:00:77 is no mobile node's that has a key"),
+            "{error}"
+        );
+    }
+    let status = router.run(router.client(&["status", "--json"]));
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["unknown_stations"], 2, "{status}");
 }
 
 #[test]

@@ -185,6 +185,12 @@ mod tests {
             ("attached --node 2001:db8::1", false),
             ("departed --node 2001:db8::1 --interface acc0", true),
             ("departed --node 192.0.2.1", false),
+            ("station-departed --link-address 02:00:00:00:00:01", true),
+            ("station-departed --interface acc0", false),
+            (
+                "station-attached --link-address 02:00:00:00:00:01 --interface acc0",
+                true,
+            ),
             (
                 "handover --node 2001:db8::1 --access-point 02:00:00:00:0a:01",
                 true,

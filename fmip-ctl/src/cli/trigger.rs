@@ -43,6 +43,10 @@ enum Kind {
         #[command(flatten)]
         link: Link,
     },
+    /// Access router: a station is on one of its links, as an access point or base station knows it.
+    StationAttached(Station),
+    /// Access router: a station has left its link.
+    StationDeparted(Station),
     /// Access router: make a mobile node move (a proxy router advertisement with code 1).
     Handover {
         /// The node's address on one of the router's links.
@@ -68,6 +72,16 @@ struct AccessPoint {
     /// The link-layer address (BSSID) of the access point.
     #[arg(value_name = "AP")]
     access_point: MacAddr,
+}
+
+#[derive(Args)]
+struct Station {
+    /// The station's link-layer address.
+    #[arg(long, value_name = "MAC")]
+    link_address: MacAddr,
+    /// The interface of the link. Without it, the router's only access link.
+    #[arg(long, value_name = "IF")]
+    interface: Option<String>,
 }
 
 #[derive(Args)]
@@ -102,6 +116,20 @@ impl From<Kind> for Trigger {
                 node,
                 link: Link { interface },
             } => Self::Departed { node, interface },
+            Kind::StationAttached(Station {
+                link_address,
+                interface,
+            }) => Self::StationAttached {
+                link_address,
+                interface,
+            },
+            Kind::StationDeparted(Station {
+                link_address,
+                interface,
+            }) => Self::StationDeparted {
+                link_address,
+                interface,
+            },
             Kind::Handover {
                 node,
                 access_point,

@@ -36,7 +36,7 @@ use super::{
     show,
     signals::Signals,
     transmit::{self, Transmitter},
-    triggers::{self, Receiver},
+    triggers::{self, Receiver, Told},
 };
 use crate::{
     config::{Config, Role},
@@ -427,13 +427,17 @@ impl Controller {
                 let _ = reply.send(buffers.map_err(|error| format!("{error:#}")));
             }
             Order::Trigger { trigger, reply } => {
-                let input = triggers::input(trigger, self.receiver());
-                let done = match input {
+                let done = match triggers::told(trigger, self.receiver()) {
                     // As a program would tell it that speaks of primitives.
-                    Ok(Input::Link(event)) => {
+                    Ok(Told::Input(Input::Link(event))) => {
                         self.hear(Indication::Event { event, of: None }).map(drop)
                     }
-                    other => other.map(|input| self.tell(input)),
+                    Ok(Told::Input(input)) => {
+                        self.tell(input);
+                        Ok(())
+                    }
+                    Ok(Told::Station(change)) => self.hear_of_told_station(change, monitor),
+                    Err(error) => Err(error),
                 };
                 let _ = reply.send(done);
             }

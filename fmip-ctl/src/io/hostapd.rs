@@ -19,7 +19,10 @@ use tracing::{debug, info, warn};
 
 use self::listener::Listener;
 use crate::{
-    link::ieee80211::hostapd::{AccessPointId, Change, Event, Listed, Stations},
+    link::{
+        StationChange,
+        ieee80211::hostapd::{AccessPointId, Event, Listed, Stations},
+    },
     observe::HostapdStatus,
     proto::{Instant, InterfaceIndex},
     wire::{MacAddr, Prefix},
@@ -89,7 +92,7 @@ pub(super) enum Notice {
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub(super) notice: Option<Notice>,
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<StationChange>,
 }
 
 /// The hostapds of this router's access points.

@@ -3,10 +3,10 @@
 use std::net::Ipv6Addr;
 
 use crate::{
-    link::vocabulary,
+    link::{StationChange, vocabulary},
     observe::Trigger,
     proto::{Admin, Input, InterfaceIndex, LinkEvent, StationEvent},
-    wire::Prefix,
+    wire::{MacAddr, Prefix},
 };
 
 /// An access link, as far as it takes to tell which one a node is on.
@@ -29,11 +29,20 @@ pub(super) enum Receiver<'a> {
     MobileNode,
 }
 
-/// What the core is told.
+/// What a trigger tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// What the core is told.
+    Input(Input),
+    /// That of which the controller must find out first which node it is.
+    Station(StationChange),
+}
+
+/// What it tells.
 ///
 /// # Errors
 /// In words for the one who gave it: the trigger is for the other role, or names no link.
-pub(super) fn input(trigger: Trigger, receiver: Receiver<'_>) -> Result<Input, String> {
+pub(super) fn told(trigger: Trigger, receiver: Receiver<'_>) -> Result<Told, String> {
     let name = trigger.name();
     let link_event = match trigger {
         Trigger::Impend { access_point } => LinkEvent::HandoverImpend { access_point },
@@ -54,7 +63,7 @@ pub(super) fn input(trigger: Trigger, receiver: Receiver<'_>) -> Result<Input, S
             Some(access_point) if !access_point.is_unicast() => Err(format!(
                 "access_point: {access_point} is no unicast link-layer address: no access point has it"
             )),
-            _ => Ok(Input::Link(link_event)),
+            _ => Ok(Told::Input(Input::Link(link_event))),
         },
         Receiver::AccessRouter(_) => Err(format!(
             "`{name}` is for a mobile node; this is an access router"
@@ -62,22 +71,35 @@ pub(super) fn input(trigger: Trigger, receiver: Receiver<'_>) -> Result<Input, S
     }
 }
 
-fn router_input(trigger: Trigger, links: &[Link]) -> Result<Input, String> {
-    Ok(match trigger {
+fn router_input(trigger: Trigger, links: &[Link]) -> Result<Told, String> {
+    Ok(Told::Input(match trigger {
+        Trigger::StationAttached {
+            link_address,
+            interface,
+        } => {
+            return Ok(Told::Station(StationChange::Came {
+                interface: link_named(interface, links)?,
+                station: unicast(link_address)?,
+            }));
+        }
+        Trigger::StationDeparted {
+            link_address,
+            interface,
+        } => {
+            return Ok(Told::Station(StationChange::Left {
+                interface: link_named(interface, links)?,
+                station: unicast(link_address)?,
+            }));
+        }
         Trigger::Attached {
             node,
             link_address,
             interface,
-        } => {
-            if !link_address.is_unicast() {
-                return Err(format!("{link_address} is no unicast link-layer address"));
-            }
-            Input::Station(StationEvent::Attached {
-                interface: link_of(node, interface, links)?,
-                address: node,
-                link_address,
-            })
-        }
+        } => Input::Station(StationEvent::Attached {
+            link_address: unicast(link_address)?,
+            interface: link_of(node, interface, links)?,
+            address: node,
+        }),
         Trigger::Departed { node, interface } => Input::Station(StationEvent::Departed {
             interface: link_of(node, interface, links)?,
             address: node,
@@ -95,7 +117,14 @@ fn router_input(trigger: Trigger, links: &[Link]) -> Result<Input, String> {
             pcoa: on_a_link(node, links)?,
         }),
         other => return Err(format!("`{}` is for a mobile node", other.name())),
-    })
+    }))
+}
+
+fn unicast(link_address: MacAddr) -> Result<MacAddr, String> {
+    match link_address.is_unicast() {
+        true => Ok(link_address),
+        false => Err(format!("{link_address} is no unicast link-layer address")),
+    }
 }
 
 fn on_a_link(node: Ipv6Addr, links: &[Link]) -> Result<Ipv6Addr, String> {
@@ -108,24 +137,8 @@ fn link_of(
     interface: Option<String>,
     links: &[Link],
 ) -> Result<InterfaceIndex, String> {
-    let known = || {
-        let known: Vec<String> = links
-            .iter()
-            .map(|link| format!("{} with {}", link.name, link.prefix))
-            .collect();
-        known.join(", ")
-    };
     match interface {
-        Some(name) => links
-            .iter()
-            .find(|link| link.name == name)
-            .map(|link| link.index)
-            .ok_or_else(|| {
-                format!(
-                    "{name} is none of this router's access links (they are {})",
-                    known()
-                )
-            }),
+        Some(_) => link_named(interface, links),
         None => links
             .iter()
             .find(|link| link.prefix.contains(node))
@@ -133,16 +146,45 @@ fn link_of(
             .ok_or_else(|| {
                 format!(
                     "{node} is in the prefix of none of this router's access links (they are {})",
-                    known()
+                    known(links)
                 )
             }),
     }
 }
 
+/// The link of that name, or the only one.
+fn link_named(interface: Option<String>, links: &[Link]) -> Result<InterfaceIndex, String> {
+    match (interface, links) {
+        (Some(name), _) => links
+            .iter()
+            .find(|link| link.name == name)
+            .map(|link| link.index)
+            .ok_or_else(|| {
+                format!(
+                    "{name} is none of this router's access links (they are {})",
+                    known(links)
+                )
+            }),
+        (None, [link]) => Ok(link.index),
+        (None, _) => Err(format!(
+            "interface: it is missing, and this router has more access links than one (they are {})",
+            known(links)
+        )),
+    }
+}
+
+/// For an error.
+fn known(links: &[Link]) -> String {
+    let known: Vec<String> = links
+        .iter()
+        .map(|link| format!("{} with {}", link.name, link.prefix))
+        .collect();
+    known.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::MacAddr;
 
     const AP: MacAddr = MacAddr([2, 0, 0, 0, 0x0a, 2]);
 
@@ -180,7 +222,10 @@ mod tests {
                 LinkEvent::NewLinkDetected { access_point: AP },
             ),
         ] {
-            assert_eq!(input(trigger, Receiver::MobileNode), Ok(Input::Link(event)));
+            assert_eq!(
+                told(trigger, Receiver::MobileNode),
+                Ok(Told::Input(Input::Link(event)))
+            );
         }
     }
 
@@ -195,12 +240,12 @@ mod tests {
         };
         for (interface, index) in [(None, 4), (Some("acc1"), 4), (Some("acc0"), 3)] {
             assert_eq!(
-                input(attached(interface), router),
-                Ok(Input::Station(StationEvent::Attached {
+                told(attached(interface), router),
+                Ok(Told::Input(Input::Station(StationEvent::Attached {
                     interface: index,
                     address: node(),
                     link_address: AP,
-                }))
+                })))
             );
         }
         let departed = Trigger::Departed {
@@ -208,11 +253,11 @@ mod tests {
             interface: None,
         };
         assert_eq!(
-            input(departed, router),
-            Ok(Input::Station(StationEvent::Departed {
+            told(departed, router),
+            Ok(Told::Input(Input::Station(StationEvent::Departed {
                 interface: 4,
                 address: node(),
-            }))
+            })))
         );
     }
 
@@ -227,17 +272,79 @@ mod tests {
             ncoa,
         };
         assert_eq!(
-            input(handover, router),
-            Ok(Input::Admin(Admin::Handover {
+            told(handover, router),
+            Ok(Told::Input(Input::Admin(Admin::Handover {
                 pcoa: node(),
                 access_point: AP,
                 ncoa,
-            }))
+            })))
         );
         assert_eq!(
-            input(Trigger::Advertise { node: node() }, router),
-            Ok(Input::Admin(Admin::Advertise { pcoa: node() }))
+            told(Trigger::Advertise { node: node() }, router),
+            Ok(Told::Input(Input::Admin(Admin::Advertise { pcoa: node() })))
         );
+    }
+
+    #[test]
+    fn a_router_is_told_of_a_station_by_its_link_layer_address() {
+        let links = links();
+        let attached = |interface: Option<&str>| Trigger::StationAttached {
+            link_address: AP,
+            interface: interface.map(str::to_owned),
+        };
+        let departed = Trigger::StationDeparted {
+            link_address: AP,
+            interface: None,
+        };
+        for (trigger, links, expected) in [
+            (
+                attached(Some("acc1")),
+                &links[..],
+                StationChange::Came {
+                    interface: 4,
+                    station: AP,
+                },
+            ),
+            (
+                departed.clone(),
+                &links[..1],
+                StationChange::Left {
+                    interface: 3,
+                    station: AP,
+                },
+            ),
+        ] {
+            assert_eq!(
+                told(trigger, Receiver::AccessRouter(links)),
+                Ok(Told::Station(expected))
+            );
+        }
+        for (trigger, links, expected) in [
+            (
+                departed,
+                &links[..],
+                "interface: it is missing, and this router has more access links than one (they are \
+                 acc0 with 2001:db8:1::/64, acc1 with 2001:db8:2::/64)",
+            ),
+            (
+                attached(Some("core0")),
+                &links[..1],
+                "core0 is none of this router's access links (they are acc0 with 2001:db8:1::/64)",
+            ),
+            (
+                Trigger::StationAttached {
+                    link_address: MacAddr([1, 0, 0, 0, 0, 1]),
+                    interface: None,
+                },
+                &links[..1],
+                "01:00:00:00:00:01 is no unicast link-layer address",
+            ),
+        ] {
+            assert_eq!(
+                told(trigger, Receiver::AccessRouter(links)),
+                Err(expected.to_owned())
+            );
+        }
     }
 
     #[test]
@@ -290,7 +397,7 @@ mod tests {
                  has it",
             ),
         ] {
-            assert_eq!(input(trigger, receiver), Err(expected.to_owned()));
+            assert_eq!(told(trigger, receiver), Err(expected.to_owned()));
         }
     }
 }

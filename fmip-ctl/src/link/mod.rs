@@ -24,9 +24,29 @@ use tokio::{
 };
 
 use crate::{
-    proto::{LinkEvent, Prospect},
+    proto::{InterfaceIndex, LinkEvent, Prospect},
     wire::MacAddr,
 };
+
+/// What became of a station on an access link of a router, as its access point or base station knows it: by
+/// its link-layer address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StationChange {
+    /// It is on the link now.
+    Came {
+        /// The link.
+        interface: InterfaceIndex,
+        /// The station.
+        station: MacAddr,
+    },
+    /// It is not on the link any more.
+    Left {
+        /// The link.
+        interface: InterfaceIndex,
+        /// The station.
+        station: MacAddr,
+    },
+}
 
 /// What a link layer has told and the event loop has not heard yet. A link layer that tells faster
 /// than that waits, and so does whatever floods it.

@@ -95,6 +95,22 @@ pub enum Trigger {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         interface: Option<String>,
     },
+    /// Access router: a station is on an access link, as its access point or base station knows it.
+    StationAttached {
+        /// The station's link-layer address.
+        link_address: MacAddr,
+        /// The link's interface; it can be left out if there is one access link.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interface: Option<String>,
+    },
+    /// Access router: a station has left an access link.
+    StationDeparted {
+        /// As in `StationAttached`.
+        link_address: MacAddr,
+        /// As in `StationAttached`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interface: Option<String>,
+    },
     /// Access router: make a mobile node move (RFC 5568 section 3.3).
     Handover {
         /// The node's address on a link of this router.
@@ -122,6 +138,8 @@ impl Trigger {
             Self::NewLink { .. } => "new-link",
             Self::Attached { .. } => "attached",
             Self::Departed { .. } => "departed",
+            Self::StationAttached { .. } => "station-attached",
+            Self::StationDeparted { .. } => "station-departed",
             Self::Handover { .. } => "handover",
             Self::Advertise { .. } => "advertise",
         }

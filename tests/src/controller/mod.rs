@@ -52,6 +52,11 @@ impl Role {
         }
     }
 
+    /// Where its controller answers, in this lab.
+    pub fn control_socket(self, lab: &Lab) -> PathBuf {
+        lab.directory().join(format!("{}.sock", self.name()))
+    }
+
     fn namespace(self, lab: &Lab) -> Result<&NetNs> {
         match self {
             Self::Router(router) => lab.router(router),
@@ -74,7 +79,7 @@ impl Controller {
     pub fn start(lab: &Lab, role: Role, settings: &Settings) -> Result<Self> {
         let name = role.name();
         let file = |extension: &str| lab.directory().join(format!("{name}.{extension}"));
-        let (config, socket) = (file("toml"), file("sock"));
+        let (config, socket) = (file("toml"), role.control_socket(lab));
         write_configuration(lab, role, settings, &config, &socket)?;
         let mut command = Command::new(&settings.fmip_ctl);
         let subcommand = match role {

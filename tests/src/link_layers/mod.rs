@@ -243,6 +243,13 @@ pub const SCENARIOS: &[Scenario] = &[
         rfc5270::reactive,
     ),
     Scenario::new(
+        "rfc5270-reactive-held",
+        "802.16e, reactive: the base station tells the previous router that the mobile station has left",
+        "RFC 5270 section 6.2, figure 4",
+        rfc5270::set_up_held,
+        rfc5270::reactive_held,
+    ),
+    Scenario::new(
         "rfc5270-same-subnet",
         "802.16e: another base station on the same subnet needs no FMIPv6",
         "RFC 5270 sections 5.2 and 5.4",

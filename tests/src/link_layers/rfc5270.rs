@@ -24,8 +24,8 @@ use crate::{
     },
     report::Run,
     scenario::{
-        naack,
-        stage::{Harm, check},
+        naack, reactive,
+        stage::{Harm, RATE, check},
     },
     topology::{AccessPoint, Lab, Network, Router, WLAN},
     wait::{SOON, elapse, wait_until},
@@ -60,6 +60,12 @@ pub(super) fn set_up_hmac(setup: &mut Setup) {
 pub(super) fn set_up_impatient(setup: &mut Setup) {
     set_up(setup);
     wait_for_link_switch(setup, IMPATIENT);
+}
+
+/// The previous router holds what comes for a station that is said to have left.
+pub(super) fn set_up_held(setup: &mut Setup) {
+    set_up_impatient(setup);
+    reactive::with_hold(&mut setup.settings);
 }
 
 /// With a third router, and with a base station beside the first.
@@ -348,6 +354,39 @@ pub(super) fn link_switch_waits(scene: &mut Scene) -> Result<Run> {
 
 /// Figure 4: the FBU does not come to the previous router.
 pub(super) fn reactive(scene: &mut Scene) -> Result<Run> {
+    react(scene).map(|(run, _)| run)
+}
+
+/// Figure 4, with a base station that tells its router that the station has left, and a router that holds
+/// what comes for it from then on.
+pub(super) fn reactive_held(scene: &mut Scene) -> Result<Run> {
+    const HELD: Step<'static> = Step {
+        name: "held",
+        shown_by: &[
+            Is::what("MOB_HO-IND").from(MnL2).to(OldAp),
+            Is::what("holds packets").from(Par),
+            Is::what("HAck 0").from(Nar).to(Par),
+            Is::what("packets: held ones").from(Par),
+        ],
+    };
+    let (run, ladder) = react(scene)?;
+    order::check(&ladder, &[HELD])?;
+    // Of what was sent before the router knew of it some was on its way to a station that was gone.
+    let indicated = scene.watch()?.all().into_iter().find(is_release);
+    let indicated = indicated.context("no MOB_HO-IND crossed the air")?.time_ns;
+    let held = scene.stage.par.wait_for("first-held", SOON)?.time_ns;
+    let late = held.saturating_sub(indicated) as f64 / 1e9;
+    let excused = (late * f64::from(RATE)).ceil() as u64 + 1;
+    ensure!(
+        run.downlink.lost <= excused,
+        "{} packets were lost, and the router held them {:.3} ms after MOB_HO-IND",
+        run.downlink.lost,
+        late * 1e3
+    );
+    Ok(run)
+}
+
+fn react(scene: &mut Scene) -> Result<(Run, Ladder)> {
     discover(scene, AccessPoint::New)?;
     let lost = Loss::of_signalling(&scene.stage.lab)?;
     fade(scene, AccessPoint::New)?;
@@ -361,7 +400,7 @@ pub(super) fn reactive(scene: &mut Scene) -> Result<Run> {
     never(&ladder, Is::what("HI 0"))?;
     announces_its_own(scene, &ladder)?;
     silent_after_indication(scene, Silence::Uplink)?;
-    Ok(run)
+    Ok((run, ladder))
 }
 
 /// Section 5.2: the FBack comes when MOB_HO-IND is said already.

@@ -5,7 +5,7 @@ mod addressing;
 mod movement;
 pub(crate) mod naack;
 mod predictive;
-mod reactive;
+pub(crate) mod reactive;
 pub mod stage;
 
 use std::path::PathBuf;

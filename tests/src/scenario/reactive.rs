@@ -18,7 +18,7 @@ use crate::{
 /// How far back the previous router has copies: longer than everything takes.
 const COPIES: Duration = Duration::from_secs(2);
 
-pub(super) fn with_hold(settings: &mut Settings) {
+pub(crate) fn with_hold(settings: &mut Settings) {
     settings
         .router(Router::Previous)
         .set_access("departure", "hold");

@@ -26,6 +26,12 @@ fn a_station_whose_fbu_is_lost_announces_itself_and_asks_again_on_the_new_link()
     play("rfc5270-reactive");
 }
 
+// Rows: W16-20
+#[test]
+fn a_router_that_is_told_that_the_station_has_left_holds_its_packets_until_the_fbu_comes() {
+    play("rfc5270-reactive-held");
+}
+
 // Rows: W16-06, W16-15
 #[test]
 fn another_base_station_of_the_same_subnet_is_no_handover() {

@@ -13,7 +13,7 @@ use crate::{
         monitor::{Monitor, Watched},
         monotonic_ns, triggers,
     },
-    link::ieee80211::hostapd::Change,
+    link::StationChange,
     proto::{Input, InterfaceIndex, StationEvent},
 };
 
@@ -25,52 +25,79 @@ impl Controller {
             self.events.publish(monotonic_ns(), &notice);
         }
         for change in heard.changes {
-            let Role::AccessRouter(router) = &self.config.role else {
-                return;
-            };
-            let (Change::Came { interface, station } | Change::Left { interface, station }) =
-                change;
-            let Some(link) = self.links.iter().find(|link| link.index == interface) else {
-                continue;
-            };
-            let told = self.owners.iter();
-            let told = told.filter(|((link, _), _)| *link == interface);
-            let known = monitor.map(|monitor| monitor.owners(interface));
-            let known = (told.map(|((_, address), owner)| (*address, *owner)))
-                .chain(known.unwrap_or_default());
-            let keyed = |address| router.mobile_nodes.iter().any(|node| node.pcoa == address);
-            let addresses = hostapd::addresses_of(station, link.prefix, keyed, known);
-            let name = link.name.clone();
-            if addresses.is_empty() {
-                self.hostapds.count_unknown(&name, station);
-            }
-            let inputs = addresses.clone();
-            let notice = match change {
-                Change::Came { .. } => hostapd::Notice::StationAttached {
-                    interface: name,
-                    station,
-                    addresses,
-                },
-                Change::Left { .. } => hostapd::Notice::StationDeparted {
-                    interface: name,
-                    station,
-                    addresses,
-                },
-            };
-            let time_ns = monotonic_ns();
-            for address in inputs {
-                self.handle_input(Input::Station(match change {
-                    Change::Came { .. } => StationEvent::Attached {
-                        interface,
-                        address,
-                        link_address: station,
-                    },
-                    Change::Left { .. } => StationEvent::Departed { interface, address },
-                }));
-            }
-            debug!(?notice);
-            self.events.publish(time_ns, &notice);
+            self.hear_of_station(change, monitor);
         }
+    }
+
+    /// What somebody else says of them that knows no more of them than their link-layer addresses, such as a
+    /// base station.
+    ///
+    /// # Errors
+    /// In words for the one who said it: it is none of this router's links, or no node's link-layer address.
+    pub(super) fn hear_of_told_station(
+        &mut self,
+        change: StationChange,
+        monitor: Option<&Monitor>,
+    ) -> Result<(), String> {
+        let (StationChange::Came { station, .. } | StationChange::Left { station, .. }) = change;
+        match self.hear_of_station(change, monitor) {
+            0 => Err(format!(
+                "link_address: {station} is no mobile node's that has a key ([[access-router.mobile-node]]) and was seen on \
+                 this link"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A station has come or gone: as many addresses that have a key are its own.
+    fn hear_of_station(&mut self, change: StationChange, monitor: Option<&Monitor>) -> usize {
+        let Role::AccessRouter(router) = &self.config.role else {
+            return 0;
+        };
+        let (StationChange::Came { interface, station }
+        | StationChange::Left { interface, station }) = change;
+        let Some(link) = self.links.iter().find(|link| link.index == interface) else {
+            return 0;
+        };
+        let told = self.owners.iter();
+        let told = told.filter(|((link, _), _)| *link == interface);
+        let known = monitor.map(|monitor| monitor.owners(interface));
+        let known =
+            (told.map(|((_, address), owner)| (*address, *owner))).chain(known.unwrap_or_default());
+        let keyed = |address| router.mobile_nodes.iter().any(|node| node.pcoa == address);
+        let addresses = hostapd::addresses_of(station, link.prefix, keyed, known);
+        let name = link.name.clone();
+        if addresses.is_empty() {
+            self.hostapds.count_unknown(&name, station);
+        }
+        let inputs = addresses.clone();
+        let number = inputs.len();
+        let notice = match change {
+            StationChange::Came { .. } => hostapd::Notice::StationAttached {
+                interface: name,
+                station,
+                addresses,
+            },
+            StationChange::Left { .. } => hostapd::Notice::StationDeparted {
+                interface: name,
+                station,
+                addresses,
+            },
+        };
+        let time_ns = monotonic_ns();
+        for address in inputs {
+            self.handle_input(Input::Station(match change {
+                StationChange::Came { .. } => StationEvent::Attached {
+                    interface,
+                    address,
+                    link_address: station,
+                },
+                StationChange::Left { .. } => StationEvent::Departed { interface, address },
+            }));
+        }
+        debug!(?notice);
+        self.events.publish(time_ns, &notice);
+        number
     }
 
     /// Who has which address; only those with a key are of any use.

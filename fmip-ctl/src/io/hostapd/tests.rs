@@ -152,11 +152,11 @@ impl Drop for Play {
     }
 }
 
-const CAME: Change = Change::Came {
+const CAME: StationChange = StationChange::Came {
     interface: 3,
     station: STATION,
 };
-const LEFT: Change = Change::Left {
+const LEFT: StationChange = StationChange::Left {
     interface: 3,
     station: STATION,
 };

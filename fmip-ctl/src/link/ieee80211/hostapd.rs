@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use super::control::{clipped, event_text, text};
 use crate::{
+    link::StationChange,
     proto::{Instant, InterfaceIndex},
     wire::MacAddr,
 };
@@ -132,21 +133,6 @@ pub(crate) fn listed(request: &str, datagram: &[u8]) -> Result<Next, Garbage> {
 /// Which access point of the router's: its place in the configuration's order.
 pub(crate) type AccessPointId = u64;
 
-/// What became of a station on a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// It is on the link now.
-    Came {
-        interface: InterfaceIndex,
-        station: MacAddr,
-    },
-    /// It is not on the link any more.
-    Left {
-        interface: InterfaceIndex,
-        station: MacAddr,
-    },
-}
-
 /// The stations on the links of a router, by what the access points say.
 ///
 /// A station is where it connected last. An access point may take minutes to find out that a station
@@ -190,14 +176,14 @@ impl Stations {
         now: Instant,
         access_point: AccessPointId,
         station: MacAddr,
-    ) -> Option<Change> {
+    ) -> Option<StationChange> {
         let interface = *self.access_points.get(&access_point)?;
         let here = Attachment {
             access_point,
             since: now,
         };
         self.at.insert((interface, station), here);
-        Some(Change::Came { interface, station })
+        Some(StationChange::Came { interface, station })
     }
 
     /// An access point says that a station has left it.
@@ -205,14 +191,14 @@ impl Stations {
         &mut self,
         access_point: AccessPointId,
         station: MacAddr,
-    ) -> Option<Change> {
+    ) -> Option<StationChange> {
         let interface = *self.access_points.get(&access_point)?;
         let at = self.at.get(&(interface, station))?;
         if at.access_point != access_point {
             return None;
         }
         self.at.remove(&(interface, station));
-        Some(Change::Left { interface, station })
+        Some(StationChange::Left { interface, station })
     }
 
     /// An access point says which stations there are at it, for the first time or after nothing was
@@ -222,7 +208,7 @@ impl Stations {
         now: Instant,
         access_point: AccessPointId,
         list: &[Listed],
-    ) -> Vec<Change> {
+    ) -> Vec<StationChange> {
         let Some(&interface) = self.access_points.get(&access_point) else {
             return Vec::new();
         };
@@ -234,7 +220,7 @@ impl Stations {
         self.at.retain(|(link, station), at| {
             let stays = at.access_point != access_point || there(station);
             if !stays {
-                changes.push(Change::Left {
+                changes.push(StationChange::Left {
                     interface: *link,
                     station: *station,
                 });
@@ -256,7 +242,7 @@ impl Stations {
                         since,
                     };
                     self.at.insert((interface, station), here);
-                    changes.push(Change::Came { interface, station });
+                    changes.push(StationChange::Came { interface, station });
                 }
             }
         }
@@ -282,15 +268,15 @@ mod tests {
         Instant::from_nanos(seconds * 1_000_000_000)
     }
 
-    fn came(interface: InterfaceIndex) -> Change {
-        Change::Came {
+    fn came(interface: InterfaceIndex) -> StationChange {
+        StationChange::Came {
             interface,
             station: STATION,
         }
     }
 
-    fn left(interface: InterfaceIndex) -> Change {
-        Change::Left {
+    fn left(interface: InterfaceIndex) -> StationChange {
+        StationChange::Left {
             interface,
             station: STATION,
         }

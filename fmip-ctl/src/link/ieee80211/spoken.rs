@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     control,
-    hostapd::{self, AccessPointId, Change, Listed, Next, Stations},
+    hostapd::{self, AccessPointId, Listed, Next, Stations},
     station::{Input, Output, Station},
     supplicant::{self, Heard, Request},
 };
 use crate::{
     config::Ieee80211,
-    link::{Order, Told},
+    link::{Order, StationChange, Told},
     proto::{Instant, InterfaceIndex},
     wire::MacAddr,
 };
@@ -144,11 +144,11 @@ pub struct Moved {
     pub came: bool,
 }
 
-impl From<Change> for Moved {
-    fn from(change: Change) -> Self {
+impl From<StationChange> for Moved {
+    fn from(change: StationChange) -> Self {
         let (interface, station, came) = match change {
-            Change::Came { interface, station } => (interface, station, true),
-            Change::Left { interface, station } => (interface, station, false),
+            StationChange::Came { interface, station } => (interface, station, true),
+            StationChange::Left { interface, station } => (interface, station, false),
         };
         Self {
             interface,

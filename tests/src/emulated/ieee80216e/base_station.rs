@@ -50,8 +50,13 @@ pub enum Output {
     Air(Bytes),
     /// A message for another base station.
     Backbone(MacAddr, Envelope),
-    /// Whether the radio carries the data of this base station's link from now on.
-    Carry(bool),
+    /// Whether the radio carries the station's data, to and from this base station's link, from now on.
+    Carry {
+        /// The station.
+        station: MacAddr,
+        /// Whether.
+        carries: bool,
+    },
     /// Something for people, and for the checks of a scenario.
     Act(Act),
 }

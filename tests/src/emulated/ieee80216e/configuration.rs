@@ -28,8 +28,21 @@ pub struct Configuration {
     pub signal_dbm: Option<i8>,
     /// The key that the stations and the network share.
     pub pmk: [u8; KEY_LEN],
+    /// The access router of its link, which it tells who comes and goes; nobody, if there is none.
+    #[serde(default)]
+    pub router: Option<Router>,
     /// Its times.
     pub timing: Timing,
+}
+
+/// The access router of a base station's link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Router {
+    /// Its controller's control socket.
+    pub control_socket: PathBuf,
+    /// The link's interface there.
+    pub interface: String,
 }
 
 /// The times of a base station, in milliseconds.

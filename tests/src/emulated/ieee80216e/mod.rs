@@ -15,8 +15,8 @@
 //! port of a base station's bridge: from the end of network entry there until MOB_HO-IND.
 //!
 //! Reading order: [`base_station`] is the state machine, without clock and socket; `process` drives it;
-//! `network` starts the processes in a lab and tells them what to do; `watch` sees what crosses the
-//! radio.
+//! `network` starts the processes in a lab and tells them what to do; `router_link` tells the routers of
+//! them who comes and goes; `watch` sees what crosses the radio.
 
 pub mod backbone;
 pub mod base_station;
@@ -26,11 +26,12 @@ mod forge;
 mod network;
 mod process;
 mod radio;
+mod router_link;
 mod step;
 mod watch;
 
 pub use self::{
-    configuration::{Configuration, OutOfRange, Timing},
+    configuration::{Configuration, OutOfRange, Router, Timing},
     control::{Control, Willingness},
     forge::{Flood, Forgery},
     network::{Network, Settings, bsid, find_base_station, mobile_station},

@@ -17,14 +17,15 @@ use fmip_ctl::{
 };
 
 use super::{
-    configuration::{Configuration, Timing},
+    configuration::{Configuration, Router, Timing},
     control::{Answer, Control},
     forge::Forgery,
     step::{Direction, Step},
 };
 use crate::{
+    controller::Role,
     process::{Process, tail},
-    topology::{AccessPoint, Lab, MN_LLA},
+    topology::{ACCESS_INTERFACE, AccessPoint, Lab, MN_LLA},
     wait::{SOON, wait_until},
 };
 
@@ -135,6 +136,10 @@ impl Network {
                 announced: Vec::new(),
                 signal_dbm: dbm,
                 pmk: settings.pmk,
+                router: Some(Router {
+                    control_socket: Role::Router(access_point.router()).control_socket(lab),
+                    interface: ACCESS_INTERFACE.to_owned(),
+                }),
                 timing: settings.timing.clone(),
             };
             network.start_one(lab, *access_point, &configuration)?;

@@ -21,6 +21,7 @@ use super::{
     configuration::{Configuration, backbone_socket, control_socket},
     control::{self, Answer},
     radio::Radio,
+    router_link::RouterLink,
     step::{Act, Step},
 };
 
@@ -35,6 +36,8 @@ pub fn run(configuration: Configuration) -> Result<()> {
     configuration.timing.check()?;
     let radio = Radio::open(&configuration.interface, ETHERTYPE, &configuration.bridge)?;
     let own = configuration.base_station;
+    let router = configuration.router.clone().map(RouterLink::start);
+    let router = router.transpose()?;
     let directory = configuration.directory.clone();
     let backbone = listen(&backbone_socket(&directory, own))?;
     // The last, for it says that all is ready.
@@ -44,6 +47,7 @@ pub fn run(configuration: Configuration) -> Result<()> {
         radio,
         backbone,
         control,
+        router,
         directory,
         own,
     };
@@ -59,6 +63,7 @@ struct Process {
     radio: Radio,
     backbone: UnixDatagram,
     control: UnixDatagram,
+    router: Option<RouterLink>,
     directory: PathBuf,
     own: MacAddr,
 }
@@ -131,13 +136,16 @@ impl Process {
                         eprintln!("{} is not reached: {error}", path.display());
                     }
                 }
-                Output::Carry(carry) => {
-                    let result = if carry {
+                Output::Carry { station, carries } => {
+                    let result = if carries {
                         self.radio.join()
                     } else {
                         self.radio.leave()
                     };
                     result.context("the radio does not obey")?;
+                    if let Some(router) = &self.router {
+                        router.tell(station, carries);
+                    }
                 }
                 Output::Act(act) => self.print(act)?,
             }

@@ -430,7 +430,10 @@ impl BaseStation {
             self.tell(from, station, backbone::Message::HandoverComplete);
         }
         // Before the station knows it, for then it sends.
-        self.outputs.push_back(Output::Carry(true));
+        self.outputs.push_back(Output::Carry {
+            station,
+            carries: true,
+        });
         self.act(Act::local("carries", Some(station)));
         let cid = entry.cids.1;
         self.send(station, cid, Message::DsaAck(acknowledgement), None);

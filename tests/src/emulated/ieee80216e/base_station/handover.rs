@@ -282,7 +282,10 @@ impl BaseStation {
             until,
             target: None,
         });
-        self.outputs.push_back(Output::Carry(false));
+        self.outputs.push_back(Output::Carry {
+            station,
+            carries: false,
+        });
         self.act(Act::local("released", Some(station)));
     }
 

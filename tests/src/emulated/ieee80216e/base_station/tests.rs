@@ -58,6 +58,7 @@ impl World {
                 announced: Vec::new(),
                 signal_dbm: Some(-60),
                 pmk: PMK,
+                router: None,
                 timing: Timing::default(),
             };
             (own, BaseStation::new(now, configuration, 1))
@@ -103,8 +104,10 @@ impl World {
                             let now = self.now;
                             self.at(to).handle_backbone(now, envelope);
                         }
-                        Output::Carry(true) => self.carried_by.push(*own),
-                        Output::Carry(false) => self.carried_by.retain(|by| by != own),
+                        Output::Carry { carries: true, .. } => self.carried_by.push(*own),
+                        Output::Carry { carries: false, .. } => {
+                            self.carried_by.retain(|by| by != own);
+                        }
                         Output::Act(act) => self.acts.push((*own, act)),
                     }
                 }

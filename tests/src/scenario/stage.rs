@@ -290,6 +290,8 @@ pub enum Harm {
     LostInGap,
     /// Perhaps packets of the gap were lost.
     MayLoseInGap,
+    /// So many packets may be lost: those that somebody has counted when he dropped them.
+    LostAtMost(u64),
     /// Packets of the last moments before the gap came twice, at most those of this time.
     Duplicated(Duration),
 }
@@ -312,6 +314,7 @@ pub fn check(name: &str, direction: &Direction, harm: Harm) -> Result<()> {
     let (lost, duplicated) = match harm {
         Harm::None => (0, 0),
         Harm::LostInGap | Harm::MayLoseInGap => (gap, 0),
+        Harm::LostAtMost(lost) => (lost, 0),
         Harm::Duplicated(window) => (0, (window.as_secs_f64() * f64::from(RATE)).ceil() as u64),
     };
     ensure!(

@@ -4,7 +4,7 @@
 //! The text is of RFC 4068. Where it has an FNA, RFC 5568 has a UNA; and the FBU that the FNA would have
 //! had inside follows the UNA. So in the reactive scenarios `g` comes before `cdef`.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{
     order::{Is, Step, check, check_sequence, never, never_after, not_before},
@@ -541,6 +541,16 @@ fn comes_to_the_known_one(scene: &mut Scene) -> Result<Run> {
     for what in ["authenticate", "associate"] {
         never(&ladder, Is::what(what).to(rogue))?;
     }
-    never(&ladder, Is::what("LINK_HANDOVER_IMPEND").to(rogue))?;
+    let mut targets = Vec::new();
+    for event in scene.stage.mn.all() {
+        if event.fields["primitive"] == "LINK_HANDOVER_IMPEND" {
+            let target = event.fields["access_point"].as_str();
+            targets.push(target.context("a handover to nowhere")?.to_owned());
+        }
+    }
+    ensure!(
+        targets == [AccessPoint::New.id()],
+        "a handover was prepared to {targets:?}"
+    );
     Ok(run)
 }

@@ -479,6 +479,14 @@ impl Scene {
         Ok(run)
     }
 
+    /// When each packet to the mobile node was sent that never arrived, on the kernel's monotonic clock; of
+    /// traffic that has ended.
+    pub fn never_arrived(&self) -> impl Iterator<Item = Duration> {
+        let passages = self.closed.iter().flat_map(|(_, passages)| passages);
+        let lost = passages.filter(|passage| passage.arrived.is_none());
+        lost.map(|passage| self.streams_began + passage.sent)
+    }
+
     /// All that happened so far; if the traffic has ended, until its end.
     ///
     /// # Errors

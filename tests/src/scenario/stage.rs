@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Packets per second each way, and their size in bytes: a voice call's ten times over.
-pub(crate) const RATE: u32 = 500;
+const RATE: u32 = 500;
 const SIZE: usize = 200;
 /// The time between leaving one access point and being at the next.
 const GAP: Duration = Duration::from_millis(100);

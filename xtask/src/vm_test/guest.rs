@@ -228,13 +228,15 @@ fn script(plan: &Plan) -> String {
             .iter()
             .map(|argument| format!(" {}", quoted(argument)))
             .collect();
-        // Killed is what the program left running; the first process is not.
+        // Killed is what the program left running; the first process is not. The radios that are in a network
+        // namespace come back when it ends.
         text += &format!(
             "say begin {number}\n\
              cd {}\n\
              CARGO_MANIFEST_DIR={} $b timeout -k 10 {} {}{arguments}\n\
              say end {number} $?\n\
-             kill -9 -1\n",
+             kill -9 -1\n\
+             for n in /run/netns/*; do $b umount $n 2>/dev/null; $b rm -f $n; done\n",
             quoted(&job.folder),
             quoted(&job.folder),
             job.limit,

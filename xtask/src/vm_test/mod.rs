@@ -8,9 +8,10 @@
 //!   `vm_wifi`. How long a roam takes there, and what of a live stream is lost, reordered or late, is
 //!   what it measures and reports.
 //!
-//! What it needs: qemu, hostapd, wpa_supplicant, iw and a static busybox. What of these is missing is
-//! downloaded as Debian packages and unpacked under target/vm, as the kernel is; nothing is installed,
-//! no root is needed, and this machine's kernel and interfaces are left alone. Without hardware
+//! What it needs beside what `cargo xtask setup` installs for the tests: qemu, hostapd, wpa_supplicant, iw
+//! and a static busybox. What of these is missing is downloaded as Debian packages and unpacked under
+//! target/vm, as the kernel is; of these nothing is installed, nor is root needed for them, and this
+//! machine's kernel and interfaces are left alone. Without hardware
 //! virtualisation qemu emulates the processor: the code in the machine is then about ten times slower,
 //! while its clock keeps the real time. The tests are built on this machine: the machine in it sees this
 //! machine's files, read-only, and keeps in memory what it writes.
@@ -34,7 +35,7 @@ use self::{
     guest::{Job, Line, Plan},
     kernel::{Kernel, Wish},
     results::{End, Outcome, Results, Tally},
-    suite::{Choice, Limits},
+    suite::{Built, Choice, Limits},
     tools::Tools,
 };
 use crate::{machine, setup, step};
@@ -188,7 +189,10 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
             .map(|text| Choice::read(text))
             .collect()
     };
-    let mut programs = suite::build(&choices)?;
+    let Built {
+        tests: mut programs,
+        helpers,
+    } = suite::build(&choices)?;
     if matches.get_flag("suite") {
         programs.retain(|program| program.name != suite::WIFI);
     }
@@ -196,6 +200,9 @@ fn try_run(matches: &ArgMatches) -> Result<ExitCode> {
     let controller = suite::keep(&controller, &kept)?;
     for program in &mut programs {
         program.keep(&kept)?;
+    }
+    for helper in &helpers {
+        suite::keep(helper, &kept)?;
     }
     let number = |name| *matches.get_one::<u32>(name).expect("it has a default");
     let limits = Limits {
@@ -281,8 +288,10 @@ struct Finished {
 }
 
 impl Finished {
+    /// In the machine everything is root's: whatever is skipped there is something that it lacks.
     fn passed(&self) -> bool {
-        self.end == End::Code(0) && self.results.tally().failed == 0
+        let tally = self.results.tally();
+        self.end == End::Code(0) && tally.failed == 0 && tally.skipped == 0
     }
 }
 
@@ -365,8 +374,11 @@ impl Session<'_> {
                     let text = line.split('\u{1}').next().unwrap_or_default();
                     self.read(&mut of, text)?;
                     of.results.finish();
+                    let job = self.jobs.get(number);
+                    let limit = job.map_or(0, |job| job.limit);
+                    let end = end.after(of.test_begun.elapsed(), Duration::from_secs(limit.into()));
                     of.end = of.end.worse(end);
-                    if let Some(test) = self.jobs.get(number).and_then(|job| job.test.as_ref()) {
+                    if let Some(test) = job.and_then(|job| job.test.as_ref()) {
                         of.say(test, end);
                     }
                     // Its next test may follow.
@@ -432,6 +444,7 @@ impl Current {
     fn say(&self, test: &str, end: End) {
         let word = match (end, self.results.outcome(test)) {
             (End::TimeUp, _) => "FAILED, its time was up",
+            (End::Killed, _) => "FAILED, it was killed: for want of memory? (kernel.log; --memory)",
             (_, Some(Outcome::Passed)) => "passed",
             (_, Some(Outcome::Skipped(_) | Outcome::WithoutKernel(_) | Outcome::Ignored)) => {
                 "not run"
@@ -506,6 +519,7 @@ impl Finished {
             _ if self.passed() => "ok",
             End::Code(_) => "FAILED",
             End::TimeUp => "FAILED, its time was up",
+            End::Killed => "FAILED, it was killed",
             End::Cut => "FAILED, the machine ended",
         };
         println!(
@@ -597,6 +611,10 @@ mod tests {
         assert!(!a_finished(End::Code(101), "test a ... ok").passed());
         assert!(!a_finished(End::TimeUp, "test a ... ok").passed());
         assert!(!a_finished(End::Cut, "test a ... ok").passed());
+        let skipped = "test a ... SKIPPED: a: no root\nok\ntest b ... ok";
+        assert!(!a_finished(End::Code(0), skipped).passed());
+        let without = "test a ... WITHOUT KERNEL: a: no VLAN\nok\ntest b ... ok";
+        assert!(a_finished(End::Code(0), without).passed());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the test programs said: read line by line from what their harness prints.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// How a test ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(super) enum End {
     Code(i32),
     /// Because its time was up.
     TimeUp,
+    /// Somebody killed it before that: the kernel, for want of memory, or the program itself.
+    Killed,
     /// Not at all: the machine ended before it did.
     Cut,
 }
@@ -34,12 +36,24 @@ impl End {
         let badness = |end| match end {
             Self::Code(0) => 0,
             Self::Code(_) => 1,
-            Self::TimeUp => 2,
-            Self::Cut => 3,
+            Self::Killed => 2,
+            Self::TimeUp => 3,
+            Self::Cut => 4,
         };
         match badness(other) > badness(self) {
             true => other,
             false => self,
+        }
+    }
+
+    /// What it was if the program ran for `took` and was allowed `limit`: a program that is killed by others
+    /// ends as one does whose time is up.
+    pub(super) fn after(self, took: Duration, limit: Duration) -> Self {
+        /// This side may have heard of its beginning a little late.
+        const LATE: Duration = Duration::from_secs(2);
+        match self {
+            Self::TimeUp if took + LATE < limit => Self::Killed,
+            other => other,
         }
     }
 }
@@ -245,12 +259,27 @@ mod tests {
 
     #[test]
     fn the_worst_end_is_the_one_that_is_told() {
-        let ends = [End::Code(0), End::Code(101), End::TimeUp, End::Cut];
+        let ends = [
+            End::Code(0),
+            End::Code(101),
+            End::Killed,
+            End::TimeUp,
+            End::Cut,
+        ];
         for (place, end) in ends.into_iter().enumerate() {
             for (other_place, other) in ends.into_iter().enumerate() {
                 assert_eq!(end.worse(other), ends[place.max(other_place)]);
             }
         }
+    }
+
+    #[test]
+    fn who_is_killed_before_the_time_is_up_was_killed_by_somebody_else() {
+        let seconds = Duration::from_secs;
+        assert_eq!(End::TimeUp.after(seconds(5), seconds(900)), End::Killed);
+        assert_eq!(End::TimeUp.after(seconds(899), seconds(900)), End::TimeUp);
+        assert_eq!(End::TimeUp.after(seconds(910), seconds(900)), End::TimeUp);
+        assert_eq!(End::Code(1).after(seconds(5), seconds(900)), End::Code(1));
     }
 
     #[test]

@@ -50,8 +50,17 @@ impl Choice {
     }
 }
 
+/// What cargo has built.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// The test programs, in order of their names.
+    pub(super) tests: Vec<Program>,
+    /// The programs that the tests of the lab run, which they look for beside themselves.
+    pub(super) helpers: Vec<PathBuf>,
+}
+
 /// Builds every test program that says something about a kernel, or only those that are chosen.
-pub(super) fn build(choices: &[Choice]) -> Result<Vec<Program>> {
+pub(super) fn build(choices: &[Choice]) -> Result<Built> {
     let tests = step::workspace_root().join(KERNEL_TESTS).join("tests");
     let is_of_the_lab = |name: &str| {
         tests.join(name).join("main.rs").is_file() || tests.join(format!("{name}.rs")).is_file()
@@ -71,7 +80,13 @@ pub(super) fn build(choices: &[Choice]) -> Result<Vec<Program>> {
     }
     command.arg("--message-format=json-render-diagnostics");
     let messages = step::run("vm-test: building the tests", &mut command, false)?;
-    Ok(programs(&messages))
+    Ok(Built {
+        tests: programs(&messages),
+        helpers: messages
+            .iter()
+            .filter_map(|message| helper(message))
+            .collect(),
+    })
 }
 
 /// The test programs in cargo's messages, in order of their names.
@@ -84,16 +99,32 @@ fn programs(messages: &[String]) -> Vec<Program> {
     programs
 }
 
-fn program(message: &str) -> Option<Program> {
-    // Programs that the tests run are built, too, and are no tests.
+/// Programs that the tests run are built, too, and are no tests.
+fn is_test(message: &str) -> Option<bool> {
     let profile = message.split_once("\"profile\":{")?.1;
     let (profile, _) = profile.split_once('}')?;
-    if !profile.contains("\"test\":true") {
+    Some(profile.contains("\"test\":true"))
+}
+
+fn folder(message: &str) -> Option<PathBuf> {
+    let manifest = step::text_behind(message, "\"manifest_path\":\"")?;
+    Path::new(&manifest).parent().map(Path::to_owned)
+}
+
+/// The file of a program of the lab's.
+fn helper(message: &str) -> Option<PathBuf> {
+    if is_test(message)? || !folder(message)?.ends_with(KERNEL_TESTS) {
+        return None;
+    }
+    step::text_behind(message, "\"executable\":\"").map(PathBuf::from)
+}
+
+fn program(message: &str) -> Option<Program> {
+    if !is_test(message)? {
         return None;
     }
     let executable = step::text_behind(message, "\"executable\":\"")?;
-    let manifest = step::text_behind(message, "\"manifest_path\":\"")?;
-    let folder = Path::new(&manifest).parent()?.to_owned();
+    let folder = folder(message)?;
     let target = message.split_once("\"target\":{")?.1;
     let kind = step::text_behind(target, "\"kind\":[\"")?;
     let name = step::text_behind(target, "\"name\":\"")?;
@@ -111,7 +142,7 @@ fn program(message: &str) -> Option<Program> {
 
 impl Program {
     /// Whether it is one of those whose tests need a kernel: each is run by itself, so that one that
-    /// hangs, or brings the machine down, costs no other its turn.
+    /// hangs costs no other its turn, and one that brings the machine down is known by its name.
     fn needs_a_kernel(&self) -> bool {
         self.folder.ends_with(KERNEL_TESTS)
     }
@@ -265,6 +296,19 @@ mod tests {
             message("lib", "fmip_ctl", true, "fmip-ctl"),
             "{\"reason\":\"build-finished\",\"success\":true}".to_owned(),
         ])
+    }
+
+    #[test]
+    fn programs_of_the_lab_are_found_in_cargos_messages() {
+        let found = |message: String| helper(&message);
+        let wifi = message("bin", "fmip-wifi", false, "tests");
+        assert_eq!(found(wifi), Some("/t/fmip-wifi-1".into()));
+        let library = "\"executable\":\"/t/fmip-wifi-1\"";
+        let library =
+            message("lib", "fmip-wifi", false, "tests").replace(library, "\"executable\":null");
+        assert_eq!(found(library), None);
+        assert_eq!(found(message("bin", "fmip-wifi", true, "tests")), None);
+        assert_eq!(found(message("bin", "fmip-ctl", false, "fmip-ctl")), None);
     }
 
     #[test]

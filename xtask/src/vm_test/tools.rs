@@ -40,6 +40,12 @@ impl Tools {
         let tools = Self {
             root: cache.join("tools"),
         };
+        // What was interrupted has left files of which nobody knows what is missing beside them.
+        let whole = cache.join("tools.unpacked");
+        if tools.root.exists() && !whole.exists() {
+            fs::remove_dir_all(&tools.root)
+                .with_context(|| format!("cannot empty {}", tools.root.display()))?;
+        }
         let mut packages: Vec<&str> = PROGRAMS
             .into_iter()
             .filter(|(program, _)| tools.find(program).is_none())
@@ -58,9 +64,15 @@ impl Tools {
             tools.root.display()
         );
         let all = with_dependencies(&packages)?;
-        for deb in download(&all, &cache.join("packages"))? {
+        let debs = download(&all, &cache.join("packages"))?;
+        if whole.exists() {
+            fs::remove_file(&whole)
+                .with_context(|| format!("cannot remove {}", whole.display()))?;
+        }
+        for deb in debs {
             unpack(&deb, &tools.root, &[])?;
         }
+        fs::write(&whole, "").with_context(|| format!("cannot write {}", whole.display()))?;
         for (program, package) in PROGRAMS {
             if tools.find(program).is_none() {
                 return Err(CannotRun::because(format!(

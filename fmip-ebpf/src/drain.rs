@@ -180,9 +180,15 @@ fn release(packet: &mut XdpPacket, queue: &Queue, job: *mut DrainJob) -> (u32, O
                 (*job).resolving = 1;
             }
         }
-        if let Outcome::Redirect(_, port) = verdict {
+        let put_into = match verdict {
+            Outcome::Redirect(_, port) => port,
+            // By way of the loopback, into the ring of the interface behind it.
+            Outcome::Pass(Reason::Released) => way.hop.interface,
+            _ => 0,
+        };
+        if put_into != 0 {
             (*job).sent += 1;
-            (*job).port = port;
+            (*job).port = put_into;
         }
         match verdict {
             Outcome::Redirect(..) | Outcome::Pass(Reason::ReleasedByKernel | Reason::Released) => {

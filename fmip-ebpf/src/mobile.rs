@@ -127,6 +127,9 @@ pub(crate) fn handle_out(packet: &mut TcPacket<'_>) -> Outcome {
     if of_this_link {
         return Outcome::Pass(Reason::LinkScope);
     }
+    // What was held and leaves by way of the loopback has no socket. Where packets wait sorted by flow
+    // (fq_codel, mac80211), those behind it must not be told from it by what their sockets say.
+    packet.forget_flow();
     bound.count(packet.arrived());
     let Some(mut queue) = Queue::new(bound.binding.buffer.into()) else {
         return UNCHANGEABLE;

@@ -14,8 +14,9 @@ use aya_ebpf::{
     },
     helpers::{
         bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_redirect,
-        bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_xdp_adjust_head,
-        bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
+        bpf_set_hash_invalid, bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_load_bytes,
+        bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+        bpf_xdp_store_bytes,
     },
     programs::{TcContext, XdpContext},
 };
@@ -411,6 +412,13 @@ impl<'a> TcPacket<'a> {
     pub(crate) fn came_in_on(&self) -> u32 {
         // SAFETY: the context is the kernel's.
         unsafe { (*self.ctx.skb.skb).ingress_ifindex }
+    }
+
+    /// Has the kernel tell its flow by its headers alone, and not by the socket that it is from.
+    #[inline(always)]
+    pub(crate) fn forget_flow(&mut self) {
+        // SAFETY: the context is the kernel's.
+        unsafe { bpf_set_hash_invalid(self.ctx.skb.skb) };
     }
 
     #[inline(always)]

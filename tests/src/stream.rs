@@ -57,6 +57,7 @@ const CN_PORT: u16 = 6000;
 pub struct StreamConfig {
     rate: u32,
     size: usize,
+    connected: bool,
 }
 
 impl StreamConfig {
@@ -72,7 +73,20 @@ impl StreamConfig {
             "a packet size of {size} bytes is not between {MIN_SIZE} (headers, sequence number and \
              time) and {MAX_SIZE} (what fits a link of 1500 bytes inside a tunnel)"
         );
-        Ok(Self { rate, size })
+        Ok(Self {
+            rate,
+            size,
+            connected: false,
+        })
+    }
+
+    /// From sockets that are connected: the kernel tells the flow of what they send by the socket, where it
+    /// tells that of others' packets by their headers.
+    pub fn connected(self) -> Self {
+        Self {
+            connected: true,
+            ..self
+        }
     }
 
     /// Packets per second in each direction.
@@ -234,6 +248,13 @@ impl Streams {
             socket: bind(&lab.mn, PCOA, 0)?,
             to: to_cn,
         };
+        for path in [&downlink, &uplink]
+            .into_iter()
+            .filter(|_| config.connected)
+        {
+            (path.socket.connect(path.to))
+                .with_context(|| format!("cannot connect a socket to {}", path.to))?;
+        }
         probe("downlink", &downlink, &mn_receive)?;
         probe("uplink", &uplink, &cn_receive)?;
         let losses = Losses::open(lab)?;

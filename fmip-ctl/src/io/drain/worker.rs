@@ -539,10 +539,11 @@ fn trim_interval(window: Duration) -> Duration {
 }
 
 /// The interface whose ring a release's packets are put into, 0 if that is not known, or if there is none: what
-/// the kernel sends waits in its own queues.
+/// the kernel forwards waits in its own queues.
 fn port_of(release: &Release) -> u32 {
-    match release.egress.next_hop.port {
-        LOOPBACK => 0,
+    let hop = &release.egress.next_hop;
+    match hop.port {
+        LOOPBACK => hop.interface,
         port => port,
     }
 }

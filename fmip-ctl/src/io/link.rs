@@ -45,6 +45,8 @@ pub(super) struct Link {
     prospects: Arc<BTreeMap<MacAddr, Prospect>>,
     /// How often which handover was not a fast one, by the reason's name.
     failed: BTreeMap<String, u64>,
+    /// How often an earlier handover did not end as it should, by the reason's name.
+    endings_failed: BTreeMap<String, u64>,
 }
 
 /// What people are told of it.
@@ -329,6 +331,11 @@ impl Link {
         &self.failed
     }
 
+    /// How often an earlier handover did not end as it should, by the reason's name.
+    pub(super) fn endings_failed(&self) -> &BTreeMap<String, u64> {
+        &self.endings_failed
+    }
+
     /// Takes note of what the core wants done: LINK_SWITCH, and that nothing is prepared.
     pub(super) fn note(&mut self, output: &Output) {
         let order = match output {
@@ -339,12 +346,14 @@ impl Link {
                 }
             }
             Output::Event(proto::Event::HandoverFailed { reason }) => {
-                if let Ok(serde_json::Value::String(reason)) = serde_json::to_value(reason) {
-                    *self.failed.entry(reason).or_default() += 1;
-                }
+                count(&mut self.failed, *reason);
                 self.switching = None;
                 self.damper.handover_ended();
                 Order::GoAhead
+            }
+            // The link layer may be waiting for a handover that goes on.
+            Output::Event(proto::Event::EndingFailed { reason }) => {
+                return count(&mut self.endings_failed, *reason);
             }
             _ => return,
         };
@@ -366,6 +375,12 @@ impl Link {
     /// The link layer's name.
     pub(super) fn name(&self) -> Option<&'static str> {
         self.layer.as_ref().map(LinkLayer::name)
+    }
+}
+
+fn count(failures: &mut BTreeMap<String, u64>, reason: proto::Failure) {
+    if let Ok(serde_json::Value::String(reason)) = serde_json::to_value(reason) {
+        *failures.entry(reason).or_default() += 1;
     }
 }
 
@@ -502,6 +517,24 @@ mod tests {
         let later = NOW + std::time::Duration::from_secs(1);
         let (outcome, _) = link.take(later, said(impend(AP2))).unwrap();
         assert_eq!(outcome, Outcome::Told);
+    }
+
+    #[test]
+    fn the_end_of_an_earlier_tunnel_that_fails_is_not_the_handover_that_is_under_way() {
+        let mut link = Link::default();
+        link.take(NOW, said(impend(AP2))).unwrap();
+        link.note(&switch(AP2));
+        let reason = Failure::NoFback;
+        link.note(&Output::Event(proto::Event::EndingFailed { reason }));
+        assert_eq!(
+            (link.endings_failed()["no-fback"], link.failed().len()),
+            (1, 0)
+        );
+        // It goes on, and its switch may fail.
+        let later = NOW + std::time::Duration::from_secs(1);
+        let (outcome, _) = link.take(later, said(impend(AP2))).unwrap();
+        assert_ne!(outcome, Outcome::Told);
+        assert!(link.take(later, failed(AP2)).is_ok());
     }
 
     #[test]

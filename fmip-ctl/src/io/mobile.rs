@@ -151,6 +151,10 @@ fn counted(
     add("on-care-of-address-", serde_json::to_value(hook)?);
     add("link-layer-", serde_json::to_value(link.counts())?);
     add("handover-failed-", serde_json::to_value(link.failed())?);
+    add(
+        "ending-failed-",
+        serde_json::to_value(link.endings_failed())?,
+    );
     Ok(counted)
 }
 

@@ -37,6 +37,13 @@ pub enum Event {
         /// Why.
         reason: Failure,
     },
+    /// MN: an earlier handover does not end as it should: its router does not answer the FBU that ends its
+    /// tunnel, which then lasts until its lifetime ends; or what was held for its address cannot leave. The
+    /// handover that is under way, if there is one, goes on.
+    EndingFailed {
+        /// Why.
+        reason: Failure,
+    },
     /// MN: nothing but an ordinary Binding Update (RFC 6275 section 11.7.1) completes this move.
     FellBack {
         /// The care-of address to register.

@@ -408,9 +408,14 @@ fn commands(simulation: &Simulation) -> Vec<Command> {
 
 /// The last event of the mobile node that tells of a failed handover.
 fn last_failure(simulation: &Simulation) -> String {
-    let is_failure = |event: &String| event.contains("handover-failed");
+    last_event(simulation, "handover-failed")
+}
+
+/// The last event of that name of the mobile node.
+fn last_event(simulation: &Simulation, name: &str) -> String {
+    let is_it = |event: &String| event.contains(&format!("\"event\":\"{name}\""));
     let events = simulation.events(Node::Mn);
-    events.into_iter().rfind(is_failure).expect("one failed")
+    events.into_iter().rfind(is_it).expect("there was one")
 }
 
 /// A PAR that hears this message, and what it counted.

@@ -258,6 +258,10 @@ impl Sources {
             "link-switch" => primitive(Place::MnL3, Place::MnL2, "LINK_SWITCH", "LSW"),
             "link-health" => note(Layer::Link, format!("link layer: {}", text("state"))),
             "handover-failed" => note(Layer::Network, format!("gives up: {}", text("reason"))),
+            "ending-failed" => note(
+                Layer::Network,
+                format!("cannot end the tunnel: {}", text("reason")),
+            ),
             "fell-back" => note(Layer::Network, "falls back to Mobile IPv6".to_owned()),
             "fbu-refused" => note(
                 Layer::Network,

@@ -47,7 +47,7 @@ impl MobileNode {
             None => {
                 self.end_farewell();
                 let reason = Failure::NoFback;
-                self.outbox.event(None, Event::HandoverFailed { reason });
+                self.outbox.event(None, Event::EndingFailed { reason });
             }
         }
     }

@@ -184,7 +184,7 @@ impl MobileNode {
             // The router goes on sending, and so it is listened to: until the lifetime ends.
             None => {
                 let reason = Failure::NoFback;
-                self.outbox.event(None, Event::HandoverFailed { reason });
+                self.outbox.event(None, Event::EndingFailed { reason });
                 self.ask_for_next_end(now);
             }
         }

@@ -308,7 +308,7 @@ impl MobileNode {
         if self.uplink(pcoa).is_some() {
             self.remove_uplink(pcoa);
             let reason = Failure::CommandFailed;
-            self.outbox.event(None, Event::HandoverFailed { reason });
+            self.outbox.event(None, Event::EndingFailed { reason });
         }
     }
 

@@ -4,7 +4,7 @@ use std::{net::Ipv6Addr, path::Path};
 
 use clap::{Args, Subcommand};
 use fmip_ctl::{
-    observe::{Trigger, client::Client},
+    observe::{StationOfLink, Trigger, client::Client},
     wire::MacAddr,
 };
 
@@ -82,6 +82,9 @@ struct Station {
     /// The interface of the link. Without it, the router's only access link.
     #[arg(long, value_name = "IF")]
     interface: Option<String>,
+    /// The link-layer address of the access point or base station, where there are several on the link.
+    #[arg(long, value_name = "AP")]
+    access_point: Option<MacAddr>,
 }
 
 #[derive(Args)]
@@ -94,6 +97,21 @@ struct Link {
 /// Hands the trigger over and returns when the controller has taken it.
 pub(super) fn trigger(socket: &Path, options: Options) -> anyhow::Result<()> {
     Ok(Client::connect(socket)?.trigger(options.trigger.into())?)
+}
+
+impl From<Station> for StationOfLink {
+    fn from(station: Station) -> Self {
+        let Station {
+            link_address,
+            interface,
+            access_point,
+        } = station;
+        Self {
+            link_address,
+            interface,
+            access_point,
+        }
+    }
 }
 
 impl From<Kind> for Trigger {
@@ -116,20 +134,8 @@ impl From<Kind> for Trigger {
                 node,
                 link: Link { interface },
             } => Self::Departed { node, interface },
-            Kind::StationAttached(Station {
-                link_address,
-                interface,
-            }) => Self::StationAttached {
-                link_address,
-                interface,
-            },
-            Kind::StationDeparted(Station {
-                link_address,
-                interface,
-            }) => Self::StationDeparted {
-                link_address,
-                interface,
-            },
+            Kind::StationAttached(station) => Self::StationAttached(station.into()),
+            Kind::StationDeparted(station) => Self::StationDeparted(station.into()),
             Kind::Handover {
                 node,
                 access_point,

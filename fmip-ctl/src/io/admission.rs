@@ -33,8 +33,8 @@ pub struct Admission {
     attached: BTreeMap<(InterfaceIndex, Ipv6Addr), MacAddr>,
     /// Those that the configuration names.
     named: BTreeSet<Station>,
-    /// What `stations` holds.
-    written: BTreeSet<Station>,
+    /// What `stations` holds, and for how many of the above.
+    written: BTreeMap<Station, u32>,
 }
 
 impl Admission {
@@ -48,7 +48,7 @@ impl Admission {
             stations: take(ebpf, "STATIONS")?.try_into()?,
             attached: BTreeMap::new(),
             named: BTreeSet::new(),
-            written: BTreeSet::new(),
+            written: BTreeMap::new(),
         })
     }
 
@@ -60,8 +60,15 @@ impl Admission {
         for (index, link) in links(config, interfaces) {
             self.set_link(index, link)?;
         }
-        self.named = named(config, interfaces);
-        self.write_stations()
+        let named = named(config, interfaces);
+        for station in named.difference(&self.named.clone()) {
+            self.expect(*station)?;
+        }
+        for station in self.named.clone().difference(&named) {
+            self.forget(*station)?;
+        }
+        self.named = named;
+        Ok(())
     }
 
     /// Says what is admitted from an interface; 0 stands for all that nothing is said of.
@@ -85,32 +92,50 @@ impl Admission {
                 address,
                 link_address,
             } => {
-                self.attached.insert((interface, address), link_address);
+                let place = (interface, address);
+                if self.attached.get(&place) == Some(&link_address) {
+                    return Ok(());
+                }
+                self.expect(station(interface, link_address))?;
+                match self.attached.insert(place, link_address) {
+                    Some(before) => self.forget(station(interface, before)),
+                    None => Ok(()),
+                }
             }
             StationEvent::Departed { interface, address } => {
-                self.attached.remove(&(interface, address));
+                match self.attached.remove(&(interface, address)) {
+                    Some(before) => self.forget(station(interface, before)),
+                    None => Ok(()),
+                }
             }
         }
-        self.write_stations()
     }
 
-    fn write_stations(&mut self) -> Result<()> {
-        let attached = self.attached.iter();
-        let stations: BTreeSet<Station> = attached
-            .map(|(&(interface, _), &address)| station(interface, address))
-            .chain(self.named.iter().copied())
-            .collect();
-        for station in stations.difference(&self.written) {
+    /// Expects a station for one reason more.
+    fn expect(&mut self, station: Station) -> Result<()> {
+        if !self.written.contains_key(&station) {
             self.stations
                 .insert(station, 1, 0)
                 .with_context(|| format!("cannot expect {}", MacAddr(station.address)))?;
         }
-        for station in self.written.difference(&stations) {
-            gone(self.stations.remove(station))
-                .with_context(|| format!("cannot forget {}", MacAddr(station.address)))?;
-        }
-        self.written = stations;
+        *self.written.entry(station).or_default() += 1;
         Ok(())
+    }
+
+    /// Expects it for one reason less.
+    fn forget(&mut self, station: Station) -> Result<()> {
+        match self.written.get_mut(&station) {
+            Some(reasons) if *reasons > 1 => {
+                *reasons -= 1;
+                Ok(())
+            }
+            Some(_) => {
+                self.written.remove(&station);
+                gone(self.stations.remove(&station))
+                    .with_context(|| format!("cannot forget {}", MacAddr(station.address)))
+            }
+            None => Ok(()),
+        }
     }
 }
 

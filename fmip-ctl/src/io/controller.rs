@@ -4,7 +4,7 @@ mod stations;
 mod status;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::Ipv6Addr,
     path::{Path, PathBuf},
     time::Duration,
@@ -77,6 +77,8 @@ pub(super) struct Controller {
     hostapds: Hostapds,
     /// Who had which of the addresses with a key, by what was told of stations.
     owners: BTreeMap<(InterfaceIndex, Ipv6Addr), MacAddr>,
+    /// The addresses that have a key; none of a mobile node.
+    keyed: BTreeSet<Ipv6Addr>,
     /// The access links, to find out which one a node is on.
     links: Vec<triggers::Link>,
     /// How the packets of each interface are met, by its index.
@@ -113,6 +115,10 @@ impl Controller {
             link: Link::default(),
             hostapds: Hostapds::new(&config.control_socket),
             owners: BTreeMap::new(),
+            keyed: match &config.role {
+                Role::AccessRouter(router) => router.keyed(),
+                Role::MobileNode(_) => BTreeSet::new(),
+            },
             hook: hook(&config),
             config,
             started: std::time::Instant::now(),
@@ -498,7 +504,8 @@ impl Controller {
         if let Some(monitor) = monitor {
             monitor.watch(watched(router, &self.links));
         }
-        let keyed = router.keyed();
+        self.keyed = router.keyed();
+        let keyed = &self.keyed;
         self.owners
             .retain(|(_, address), _| keyed.contains(address));
         self.hostapds.follow(hostapds(&config, &self.links));

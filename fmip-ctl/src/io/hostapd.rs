@@ -104,9 +104,27 @@ pub(super) struct Hostapds {
     told: mpsc::Receiver<Told>,
     next_id: AccessPointId,
     all: BTreeMap<AccessPointId, Hostapd>,
+    /// Those that others than hostapd speak for, by their links and their own link-layer addresses.
+    told_of: BTreeMap<(InterfaceIndex, MacAddr), AccessPointId>,
     stations: Stations,
     unknown_stations: u64,
 }
+
+/// What somebody else than hostapd says of a station.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StationTold {
+    /// The access link.
+    pub(super) interface: InterfaceIndex,
+    /// The station.
+    pub(super) station: MacAddr,
+    /// The access point or base station that it came to or has left.
+    pub(super) access_point: Option<MacAddr>,
+    /// Whether it came.
+    pub(super) came: bool,
+}
+
+/// Access points that others speak for, at most.
+const MAX_TOLD_OF: usize = 4096;
 
 #[derive(Debug)]
 struct Hostapd {
@@ -133,6 +151,7 @@ impl Hostapds {
             told,
             next_id: 0,
             all: BTreeMap::new(),
+            told_of: BTreeMap::new(),
             stations: Stations::default(),
             unknown_stations: 0,
         }
@@ -255,6 +274,50 @@ impl Hostapds {
                 Heard::default()
             }
         }
+    }
+
+    /// What somebody else says of a station; nothing, if it has left an access point and is at another one of
+    /// the same link, as far as is known.
+    ///
+    /// # Errors
+    /// In words: there are too many access points.
+    pub(super) fn told(
+        &mut self,
+        now: Instant,
+        told: StationTold,
+    ) -> Result<Option<StationChange>, String> {
+        let StationTold {
+            interface,
+            station,
+            access_point,
+            came,
+        } = told;
+        let Some(access_point) = access_point else {
+            return Ok(Some(match came {
+                true => StationChange::Came { interface, station },
+                false => StationChange::Left { interface, station },
+            }));
+        };
+        let known = self.told_of.get(&(interface, access_point)).copied();
+        let id = match known {
+            Some(id) => id,
+            None if self.told_of.len() >= MAX_TOLD_OF => {
+                return Err(format!(
+                    "access_point: {MAX_TOLD_OF} others were told of already"
+                ));
+            }
+            None => {
+                let id = self.next_id;
+                self.next_id += 1;
+                self.told_of.insert((interface, access_point), id);
+                self.stations.add(id, interface);
+                id
+            }
+        };
+        Ok(match came {
+            true => self.stations.connected(now, id, station),
+            false => self.stations.gone(id, station),
+        })
     }
 
     /// A station that has none of the addresses with a key.

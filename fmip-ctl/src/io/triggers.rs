@@ -2,9 +2,10 @@
 
 use std::net::Ipv6Addr;
 
+use super::hostapd::StationTold;
 use crate::{
-    link::{StationChange, vocabulary},
-    observe::Trigger,
+    link::vocabulary,
+    observe::{StationOfLink, Trigger},
     proto::{Admin, Input, InterfaceIndex, LinkEvent, StationEvent},
     wire::{MacAddr, Prefix},
 };
@@ -35,7 +36,7 @@ pub(super) enum Told {
     /// What the core is told.
     Input(Input),
     /// That of which the controller must find out first which node it is.
-    Station(StationChange),
+    Station(StationTold),
 }
 
 /// What it tells.
@@ -73,24 +74,8 @@ pub(super) fn told(trigger: Trigger, receiver: Receiver<'_>) -> Result<Told, Str
 
 fn router_input(trigger: Trigger, links: &[Link]) -> Result<Told, String> {
     Ok(Told::Input(match trigger {
-        Trigger::StationAttached {
-            link_address,
-            interface,
-        } => {
-            return Ok(Told::Station(StationChange::Came {
-                interface: link_named(interface, links)?,
-                station: unicast(link_address)?,
-            }));
-        }
-        Trigger::StationDeparted {
-            link_address,
-            interface,
-        } => {
-            return Ok(Told::Station(StationChange::Left {
-                interface: link_named(interface, links)?,
-                station: unicast(link_address)?,
-            }));
-        }
+        Trigger::StationAttached(of) => return station_told(of, true, links),
+        Trigger::StationDeparted(of) => return station_told(of, false, links),
         Trigger::Attached {
             node,
             link_address,
@@ -117,6 +102,15 @@ fn router_input(trigger: Trigger, links: &[Link]) -> Result<Told, String> {
             pcoa: on_a_link(node, links)?,
         }),
         other => return Err(format!("`{}` is for a mobile node", other.name())),
+    }))
+}
+
+fn station_told(of: StationOfLink, came: bool, links: &[Link]) -> Result<Told, String> {
+    Ok(Told::Station(StationTold {
+        interface: link_named(of.interface, links)?,
+        station: unicast(of.link_address)?,
+        access_point: of.access_point,
+        came,
     }))
 }
 
@@ -288,31 +282,22 @@ mod tests {
     #[test]
     fn a_router_is_told_of_a_station_by_its_link_layer_address() {
         let links = links();
-        let attached = |interface: Option<&str>| Trigger::StationAttached {
+        let of = |interface: Option<&str>| StationOfLink {
             link_address: AP,
             interface: interface.map(str::to_owned),
+            access_point: None,
         };
-        let departed = Trigger::StationDeparted {
-            link_address: AP,
-            interface: None,
+        let attached = |interface| Trigger::StationAttached(of(interface));
+        let departed = Trigger::StationDeparted(of(None));
+        let said = |interface, came| StationTold {
+            interface,
+            station: AP,
+            access_point: None,
+            came,
         };
         for (trigger, links, expected) in [
-            (
-                attached(Some("acc1")),
-                &links[..],
-                StationChange::Came {
-                    interface: 4,
-                    station: AP,
-                },
-            ),
-            (
-                departed.clone(),
-                &links[..1],
-                StationChange::Left {
-                    interface: 3,
-                    station: AP,
-                },
-            ),
+            (attached(Some("acc1")), &links[..], said(4, true)),
+            (departed.clone(), &links[..1], said(3, false)),
         ] {
             assert_eq!(
                 told(trigger, Receiver::AccessRouter(links)),
@@ -332,10 +317,10 @@ mod tests {
                 "core0 is none of this router's access links (they are acc0 with 2001:db8:1::/64)",
             ),
             (
-                Trigger::StationAttached {
+                Trigger::StationAttached(StationOfLink {
                     link_address: MacAddr([1, 0, 0, 0, 0, 1]),
-                    interface: None,
-                },
+                    ..of(None)
+                }),
                 &links[..1],
                 "01:00:00:00:00:01 is no unicast link-layer address",
             ),

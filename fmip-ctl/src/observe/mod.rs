@@ -96,21 +96,9 @@ pub enum Trigger {
         interface: Option<String>,
     },
     /// Access router: a station is on an access link, as its access point or base station knows it.
-    StationAttached {
-        /// The station's link-layer address.
-        link_address: MacAddr,
-        /// The link's interface; it can be left out if there is one access link.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        interface: Option<String>,
-    },
+    StationAttached(StationOfLink),
     /// Access router: a station has left an access link.
-    StationDeparted {
-        /// As in `StationAttached`.
-        link_address: MacAddr,
-        /// As in `StationAttached`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        interface: Option<String>,
-    },
+    StationDeparted(StationOfLink),
     /// Access router: make a mobile node move (RFC 5568 section 3.3).
     Handover {
         /// The node's address on a link of this router.
@@ -126,6 +114,20 @@ pub enum Trigger {
         /// The node's address on a link of this router.
         node: Ipv6Addr,
     },
+}
+
+/// A station of an access link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StationOfLink {
+    /// The station's link-layer address.
+    pub link_address: MacAddr,
+    /// The link's interface; it can be left out if there is one access link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// The access point or base station that it came to or has left, if there are several on the link: what
+    /// one says late of a station that is at another by now is no departure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_point: Option<MacAddr>,
 }
 
 impl Trigger {

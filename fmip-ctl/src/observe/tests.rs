@@ -221,17 +221,19 @@ fn requests_have_the_documented_shape() {
         ),
         (
             r#"{"command":"trigger","trigger":"station-attached","link_address":"02:00:00:00:0a:02"}"#,
-            Request::Trigger(Trigger::StationAttached {
+            Request::Trigger(Trigger::StationAttached(StationOfLink {
                 link_address: access_point,
                 interface: None,
-            }),
+                access_point: None,
+            })),
         ),
         (
-            r#"{"command":"trigger","trigger":"station-departed","link_address":"02:00:00:00:0a:02","interface":"acc0"}"#,
-            Request::Trigger(Trigger::StationDeparted {
+            r#"{"command":"trigger","trigger":"station-departed","link_address":"02:00:00:00:0a:02","interface":"acc0","access_point":"02:00:00:00:0a:02"}"#,
+            Request::Trigger(Trigger::StationDeparted(StationOfLink {
                 link_address: access_point,
                 interface: Some("acc0".to_owned()),
-            }),
+                access_point: Some(access_point),
+            })),
         ),
         (
             r#"{"command":"trigger","trigger":"handover","node":"2001:db8:1::9","access_point":"02:00:00:00:0a:02","ncoa":"2001:db8:2::9"}"#,

@@ -8,7 +8,7 @@ use super::Controller;
 use crate::{
     config::{AccessRouter, Config, Interface, Role},
     io::{
-        hostapd::{self, Told},
+        hostapd::{self, StationTold, Told},
         machine::now,
         monitor::{Monitor, Watched},
         monotonic_ns, triggers,
@@ -33,45 +33,37 @@ impl Controller {
     /// base station.
     ///
     /// # Errors
-    /// In words for the one who said it: it is none of this router's links, or no node's link-layer address.
+    /// In words for the one who said it.
     pub(super) fn hear_of_told_station(
         &mut self,
-        change: StationChange,
+        told: StationTold,
         monitor: Option<&Monitor>,
     ) -> Result<(), String> {
-        let (StationChange::Came { station, .. } | StationChange::Left { station, .. }) = change;
-        match self.hear_of_station(change, monitor) {
-            0 => Err(format!(
-                "link_address: {station} is no mobile node's that has a key ([[access-router.mobile-node]]) and was seen on \
-                 this link"
-            )),
-            _ => Ok(()),
+        if let Some(change) = self.hostapds.told(now(), told)? {
+            self.hear_of_station(change, monitor);
         }
+        Ok(())
     }
 
-    /// A station has come or gone: as many addresses that have a key are its own.
-    fn hear_of_station(&mut self, change: StationChange, monitor: Option<&Monitor>) -> usize {
-        let Role::AccessRouter(router) = &self.config.role else {
-            return 0;
-        };
+    /// A station has come or gone. One of no address that has a key, such as a guest, is counted.
+    fn hear_of_station(&mut self, change: StationChange, monitor: Option<&Monitor>) {
         let (StationChange::Came { interface, station }
         | StationChange::Left { interface, station }) = change;
         let Some(link) = self.links.iter().find(|link| link.index == interface) else {
-            return 0;
+            return;
         };
         let told = self.owners.iter();
         let told = told.filter(|((link, _), _)| *link == interface);
         let known = monitor.map(|monitor| monitor.owners(interface));
         let known =
             (told.map(|((_, address), owner)| (*address, *owner))).chain(known.unwrap_or_default());
-        let keyed = |address| router.mobile_nodes.iter().any(|node| node.pcoa == address);
+        let keyed = |address| self.keyed.contains(&address);
         let addresses = hostapd::addresses_of(station, link.prefix, keyed, known);
         let name = link.name.clone();
         if addresses.is_empty() {
             self.hostapds.count_unknown(&name, station);
         }
         let inputs = addresses.clone();
-        let number = inputs.len();
         let notice = match change {
             StationChange::Came { .. } => hostapd::Notice::StationAttached {
                 interface: name,
@@ -97,7 +89,6 @@ impl Controller {
         }
         debug!(?notice);
         self.events.publish(time_ns, &notice);
-        number
     }
 
     /// Who has which address; only those with a key are of any use.
@@ -107,8 +98,7 @@ impl Controller {
             address,
             link_address,
         } = *event
-            && let Role::AccessRouter(router) = &self.config.role
-            && router.mobile_nodes.iter().any(|node| node.pcoa == address)
+            && self.keyed.contains(&address)
         {
             self.owners.insert((interface, address), link_address);
         }

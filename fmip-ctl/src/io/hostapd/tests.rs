@@ -279,3 +279,36 @@ fn one_that_is_not_wanted_any_more_is_not_heard() {
     daemon.answer("STA-FIRST", "");
     assert!(play.hear().changes.is_empty());
 }
+
+#[test]
+fn what_a_base_station_says_late_of_a_station_that_is_at_another_is_no_departure() {
+    const LINK: InterfaceIndex = 7;
+    let base_station = |number| Some(MacAddr([2, 0, 0, 0, 0x0a, number]));
+    let mut hostapds = Hostapds::new(Path::new("/run/fmip/control.sock"));
+    let mut told = |access_point, came| {
+        let told = StationTold {
+            interface: LINK,
+            station: STATION,
+            access_point,
+            came,
+        };
+        hostapds.told(Instant::from_nanos(0), told).unwrap()
+    };
+    let came = Some(StationChange::Came {
+        interface: LINK,
+        station: STATION,
+    });
+    let left = Some(StationChange::Left {
+        interface: LINK,
+        station: STATION,
+    });
+    // Whoever tells of a departure need not have told of the arrival.
+    assert_eq!(told(base_station(1), false), left);
+    assert_eq!(told(base_station(1), true), came);
+    assert_eq!(told(base_station(4), true), came);
+    assert_eq!(told(base_station(1), false), None);
+    assert_eq!(told(base_station(4), false), left);
+    // Where it is not said which, it is the only one.
+    assert_eq!(told(None, true), came);
+    assert_eq!(told(None, false), left);
+}

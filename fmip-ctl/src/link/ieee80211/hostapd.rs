@@ -201,6 +201,21 @@ impl Stations {
         Some(StationChange::Left { interface, station })
     }
 
+    /// As [`Stations::disconnected`], if it need not have said before that the station had come.
+    pub(crate) fn gone(
+        &mut self,
+        access_point: AccessPointId,
+        station: MacAddr,
+    ) -> Option<StationChange> {
+        let interface = *self.access_points.get(&access_point)?;
+        let at = self.at.get(&(interface, station));
+        if at.is_some_and(|at| at.access_point != access_point) {
+            return None;
+        }
+        self.at.remove(&(interface, station));
+        Some(StationChange::Left { interface, station })
+    }
+
     /// An access point says which stations there are at it, for the first time or after nothing was
     /// heard of it: those that came and left meanwhile.
     pub(crate) fn listed(

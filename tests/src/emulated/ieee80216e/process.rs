@@ -36,7 +36,8 @@ pub fn run(configuration: Configuration) -> Result<()> {
     configuration.timing.check()?;
     let radio = Radio::open(&configuration.interface, ETHERTYPE, &configuration.bridge)?;
     let own = configuration.base_station;
-    let router = configuration.router.clone().map(RouterLink::start);
+    let router = configuration.router.clone();
+    let router = router.map(|router| RouterLink::start(own, router));
     let router = router.transpose()?;
     let directory = configuration.directory.clone();
     let backbone = listen(&backbone_socket(&directory, own))?;

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use fmip_ctl::{
-    observe::{Trigger, client::Client},
+    observe::{StationOfLink, Trigger, client::Client},
     wire::MacAddr,
 };
 
@@ -20,15 +20,15 @@ pub(super) struct RouterLink {
 }
 
 impl RouterLink {
-    /// Begins to tell this router.
+    /// Begins to tell this router what becomes of the stations of the base station `own`.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub(super) fn start(router: Router) -> Result<Self> {
+    pub(super) fn start(own: MacAddr, router: Router) -> Result<Self> {
         let (news, told) = channel();
         thread::Builder::new()
             .name("router-link".to_owned())
-            .spawn(move || forward(&router, &told))
+            .spawn(move || forward(own, &router, &told))
             .context("cannot start a thread")?;
         Ok(Self { news })
     }
@@ -40,18 +40,16 @@ impl RouterLink {
     }
 }
 
-fn forward(router: &Router, news: &Receiver<(MacAddr, bool)>) {
+fn forward(own: MacAddr, router: &Router, news: &Receiver<(MacAddr, bool)>) {
     for (link_address, is_there) in news {
-        let interface = Some(router.interface.clone());
+        let station = StationOfLink {
+            link_address,
+            interface: Some(router.interface.clone()),
+            access_point: Some(own),
+        };
         let trigger = match is_there {
-            true => Trigger::StationAttached {
-                link_address,
-                interface,
-            },
-            false => Trigger::StationDeparted {
-                link_address,
-                interface,
-            },
+            true => Trigger::StationAttached(station),
+            false => Trigger::StationDeparted(station),
         };
         // Each time anew: the controller may have been started again.
         let told =

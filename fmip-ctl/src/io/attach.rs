@@ -27,7 +27,7 @@ use super::{
     clsact::Clsact,
     devices::{Device, Kind, TagProtocol},
     features::Features,
-    load::{MOBILE_IN, MOBILE_OUT, Programs, ROUTER, ROUTER_IN, ROUTER_OUT, in_full},
+    load::{MOBILE_IN, MOBILE_OUT, Programs, RELEASE, ROUTER, ROUTER_IN, ROUTER_OUT, in_full},
     probe::{self, Answer},
 };
 use crate::{
@@ -194,6 +194,7 @@ impl Programs {
             (ROUTER_OUT, TcAttachType::Egress),
             (MOBILE_IN, TcAttachType::Ingress),
             (MOBILE_OUT, TcAttachType::Egress),
+            (RELEASE, TcAttachType::Ingress),
         ]
         .into_iter()
         .try_for_each(|(name, direction)| self.take_away(interface, index, direction, name))

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use futures_util::FutureExt as _;
 use serde::Serialize;
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver},
@@ -34,7 +35,7 @@ use super::{
     monotonic_ns,
     requests::{Request, Requests},
     show,
-    signals::Signals,
+    signals::{Received, Signals},
     transmit::{self, Transmitter},
     triggers::{self, Receiver, Told},
 };
@@ -189,14 +190,7 @@ impl Controller {
             }
             let held_back = self.link.poll_timeout();
             tokio::select! {
-                received = sources.signals.receive() => {
-                    let received = received?;
-                    self.machine.handle_input(Input::Packet {
-                        interface: received.interface,
-                        link_source: received.link_source,
-                        bytes: received.packet,
-                    });
-                }
+                received = sources.signals.receive() => self.hear_signal(received?),
                 event = station_event(&mut monitor) => {
                     debug!(?event, "a neighbor changed");
                     self.handle_input(Input::Station(event));
@@ -230,7 +224,14 @@ impl Controller {
                     }
                     self.handle_order(order, monitor.as_ref(), &sources).await;
                 }
-                () = until(self.machine.poll_timeout()) => self.machine.handle_timeout(),
+                () = until(self.machine.poll_timeout()) => {
+                    // What came in time is heard first, if this process has not run for a while; as much of it
+                    // as is taken at once.
+                    while let Some(received) = sources.signals.receive().now_or_never() {
+                        self.hear_signal(received?);
+                    }
+                    self.machine.handle_timeout();
+                }
                 () = until(held_back) => {
                     if let Some(event) = self.link.handle_timeout(now()) {
                         self.tell(Input::Link(event));
@@ -244,6 +245,14 @@ impl Controller {
                 },
             }
         }
+    }
+
+    fn hear_signal(&mut self, received: Received) {
+        self.machine.handle_input(Input::Packet {
+            interface: received.interface,
+            link_source: received.link_source,
+            bytes: received.packet,
+        });
     }
 
     /// Carries out all that the core wants done.

@@ -228,6 +228,8 @@ async fn load(
     for interface in interfaces {
         programs.take_away_leftovers(&interface.name, interface.index)?;
     }
+    // What a mobile node has there, whatever starts now.
+    programs.take_away_leftovers("lo", LOOPBACK)?;
     match &config.role {
         Role::AccessRouter(router) => {
             for device in &devices {

@@ -51,11 +51,12 @@ impl Netlink {
         let mtu = mtu.saturating_sub(TUNNEL_HEADER).max(MIN_MTU);
         // Before the route, whose first packet would have the kernel solicit. PERMANENT: with
         // ndisc_evict_nocarrier any other entry is gone with the link, and it comes and goes here.
-        self.fix_neighbor(interface, router, link_address)
-            .with_context(|| action.clone())?;
         if self.default_routers.is_empty() {
+            // First, for what is fixed is given back with its route alone.
             self.default_metric = self.free_metric().await?;
         }
+        self.fix_neighbor(interface, router, link_address)
+            .with_context(|| action.clone())?;
         let mut route = self
             .default_route(interface)
             .gateway(router)

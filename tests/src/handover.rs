@@ -102,7 +102,7 @@ impl Move {
         let streams = self.start_streams(lab)?;
         let events = Prepared::start(controllers)?;
         let left = streams.elapsed();
-        lab.detach()?;
+        lab.leave()?;
         elapse(self.gap)?;
         lab.attach(AccessPoint::New)?;
         controllers.mn.trigger("link-up", AccessPoint::New)?;

@@ -131,7 +131,7 @@ fn assert_lossless_while_stalled(held_up: impl Fn(&Lab) -> (&NetNs, &str)) {
         let controllers = Controllers::start(&lab, &settings)?;
         let streams = testing::a_move(200, 5000).start_streams(&lab)?;
         let events = Prepared::start(&controllers)?;
-        lab.detach()?;
+        lab.leave()?;
         let (namespace, interface) = held_up(&lab);
         stall::prepare(namespace, interface)?;
         elapse(GAP)?;
@@ -186,7 +186,7 @@ fn drains_before_its_access_point_has_time() -> anyhow::Result<bool> {
     let controllers = Controllers::start(&lab, &settings)?;
     let streams = testing::a_move(40, 500).start_streams(&lab)?;
     let events = Prepared::start(&controllers)?;
-    lab.detach()?;
+    lab.leave()?;
     elapse(GAP)?;
     lab.attach(AccessPoint::New)?;
     stall::prepare(&lab.air, "radio")?;
@@ -236,7 +236,7 @@ fn what_a_node_held_is_of_the_same_flow_as_what_it_sends_then() {
         stream.stream = stream.stream.connected();
         let streams = stream.start_streams(&lab)?;
         let events = Prepared::start(&controllers)?;
-        lab.detach()?;
+        lab.leave()?;
         elapse(stream.gap)?;
         lab.attach(AccessPoint::New)?;
         controllers.mn.trigger("link-up", AccessPoint::New)?;

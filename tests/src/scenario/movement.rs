@@ -176,7 +176,7 @@ pub(super) fn held_return(stage: &mut Stage) -> Result<Run> {
     stage.hear(AccessPoint::New, "PrRtAdv 0")?;
     stage.link_down()?;
     stage.departed(Router::Previous)?;
-    stage.lab.detach()?;
+    stage.lab.leave()?;
     stage.arrive(AccessPoint::New)?;
     stage
         .mn_says("fback-received")

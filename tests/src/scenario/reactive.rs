@@ -111,7 +111,7 @@ pub(super) fn held(stage: &mut Stage) -> Result<Run> {
     stage.hear(AccessPoint::New, "PrRtAdv 0")?;
     stage.link_down()?;
     stage.departed(Router::Previous)?;
-    stage.lab.detach()?;
+    stage.lab.leave()?;
     stage.arrive(AccessPoint::New)?;
     let run = finish(stage, Harm::None)?;
     check_story_of_known(stage)?;

@@ -125,7 +125,7 @@ impl Stage {
     /// The radio leaves, and the mobile node knows it first.
     pub fn leave(&self) -> Result<()> {
         self.link_down()?;
-        self.lab.detach()
+        self.lab.leave()
     }
 
     /// The mobile node is told that its link is gone; what it sends from now on is held.

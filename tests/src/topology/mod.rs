@@ -8,8 +8,9 @@ mod sites;
 
 use std::{
     env,
-    net::{Ipv6Addr, SocketAddrV6},
+    net::{Ipv6Addr, SocketAddrV6, UdpSocket},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -28,6 +29,9 @@ use crate::{
     process::Process,
     wait::{SOON, wait_until},
 };
+
+/// RFC 4291 section 2.7.1.
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// The network, standing. Dropping it ends what runs in it and removes it.
 #[derive(Debug)]
@@ -144,6 +148,53 @@ impl Lab {
             .ip_batch("link set radio down\nlink set radio nomaster\n")
     }
 
+    /// As [`Lab::detach`], if the mobile node holds what it sends: what it has sent before is not on the air any
+    /// more, as that of a radio that is told to leave is not.
+    pub fn leave(&self) -> Result<()> {
+        self.flush_air()?;
+        self.detach()
+    }
+
+    /// Waits until what the mobile node has sent so far has come to the router of its link: a packet behind
+    /// it, for all nodes of the link, has.
+    fn flush_air(&self) -> Result<()> {
+        const PORT: u16 = 5001;
+        const AGAIN: Duration = Duration::from_millis(100);
+        let index = self.index_of_radio()?;
+        let bind = |port| {
+            let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        let routers = self.network.routers().iter();
+        let routers = routers.map(|router| self.router(*router)?.run(|| bind(PORT)));
+        let routers = routers.collect::<Result<Vec<UdpSocket>>>()?;
+        let node = self.mn.run(|| bind(0))?;
+        let to = SocketAddrV6::new(ALL_NODES, PORT, 0, index);
+        let mut sent: Option<Instant> = None;
+        wait_until(
+            "what the mobile node has sent to pass the air",
+            SOON,
+            || {
+                if sent.is_none_or(|sent| sent.elapsed() >= AGAIN) {
+                    node.send_to(b"passed", to)
+                        .context("cannot send to all nodes of the link")?;
+                    sent = Some(Instant::now());
+                }
+                let mut octets = [0; 8];
+                let has_come = |router: &UdpSocket| router.recv_from(&mut octets).is_ok();
+                Ok(routers.iter().any(has_come).then_some(()))
+            },
+        )
+    }
+
+    fn index_of_radio(&self) -> Result<u32> {
+        self.mn.ip_json(&format!("link show {WLAN}"))?[0]["ifindex"]
+            .as_u64()
+            .and_then(|index| u32::try_from(index).ok())
+            .context("ip tells no index of the mobile node's interface")
+    }
+
     /// The radio comes up at an access point. Returns when packets pass both ways, which is what a
     /// wireless driver means by "connected".
     pub fn attach(&self, access_point: AccessPoint) -> Result<()> {
@@ -177,10 +228,7 @@ impl Lab {
         // RFC 4861 section 4.1: type 133; the kernel fills in the checksum. Source Link-Layer Address.
         let mut message = vec![133, 0, 0, 0, 0, 0, 0, 0, 1, 1];
         message.extend(lla_bytes(MN_LLA));
-        let index = self.mn.ip_json(&format!("link show {WLAN}"))?[0]["ifindex"]
-            .as_u64()
-            .and_then(|index| u32::try_from(index).ok())
-            .context("ip tells no index of the mobile node's interface")?;
+        let index = self.index_of_radio()?;
         self.mn.run(|| {
             let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
             socket.set_multicast_hops_v6(255)?;

@@ -669,6 +669,60 @@ fn back_on_its_link_the_old_address_has_what_it_had() {
     });
 }
 
+/// The routes to a prefix on the mobile node's link, as an advertisement makes one.
+fn on_link(mn: &NetNs, prefix: &str) -> Result<Vec<Value>> {
+    let routes = mn.ip_json(&format!("-6 route show {prefix} dev {WLAN}"))?;
+    Ok(routes.as_array().cloned().unwrap_or_default())
+}
+
+/// Waits until the mobile node has one of its two addresses, which something may begin from, and not the
+/// other, nor a way to the other's link but through a router.
+fn has_but(mn: &NetNs, here: Ipv6Addr, left: Ipv6Addr, prefix: &str) -> Result<()> {
+    wait_until("one address, and the other gone", SOON, || {
+        let is_used = address(mn, here)?.is_some_and(|of| of["deprecated"] != true);
+        let is_gone = address(mn, left)?.is_none() && on_link(mn, prefix)?.is_empty();
+        Ok((is_used && is_gone).then_some(()))
+    })
+    .with_context(|| format!("{:#?}", addresses(mn)))
+}
+
+// Rows: W11-15, MOV-01
+#[test]
+fn after_a_fall_back_the_old_address_is_gone_and_back_on_its_link_it_is_what_it_was() {
+    let mut settings = testing::settings();
+    // No router believes its FBU.
+    settings.mobile_node_key = "ab".repeat(16);
+    play(settings, |stage| {
+        let (old, new) = ("2001:db8:1::/64", "2001:db8:2::/64");
+        let before = address(&stage.lab.mn, PCOA)?.context("the address is not there")?;
+        ensure!(
+            !on_link(&stage.lab.mn, old)?.is_empty(),
+            "it is on its link"
+        );
+        stage.leave()?;
+        stage.arrive(AccessPoint::New)?;
+        let why = stage.mn_gives_up()?;
+        ensure!(why == "no-fback", "{why}");
+        stage.mn.wait_for_another("fell-back", 0)?;
+        has_but(&stage.lab.mn, NCOA, PCOA, old)?;
+        stage.leave()?;
+        stage.arrive(AccessPoint::Previous)?;
+        has_but(&stage.lab.mn, PCOA, NCOA, new)?;
+        stage.flows()?;
+        // Nothing of it is ours any more, and so it stays.
+        wait_until("the address to be as it was", SOON, || {
+            let now = address(&stage.lab.mn, PCOA)?.context("the address is gone")?;
+            let marks = ["dynamic", "mngtmpaddr", "noprefixroute", "optimistic"];
+            Ok(marks.iter().all(|of| now[of] == before[of]).then_some(()))
+        })
+        .with_context(|| format!("{:#?}", addresses(&stage.lab.mn)))?;
+        end(stage, Signal::TERM)?;
+        let left = address(&stage.lab.mn, PCOA)?.context("the address is gone")?;
+        ensure!(left["deprecated"] != true, "{left}");
+        Ok(())
+    });
+}
+
 /// The kernel's own router discovery stops, so that what changes is what the program changes.
 fn freeze_host(stage: &Stage) -> Result<Host> {
     stage

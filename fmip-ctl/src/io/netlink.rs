@@ -16,7 +16,7 @@ mod routes;
 mod sysctl;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     net::Ipv6Addr,
 };
@@ -81,6 +81,8 @@ pub struct Netlink {
     addresses: BTreeMap<(u32, Ipv6Addr), Own>,
     /// Addresses that were there, and are kept.
     found: BTreeMap<(u32, Ipv6Addr), Found>,
+    /// Of those, the last that were removed.
+    removed: VecDeque<((u32, Ipv6Addr), Found)>,
     labels: BTreeSet<(u32, Ipv6Addr)>,
     /// The router that each interface's default route leads to.
     default_routers: BTreeMap<u32, Ipv6Addr>,
@@ -110,6 +112,7 @@ impl Netlink {
             proxies: BTreeSet::new(),
             addresses: BTreeMap::new(),
             found: BTreeMap::new(),
+            removed: VecDeque::new(),
             labels: BTreeSet::new(),
             default_routers: BTreeMap::new(),
             wanted_metric: DEFAULT_ROUTE_METRIC,

@@ -42,6 +42,9 @@ const VERY_LONG: u32 = u32::MAX - 1;
 /// a router advertisement cannot take it back (RFC 4862 section 5.5.3 e).
 const TWO_HOURS: u32 = 7_200;
 
+/// How many removed addresses are remembered: as many as the links that a mobile node remembers.
+const MAX_REMOVED: usize = 4;
+
 /// Those flags of an address that an order to the kernel states; the rest is its own.
 const STATED: AddressFlags = AddressFlags::Nodad
     .union(AddressFlags::Homeaddress)
@@ -143,6 +146,12 @@ impl Found {
             at: Instant::now(),
         }
     }
+
+    /// Whether it would still be there if nobody had touched it.
+    fn is_alive(&self) -> bool {
+        let valid_s = Described::by(&self.before).map_or(0, |of| of.valid_s);
+        valid_s == INFINITY || u64::from(valid_s) > self.at.elapsed().as_secs()
+    }
 }
 
 impl Netlink {
@@ -157,7 +166,8 @@ impl Netlink {
     /// That the address exists already is no error. The kernel may have made it, as the same
     /// advertisement told it to that we learn of the link by: it becomes what ours would be, and
     /// [`Netlink::prefer_address`] and [`Netlink::clean_up`] give it back what it had. One that is kept
-    /// stays so.
+    /// stays so. One that [`Netlink::remove_address`] has removed gets back in the same way what it had
+    /// before, if its time is not over.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -188,7 +198,8 @@ impl Netlink {
             }
             created => {
                 created.context(action)?;
-                own
+                let found = self.take_removed(key).filter(Found::is_alive);
+                Own::new(prefix_length, found)
             }
         };
         self.addresses.insert(key, own);
@@ -366,13 +377,26 @@ impl Netlink {
         let removed = self
             .delete_address(message(interface, address, prefix_length))
             .await;
+        let (own, found) = before;
         if removed.is_err() {
-            let (own, found) = before;
             self.addresses.extend(own.map(|own| (key, own)));
             self.found.extend(found.map(|found| (key, found)));
+            return removed;
         }
-        removed?;
+        if let Some(found) = found.or_else(|| own.and_then(|own| own.found)) {
+            self.take_removed(key);
+            self.removed.push_back((key, found));
+            if self.removed.len() > MAX_REMOVED {
+                self.removed.pop_front();
+            }
+        }
         self.unlabel(interface, address)
+    }
+
+    /// What an address had that was removed.
+    fn take_removed(&mut self, key: (u32, Ipv6Addr)) -> Option<Found> {
+        let index = self.removed.iter().position(|(of, _)| *of == key)?;
+        self.removed.remove(index).map(|(_, found)| found)
     }
 
     /// What a change means for the addresses that are ours, or kept. A router's advertisement makes an

@@ -8,7 +8,8 @@
 //! Mobile IPv6 has registered it ([`Admin::Registered`](super::Admin::Registered)), or when no tunnel
 //! from an earlier address lives any more. Then nothing but it works, whoever was told about it, and a
 //! mobile node without Mobile IPv6 would otherwise be left without an address to begin from. When its
-//! tunnel has ended, an address of a link that was left is of no use, and is removed.
+//! tunnel has ended, an address of a link that was left is of no use, and is removed; so is one that
+//! never got a tunnel, for the move was no fast one.
 
 use std::net::Ipv6Addr;
 
@@ -19,8 +20,8 @@ use super::{
 /// What was ordered about addresses.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    /// Those that were configured, and not removed.
-    configured: Vec<Ipv6Addr>,
+    /// Those that it has: it came with them, or they were configured or restored; and not removed.
+    present: Vec<Ipv6Addr>,
     /// That of them which nothing begins from yet.
     waiting: Option<Ipv6Addr>,
     /// Those of links that were left, kept for their tunnels.
@@ -37,7 +38,7 @@ pub(super) struct Addresses {
 impl Addresses {
     pub(super) fn new(pcoa: Ipv6Addr) -> Self {
         Self {
-            configured: Vec::new(),
+            present: vec![pcoa],
             waiting: None,
             kept: Vec::new(),
             removed: Vec::new(),
@@ -55,8 +56,8 @@ impl MobileNode {
 
     fn add_address(&mut self, address: Ipv6Addr, prefix_length: u8) {
         self.addresses.removed.retain(|of| *of != address);
-        if !self.addresses.configured.contains(&address) {
-            self.addresses.configured.push(address);
+        if !self.addresses.present.contains(&address) {
+            self.addresses.present.push(address);
         }
         self.addresses.waiting = Some(address);
         let configure = Command::ConfigureAddress {
@@ -69,10 +70,10 @@ impl MobileNode {
 
     /// An address that was refused: to go on having it would be to answer for another node.
     pub(super) fn abandon_address(&mut self, address: Ipv6Addr) {
-        let configured = &mut self.addresses.configured;
-        let before = configured.len();
-        configured.retain(|of| *of != address);
-        if configured.len() == before {
+        let present = &mut self.addresses.present;
+        let before = present.len();
+        present.retain(|of| *of != address);
+        if present.len() == before {
             return; // it was never more than announced
         }
         self.addresses.waiting.take_if(|of| *of == address);
@@ -82,7 +83,7 @@ impl MobileNode {
 
     /// An address could not be configured, and is not there.
     pub(super) fn forget_address(&mut self, address: Ipv6Addr) {
-        self.addresses.configured.retain(|of| *of != address);
+        self.addresses.present.retain(|of| *of != address);
         self.addresses.waiting.take_if(|of| *of == address);
         self.addresses.kept.retain(|of| *of != address);
         // What was to follow, follows on nothing.
@@ -97,7 +98,11 @@ impl MobileNode {
     /// Back on the link of this address, which may have been removed meanwhile.
     pub(super) fn restore_address(&mut self, address: Ipv6Addr) {
         self.addresses.kept.retain(|of| *of != address);
+        self.addresses.waiting.take_if(|of| *of == address);
         self.addresses.removed.retain(|of| *of != address);
+        if !self.addresses.present.contains(&address) {
+            self.addresses.present.push(address);
+        }
         let restore = Command::RestoreAddress {
             interface: self.config.interface,
             address,
@@ -183,13 +188,23 @@ impl MobileNode {
                 || self.handover_needs(*address)
                 || self.announces(*address)
         };
-        let (configured, kept) = (&self.addresses.configured, &self.addresses.kept);
-        let candidates = kept.iter().chain(configured);
+        let (present, kept) = (&self.addresses.present, &self.addresses.kept);
+        let candidates = kept.iter().chain(present);
         let mut useless: Vec<Ipv6Addr> = candidates.filter(|of| !in_use(of)).copied().collect();
         useless.sort_unstable();
         useless.dedup();
         for address in useless {
-            self.addresses.configured.retain(|of| *of != address);
+            // One that something may begin from may be the kernel's, or that of the people who run this
+            // node: only what is kept can be removed, or gets back at the end what it had.
+            if self
+                .addresses
+                .waiting
+                .take_if(|of| *of == address)
+                .is_none()
+            {
+                self.keep_address(address);
+            }
+            self.addresses.present.retain(|of| *of != address);
             self.addresses.kept.retain(|of| *of != address);
             if self.past.iter().any(|past| past.pcoa == address) {
                 self.addresses.removed.push(address);

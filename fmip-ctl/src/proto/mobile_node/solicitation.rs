@@ -34,6 +34,9 @@ pub(super) struct Neighborhood {
     /// Whether all that the router knows is wanted (RTS-04).
     wants_all: bool,
     solicitation: Option<Solicitation>,
+    /// Questions that another took the place of before they were answered, the newest last: their
+    /// answers are as good.
+    superseded: VecDeque<Question>,
     /// When the last RtSolPrs were sent, as many as may be in a second (RTS-08).
     solicited: VecDeque<Instant>,
     /// Since the router did not answer RtSolPrs (RTS-09).
@@ -55,18 +58,36 @@ struct Silence {
 /// How many times the first wait the longest is.
 const MAX_PATIENCE: u32 = 16;
 
-/// RtSolPrs that wait for a PrRtAdv.
+/// How many questions are remembered that another took the place of. An answer takes milliseconds,
+/// in which only as many can be asked as the rate allows.
+const MAX_SUPERSEDED: usize = 4;
+
+/// RtSolPrs that wait for a PrRtAdv, one at a time: what is wanted while the answer is on its way is
+/// asked for when it is there, all at once. Only a handover does not wait.
 #[derive(Clone, Debug)]
 struct Solicitation {
-    identifier: u16,
-    /// Whether they ask for all.
-    is_wildcard: bool,
+    /// What was asked last; `None`: what is wanted when it is due.
+    question: Option<Question>,
     /// How often it may still be sent.
     sends_left: u32,
     /// The wait after the next one.
     timeout: Duration,
     /// When to send the next, or to give up.
     due: Instant,
+}
+
+/// What an RtSolPr asked.
+#[derive(Clone, Debug)]
+struct Question {
+    identifier: u16,
+    /// About which access points; none: about all (RTS-04).
+    about: BTreeSet<MacAddr>,
+}
+
+impl Question {
+    fn is_wildcard(&self) -> bool {
+        self.about.is_empty()
+    }
 }
 
 impl Neighborhood {
@@ -78,6 +99,7 @@ impl Neighborhood {
             wanted: BTreeSet::new(),
             wants_all: false,
             solicitation: None,
+            superseded: VecDeque::new(),
             solicited: VecDeque::new(),
             silence: None,
         }
@@ -124,6 +146,70 @@ impl Neighborhood {
         self.wanted.clear();
         self.wants_all = false;
         self.solicitation = None;
+        self.superseded.clear();
+    }
+
+    fn wants_something(&self) -> bool {
+        self.wants_all || !self.wanted.is_empty()
+    }
+
+    /// Whether the answer to this question would tell what is still wanted.
+    fn needs(&self, question: &Question) -> bool {
+        match question.is_wildcard() {
+            true => self.wants_all,
+            false => question.about.iter().any(|of| self.wanted.contains(of)),
+        }
+    }
+
+    /// Whether something is being asked whose answer is still needed, or will be as soon as it may.
+    fn is_asking(&self) -> bool {
+        self.solicitation
+            .as_ref()
+            .is_some_and(|solicitation| match &solicitation.question {
+                Some(question) => self.needs(question),
+                None => self.wants_something(),
+            })
+    }
+
+    /// Whether this access point, which is wanted, is one of those that are being asked about.
+    fn asks_about(&self, access_point: MacAddr) -> bool {
+        self.solicitation.as_ref().is_some_and(|solicitation| {
+            let question = solicitation.question.as_ref();
+            question.is_none_or(|question| question.about.contains(&access_point))
+        })
+    }
+
+    /// Another question takes the place of this one.
+    fn supersede(&mut self, question: Question) {
+        self.superseded.push_back(question);
+        if self.superseded.len() > MAX_SUPERSEDED {
+            self.superseded.pop_front();
+        }
+    }
+
+    /// Takes the question out that has this identifier, for it is answered.
+    fn take_answered(&mut self, identifier: u16) -> Option<Question> {
+        let is_it = |question: &Question| question.identifier == identifier;
+        let last = self.solicitation.take_if(|solicitation| {
+            let question = solicitation.question.as_ref();
+            question.is_some_and(is_it)
+        });
+        if let Some(last) = last {
+            self.superseded.clear();
+            return last.question;
+        }
+        let index = self.superseded.iter().position(is_it)?;
+        self.superseded.remove(index)
+    }
+
+    /// A question about what is wanted now; about all, if it is nothing in particular: a handover
+    /// needs its one answer, and soon.
+    fn next_question(&mut self) -> Question {
+        self.identifier = self.identifier.wrapping_add(1).max(1); // 0: PRA-02
+        Question {
+            identifier: self.identifier,
+            about: self.wanted.clone(),
+        }
     }
 
     fn remember(&mut self, access_point: MacAddr, knowledge: Knowledge, target: Option<MacAddr>) {
@@ -142,29 +228,34 @@ impl Neighborhood {
 impl MobileNode {
     /// Asks about an access point, together with the others that are asked about.
     pub(super) fn want(&mut self, now: Instant, access_point: MacAddr) {
-        let target = self.target();
+        let is_target = self.target() == Some(access_point);
         self.miss_router();
         let neighborhood = &mut self.neighborhood;
-        if neighborhood.is_silent() || neighborhood.wanted.contains(&access_point) {
+        if neighborhood.is_silent() {
             return;
         }
-        if neighborhood.wanted.len() >= MAX_WANTED {
-            // The one that a handover waits for has precedence over those that are only in reach;
-            // those are asked for all at once.
-            if target != Some(access_point) {
-                return self.want_all(now);
+        if !neighborhood.wanted.contains(&access_point) {
+            if neighborhood.wanted.len() >= MAX_WANTED {
+                // The one that a handover waits for has precedence over those that are only in reach;
+                // those are asked for all at once.
+                if !is_target {
+                    return self.want_all(now);
+                }
+                neighborhood.wanted.pop_last();
             }
-            neighborhood.wanted.pop_last();
+            neighborhood.wanted.insert(access_point);
         }
-        neighborhood.wanted.insert(access_point);
-        self.ask(now);
+        match is_target && !neighborhood.asks_about(access_point) {
+            true => self.ask(now),
+            false => self.ask_for_the_rest(now),
+        }
     }
 
     /// Asks for all that the router knows.
     pub(super) fn want_all(&mut self, now: Instant) {
         if !self.neighborhood.is_silent() && !self.neighborhood.wants_all {
             self.neighborhood.wants_all = true;
-            self.ask(now);
+            self.ask_for_the_rest(now);
         }
     }
 
@@ -219,6 +310,13 @@ impl MobileNode {
         }
     }
 
+    /// Asks for what is still wanted, unless an answer is on its way.
+    fn ask_for_the_rest(&mut self, now: Instant) {
+        if self.neighborhood.wants_something() && !self.neighborhood.is_asking() {
+            self.ask(now);
+        }
+    }
+
     /// Begins to ask for what is wanted now.
     fn ask(&mut self, now: Instant) {
         let timers = &self.config.timers;
@@ -229,15 +327,15 @@ impl MobileNode {
     fn ask_so_often(&mut self, now: Instant, sends: u32, timeout: Duration) {
         let due = self.earliest_rtsolpr(now);
         let neighborhood = &mut self.neighborhood;
-        neighborhood.identifier = neighborhood.identifier.wrapping_add(1).max(1); // 0: PRA-02
-        neighborhood.solicitation = Some(Solicitation {
-            identifier: neighborhood.identifier,
-            // A handover needs its one answer, and soon.
-            is_wildcard: neighborhood.wanted.is_empty(),
+        let before = neighborhood.solicitation.replace(Solicitation {
+            question: None,
             sends_left: sends,
             timeout,
             due,
         });
+        if let Some(question) = before.and_then(|before| before.question) {
+            neighborhood.supersede(question);
+        }
         if due == now {
             self.solicit(now);
         }
@@ -263,12 +361,32 @@ impl MobileNode {
         let Some(mut solicitation) = self.neighborhood.solicitation.take() else {
             return;
         };
+        let neighborhood = &mut self.neighborhood;
+        let last = solicitation.question.take();
+        let is_needed = match &last {
+            Some(last) => neighborhood.needs(last),
+            None => neighborhood.wants_something(),
+        };
+        if !is_needed {
+            // The router told it otherwise.
+            neighborhood.superseded.clear();
+            return self.ask_for_the_rest(now);
+        }
+        if let Some(last) = last.as_ref().filter(|last| last.is_wildcard())
+            && !neighborhood.wanted.is_empty()
+        {
+            // What has come up meanwhile is asked for by name before all is asked for again, and is
+            // not the last that is asked for.
+            neighborhood.wants_all &= solicitation.sends_left > 0;
+            neighborhood.supersede(last.clone());
+            return self.ask(now);
+        }
         if solicitation.sends_left == 0 {
-            self.neighborhood.stop_asking();
+            neighborhood.stop_asking();
             // RTS-09. A look around that came to nothing, perhaps long ago, proves nothing for the
             // question that a handover asks.
-            if !solicitation.is_wildcard {
-                self.neighborhood.silence = Some(Silence {
+            if last.is_some_and(|last| !last.is_wildcard()) {
+                neighborhood.silence = Some(Silence {
                     asked: now,
                     patience: self.config.silent_router_interval,
                 });
@@ -278,10 +396,15 @@ impl MobileNode {
             }
             return;
         }
-        // RTS-04, RTS-05: a wildcard stands alone.
-        let access_points = match solicitation.is_wildcard {
-            true => Vec::new(),
-            false => self.neighborhood.wanted.iter().copied().collect(),
+        // What came up since it was sent is asked for, too; and that is another question, or the
+        // answer to the first could not be told from one that passes over the rest (PRA-09).
+        let question = match last {
+            Some(last) if neighborhood.wanted.is_subset(&last.about) => last,
+            Some(last) => {
+                neighborhood.supersede(last);
+                neighborhood.next_question()
+            }
+            None => neighborhood.next_question(),
         };
         let router = match &self.elsewhere {
             None => self.origin.par,
@@ -294,9 +417,10 @@ impl MobileNode {
             hop_limit: 255, // RTS-01
             home_address: None,
             message: Message::RtSolPr(RtSolPr {
-                identifier: solicitation.identifier, // RTS-02
-                source_lla: Some(self.config.lla),   // RTS-03
-                access_points,
+                identifier: question.identifier,   // RTS-02
+                source_lla: Some(self.config.lla), // RTS-03
+                // RTS-04, RTS-05: a wildcard stands alone.
+                access_points: question.about.iter().copied().collect(),
                 unknown: Vec::new(),
             }),
         });
@@ -307,6 +431,7 @@ impl MobileNode {
         }
 
         // RTS-06, RTS-07.
+        solicitation.question = Some(question);
         solicitation.sends_left -= 1;
         let due = now + solicitation.timeout;
         solicitation.due = match solicitation.sends_left {
@@ -323,18 +448,13 @@ impl MobileNode {
         if !packet.source.is_unicast_link_local() || !self.is_settled() || !self.link_up {
             return self.counters.count(Reason::Unexpected);
         }
-        let asked = self
-            .neighborhood
-            .solicitation
-            .as_ref()
-            .filter(|solicitation| solicitation.identifier == message.identifier);
-        let was_wildcard = asked.map(|solicitation| solicitation.is_wildcard);
+        let answered = self.neighborhood.take_answered(message.identifier);
         let unsolicited = message.identifier == 0
             && matches!(
                 message.code,
                 PrRtAdvCode::HandoverTrigger | PrRtAdvCode::Neighborhood
             );
-        if was_wildcard.is_none() && !unsolicited {
+        if answered.is_none() && !unsolicited {
             return self.counters.count(Reason::Unmatched);
         }
         self.neighborhood.silence = None;
@@ -348,23 +468,20 @@ impl MobileNode {
                 .remember(tuple.access_point, knowledge, target);
             self.neighborhood.wanted.remove(&tuple.access_point);
         }
-        match was_wildcard {
-            Some(true) => self.neighborhood.wants_all = false,
-            // What the router passed over it does not know (PRA-09).
-            Some(false) => {
-                for access_point in std::mem::take(&mut self.neighborhood.wanted) {
-                    self.neighborhood
-                        .remember(access_point, Knowledge::Unknown, target);
+        match answered {
+            Some(question) if question.is_wildcard() => self.neighborhood.wants_all = false,
+            // What the router passed over of that which it was asked about, it does not know (PRA-09).
+            Some(question) => {
+                for access_point in question.about {
+                    if self.neighborhood.wanted.remove(&access_point) {
+                        self.neighborhood
+                            .remember(access_point, Knowledge::Unknown, target);
+                    }
                 }
             }
             None => {}
         }
-        if was_wildcard.is_some() {
-            self.neighborhood.solicitation = None;
-            if self.neighborhood.wants_all || !self.neighborhood.wanted.is_empty() {
-                self.ask(now);
-            }
-        }
+        self.ask_for_the_rest(now);
         self.go_on(now);
         // PRA-18: the network wants it to move.
         if unsolicited && message.code == PrRtAdvCode::HandoverTrigger {

@@ -72,6 +72,84 @@ fn a_node_that_stays_has_its_address_as_ever() {
     assert_eq!(orders(&simulation), Vec::<String>::new());
 }
 
+/// A mobile node that has come to the other link without a word, from where nobody answers its FBU.
+fn fallen_back() -> Simulation {
+    let mut simulation = Simulation::new();
+    simulation.link(LinkEvent::NewLinkDetected { access_point: AP2 });
+    simulation.run(SECOND);
+    simulation.lose(Node::Mn, "FBU", ALWAYS);
+    simulation.log.clear();
+    simulation.come_up(AP2);
+    simulation.run(2 * SECOND);
+    assert_eq!(simulation.mn.counters().fell_back, 1);
+    simulation
+}
+
+// Rows: TUN-07, W11-15
+#[test]
+fn after_a_fall_back_the_address_that_leads_nowhere_goes() {
+    let mut simulation = fallen_back();
+    let left = ["configure NCOA", "prefer NCOA", "keep PCOA", "remove PCOA"];
+    assert_eq!(orders(&simulation), left);
+    assert_eq!(simulation.addresses, [NCOA].into());
+    simulation.run(FOREVER);
+    assert_eq!(orders(&simulation), left);
+    simulation.assert_clean();
+
+    // As one that has no key, and is a guest there as it was before.
+    let mut config = mobile_node_config();
+    config.routers.clear();
+    let mut simulation = Simulation::with(config, router_config(false), router_config(true));
+    simulation.link(LinkEvent::NewLinkDetected { access_point: AP2 });
+    simulation.run(SECOND);
+    simulation.come_up(AP2);
+    simulation.run(FOREVER);
+    assert_eq!(orders(&simulation), left);
+    assert_eq!(simulation.addresses, [NCOA].into());
+}
+
+// Rows: MOV-01, W16-15
+#[test]
+fn back_from_a_fall_back_it_has_the_address_of_that_link_alone() {
+    let mut simulation = fallen_back();
+    simulation.repair();
+    simulation.log.clear();
+    simulation.come_up(AP1);
+    simulation.run(FOREVER);
+    let returned = ["restore PCOA", "keep NCOA", "remove NCOA"];
+    assert_eq!(orders(&simulation), returned);
+    assert_eq!(simulation.addresses, [PCOA].into());
+    simulation.assert_clean();
+    // What was restored goes as it went before.
+    simulation.lose(Node::Mn, "FBU", ALWAYS);
+    simulation.inject(Node::Mn, ACCESS, neighborhood(AP2, 2, None));
+    simulation.log.clear();
+    simulation.come_up(AP2);
+    simulation.run(FOREVER);
+    assert_eq!(
+        orders(&simulation),
+        ["configure NCOA", "prefer NCOA", "keep PCOA", "remove PCOA"]
+    );
+    assert_eq!(simulation.addresses, [NCOA].into());
+}
+
+/// The kernel, or whoever gave it, has an address back as soon as something may begin from it.
+// Rows: TUN-07
+#[test]
+fn an_address_that_is_like_any_other_is_kept_before_it_is_removed() {
+    let mut simulation = arrived();
+    let registered = Input::Admin(Admin::Registered { care_of: NCOA });
+    simulation.input(Node::Mn, registered);
+    simulation.log.clear();
+    simulation.come_up(AP1);
+    simulation.run(FOREVER);
+    assert_eq!(
+        orders(&simulation),
+        ["restore PCOA", "keep NCOA", "remove NCOA"]
+    );
+    assert_eq!(simulation.addresses, [PCOA].into());
+}
+
 // Rows: UNA-05, UNA-10
 #[test]
 fn an_address_that_duplicate_address_detection_refuses_goes_and_another_comes() {

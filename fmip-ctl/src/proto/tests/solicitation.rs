@@ -286,3 +286,234 @@ fn a_node_that_is_to_look_around_asks_at_once_and_now_and_then() {
     assert_eq!(simulation.messages(Node::Mn, "RS").count(), 0);
     assert_eq!(simulation.messages(Node::Mn, "FBU").count(), 1);
 }
+
+/// A PAR that knows five access points of the NAR, and these.
+fn many() -> (Simulation, [MacAddr; 5]) {
+    let all = [3, 4, 5, 6, 7].map(|n| MacAddr([2, 0, 0, 0, 0x0a, n]));
+    let mut par = router_config(false);
+    par.peers[0].access_points.extend(all);
+    let simulation = Simulation::with(mobile_node_config(), par, router_config(true));
+    (simulation, all)
+}
+
+/// What the mobile node asked about, and when.
+fn questions(simulation: &Simulation) -> Vec<(Instant, RtSolPr)> {
+    let question = |(at, packet): (_, Packet)| match packet.message {
+        Message::RtSolPr(message) => (at, message),
+        other => unreachable!("only RtSolPrs were asked for, not {other:?}"),
+    };
+    simulation
+        .messages(Node::Mn, "RtSolPr")
+        .map(question)
+        .collect()
+}
+
+/// The access points of each question.
+fn asked(simulation: &Simulation) -> Vec<Vec<MacAddr>> {
+    let questions = questions(simulation).into_iter();
+    questions
+        .map(|(_, message)| message.access_points)
+        .collect()
+}
+
+fn detect(simulation: &mut Simulation, access_points: &[MacAddr]) {
+    for &access_point in access_points {
+        simulation.link(LinkEvent::NewLinkDetected { access_point });
+    }
+}
+
+/// What the mobile node knows of these access points.
+fn known(simulation: &Simulation, access_points: &[MacAddr]) -> Vec<Option<Prospect>> {
+    let prospects = simulation.mn.prospects();
+    let known = access_points.iter().map(|of| prospects.get(of).copied());
+    known.collect()
+}
+
+const PAUSE: Duration = Duration::from_millis(20);
+
+// Rows: RTS-02, RTS-08, W16-03
+#[test]
+fn all_that_a_scan_finds_at_once_is_known_after_two_round_trips() {
+    let (mut simulation, all) = many();
+    detect(&mut simulation, &all);
+    assert_eq!(asked(&simulation), [&all[..1]]);
+    simulation.run(PAUSE);
+    assert_eq!(asked(&simulation), [&all[..1], &all[1..]]);
+    assert_eq!(known(&simulation, &all), [Some(Prospect::Fast); 5]);
+    assert_eq!(simulation.mn.counters().unmatched, 0);
+    simulation.run(FOREVER);
+    assert_eq!(asked(&simulation).len(), 2);
+    simulation.assert_clean();
+}
+
+// Rows: PRA-09
+#[test]
+fn an_access_point_that_was_not_asked_about_yet_is_not_unknown() {
+    let (mut simulation, all) = many();
+    simulation.lose(Node::Par, "PrRtAdv", ALWAYS);
+    detect(&mut simulation, &[AP_UNKNOWN, all[0]]);
+    simulation.run(Duration::from_millis(5));
+    let (_, question) = questions(&simulation).remove(0);
+    let mut answer = Packet::decode(&prrtadv(
+        "fe80::1",
+        question.identifier,
+        PrRtAdvCode::Solicited,
+    ));
+    if let Ok(Packet {
+        message: Message::PrRtAdv(message),
+        ..
+    }) = &mut answer
+    {
+        message.tuples.clear();
+    }
+    simulation.inject(Node::Mn, ACCESS, answer.unwrap().encode());
+    assert_eq!(
+        known(&simulation, &[AP_UNKNOWN, all[0]]),
+        [Some(Prospect::Unknown), None]
+    );
+    // That is asked about now.
+    assert_eq!(asked(&simulation), [[AP_UNKNOWN], [all[0]]]);
+}
+
+// Rows: RTS-02, RTS-04, W16-03
+#[test]
+fn what_is_wanted_besides_does_not_cost_a_handover_its_answer() {
+    let (mut simulation, all) = many();
+    simulation.impend();
+    simulation.link(LinkEvent::LinkGoingDown);
+    detect(&mut simulation, &all);
+    simulation.run(Duration::from_millis(5));
+    assert_eq!(simulation.count("mn: -> FBU"), 1);
+    // Once for the handover, once for the others; the link may be gone before it asks for all.
+    let asked = asked(&simulation);
+    assert_eq!(asked[..2], [vec![AP2], all.to_vec()]);
+    simulation.run(FOREVER);
+    assert_eq!(simulation.mn.counters().unmatched, 0);
+    assert_eq!(simulation.count("nar: release-buffer"), 1);
+}
+
+// Rows: RTS-02, RTS-08
+#[test]
+fn a_handover_does_not_wait_for_the_answer_to_another_question() {
+    let (mut simulation, all) = many();
+    detect(&mut simulation, &all);
+    detect(&mut simulation, &[AP2]);
+    // It is wanted, and was not asked about.
+    simulation.impend();
+    let both: Vec<MacAddr> = [&[AP2], &all[..]].concat();
+    assert_eq!(asked(&simulation), [&all[..1], &both[..]]);
+    // As it is being asked about, it is not asked about again.
+    simulation.link(LinkEvent::HandoverImpend {
+        access_point: all[4],
+    });
+    assert_eq!(asked(&simulation).len(), 2);
+    simulation.impend();
+    simulation.run(Duration::from_millis(5));
+    assert_eq!(simulation.count("mn: -> FBU"), 1);
+    // The answer to the first was as good.
+    assert_eq!(known(&simulation, &all), [Some(Prospect::Fast); 5]);
+    assert_eq!(simulation.mn.counters().received_prrtadv, 2);
+    assert_eq!(simulation.mn.counters().unmatched, 0);
+    assert_eq!(asked(&simulation).len(), 2);
+}
+
+// Rows: RTS-04
+#[test]
+fn a_handover_is_told_by_the_answer_to_the_question_for_all() {
+    let (mut simulation, all) = many();
+    simulation.link(LinkEvent::LinkGoingDown);
+    simulation.lose(Node::Mn, "RtSolPr", 1);
+    simulation.impend();
+    assert_eq!(asked(&simulation), [vec![], vec![AP2]]);
+    simulation.run(Duration::from_millis(5));
+    assert_eq!(simulation.count("mn: -> FBU"), 1);
+    assert_eq!(simulation.mn.counters().unmatched, 0);
+    assert_eq!(known(&simulation, &all), [Some(Prospect::Fast); 5]);
+    // What is known need not be asked for again.
+    simulation.run(FOREVER);
+    assert_eq!(asked(&simulation).len(), 2);
+}
+
+// Rows: RTS-02, RTS-06, RTS-07
+#[test]
+fn a_question_that_is_repeated_asks_for_what_came_up_meanwhile() {
+    let (mut simulation, all) = many();
+    simulation.lose(Node::Mn, "RtSolPr", 1);
+    detect(&mut simulation, &all);
+    simulation.run(Duration::from_millis(99));
+    assert_eq!(asked(&simulation), [&all[..1]]);
+    simulation.run(Duration::from_millis(10));
+    assert_eq!(asked(&simulation), [&all[..1], &all[..]]);
+    assert_eq!(known(&simulation, &all), [Some(Prospect::Fast); 5]);
+    // An answer says which question it is to.
+    let [(_, first), (_, second)] = &questions(&simulation)[..] else {
+        panic!("there are two");
+    };
+    assert_ne!(first.identifier, second.identifier);
+
+    // Without anything new it is the same one.
+    let (mut simulation, all) = many();
+    simulation.lose(Node::Mn, "RtSolPr", 1);
+    detect(&mut simulation, &all[..1]);
+    simulation.run(Duration::from_millis(110));
+    let [(_, first), (_, second)] = &questions(&simulation)[..] else {
+        panic!("there are two");
+    };
+    assert_eq!(first, second);
+}
+
+// Rows: RTS-04, RTS-06
+#[test]
+fn what_came_up_while_all_was_asked_for_in_vain_is_asked_for_by_name() {
+    let (mut simulation, all) = many();
+    simulation.lose(Node::Mn, "RtSolPr", 1);
+    simulation.link(LinkEvent::LinkGoingDown);
+    detect(&mut simulation, &all);
+    simulation.run(Duration::from_millis(110));
+    assert_eq!(asked(&simulation)[..2], [vec![], all.to_vec()]);
+    assert_eq!(known(&simulation, &all), [Some(Prospect::Fast); 5]);
+    assert_eq!(simulation.mn.counters().unmatched, 0);
+
+    // Even if that was for the last time.
+    let (mut simulation, all) = many();
+    simulation.lose(Node::Mn, "RtSolPr", 4);
+    simulation.link(LinkEvent::LinkGoingDown);
+    simulation.run(Duration::from_millis(1700));
+    assert_eq!(asked(&simulation), vec![Vec::new(); 4]);
+    detect(&mut simulation, &all[..1]);
+    simulation.run(Duration::from_millis(200));
+    assert_eq!(asked(&simulation)[4..], [&all[..1]]);
+    assert_eq!(known(&simulation, &all[..1]), [Some(Prospect::Fast)]);
+    simulation.run(FOREVER);
+    assert_eq!(simulation.mn.status().silent_router, None);
+    simulation.assert_clean();
+}
+
+// Rows: RTS-07, RTS-09
+#[test]
+fn a_router_that_never_answers_is_not_asked_about_the_rest() {
+    let (mut simulation, all) = many();
+    simulation.lose(Node::Mn, "RtSolPr", ALWAYS);
+    detect(&mut simulation, &all);
+    simulation.run(Duration::from_millis(1500));
+    // One by one, in the time of one question.
+    detect(&mut simulation, &[AP2]);
+    simulation.run(FOREVER);
+    assert_eq!(asked(&simulation).len(), 4);
+    assert!(simulation.mn.status().silent_router.is_some());
+    simulation.assert_clean();
+}
+
+// Rows: RTS-04, RTS-05
+#[test]
+fn what_the_router_tells_unasked_is_not_asked_for_again() {
+    let mut simulation = Simulation::new();
+    simulation.lose(Node::Mn, "RtSolPr", ALWAYS);
+    detect(&mut simulation, &[AP2]);
+    simulation.inject(Node::Mn, ACCESS, neighborhood(AP2, 2, None));
+    simulation.run(FOREVER);
+    // Nor is all asked for instead.
+    assert_eq!(asked(&simulation), [[AP2]]);
+    assert_eq!(simulation.mn.status().silent_router, None);
+    simulation.assert_clean();
+}

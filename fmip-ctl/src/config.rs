@@ -136,11 +136,20 @@ impl AccessRouter {
             .map(|(_, found)| found)
     }
 
+    /// As many bindings as all handovers may need.
+    pub(crate) fn min_bindings(&self) -> u32 {
+        let handovers = u32::try_from(self.limits.max_handovers).unwrap_or(u32::MAX);
+        handovers.saturating_mul(BINDINGS_PER_HANDOVER as u32)
+    }
+
     /// The addresses of the mobile nodes that a key is configured for.
     pub fn keyed(&self) -> BTreeSet<Ipv6Addr> {
         self.mobile_nodes.iter().map(|node| node.pcoa).collect()
     }
 }
+
+/// A node that leaves is one binding, and one that comes may be two.
+const BINDINGS_PER_HANDOVER: u64 = 2;
 
 /// A name in `core-interfaces`, or an `[[access-router.core]]`: an interface towards the other
 /// routers.

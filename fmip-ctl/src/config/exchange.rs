@@ -60,13 +60,20 @@ impl Config {
                 old.state_directory == new.state_directory,
             ),
             (
-                "access-router.max-bindings",
+                // What is left out follows from what may be in the file.
+                match new.max_bindings == new.min_bindings() {
+                    true => "access-router.max-handovers (and with it max-bindings)",
+                    false => "access-router.max-bindings",
+                },
                 old.max_bindings == new.max_bindings,
             ),
             ("buffer.packets", before.packets == after.packets),
             ("buffer.nodes", before.nodes == after.nodes),
             (
-                "buffer.guaranteed-per-node",
+                match after.guaranteed_per_node == after.packets_per_node {
+                    true => "buffer.packets-per-node (and with it guaranteed-per-node)",
+                    false => "buffer.guaranteed-per-node",
+                },
                 before.guaranteed_per_node == after.guaranteed_per_node,
             ),
         ] {

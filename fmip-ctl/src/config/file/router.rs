@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     config::{
-        Access, AccessRouter, Attach, BufferPolicy, Core, DEFAULT_STATE_DIRECTORY, MAX_BINDINGS,
-        MobileNodeKey, Neighbor,
+        Access, AccessRouter, Attach, BINDINGS_PER_HANDOVER, BufferPolicy, Core,
+        DEFAULT_STATE_DIRECTORY, MAX_BINDINGS, MobileNodeKey, Neighbor,
     },
     proto,
     wire::{MacAddr, Prefix},
@@ -294,10 +294,9 @@ impl RawAccessRouter {
             default.max_handovers as u64,
             1..=1_000_000,
         )?;
-        // A node that leaves is one binding, and one that comes may be two.
         let max_bindings = integer(
             self.max_bindings,
-            u64::from(DEFAULT_BINDINGS).max(2 * max_handovers),
+            u64::from(DEFAULT_BINDINGS).max(BINDINGS_PER_HANDOVER * max_handovers),
             1..=MAX_BINDINGS.into(),
         )?;
         // A default that the file's own `max-handovers` does not leave room for is no error.

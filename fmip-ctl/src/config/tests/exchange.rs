@@ -60,6 +60,16 @@ fn what_only_a_restart_changes_is_refused_by_name() {
             "state-directory = \"/var/lib/x\"",
             "access-router.state-directory",
         ),
+        (
+            "#max-handovers = 1024",
+            "max-handovers = 40000",
+            "access-router.max-handovers (and with it max-bindings)",
+        ),
+        (
+            "#packets-per-node = 8192",
+            "packets-per-node = 4",
+            "buffer.packets-per-node (and with it guaranteed-per-node)",
+        ),
         ("#packets = 16384", "packets = 20000", "buffer.packets"),
         ("#nodes = 1024", "nodes = 1000", "buffer.nodes"),
         (

@@ -207,20 +207,31 @@ impl PlayScenario {
             fs::create_dir_all(directory)
                 .with_context(|| format!("cannot make the directory {}", directory.display()))?;
         }
+        let named = |directory: &PathBuf, extension: &str| {
+            directory.join(format!("{}.{extension}", scenario.name))
+        };
+        let of_output = |extension| self.output.iter().map(move |of| named(of, extension));
+        // What cannot be written is known before the play, and what an earlier one has left is not taken for
+        // this one's.
+        let all = ["txt", "svg", "json"].into_iter().flat_map(of_output);
+        let all: Vec<PathBuf> = all.chain(self.svg.clone()).collect();
+        for file in &all {
+            fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
+        }
         eprintln!("lab: {} ({})", scenario.title, scenario.source);
         let fmip_ctl = controller_or_found(&self.fmip_ctl)?;
-        let performance = scenario.play(fmip_ctl, &self.log_level)?;
+        let performance = scenario.play(fmip_ctl, &self.log_level);
+        let performance = performance.inspect_err(|_| {
+            for file in &all {
+                let _ = fs::remove_file(file);
+            }
+        })?;
         let json = format!("{}\n", performance.json(&scenario));
         let text = format!("{}{}", performance.ladder, performance.report());
         let svg = performance.ladder.svg();
         let mut files = Vec::new();
-        if let Some(directory) = &self.output {
-            for (extension, content) in [("txt", &text), ("svg", &svg), ("json", &json)] {
-                files.push((
-                    directory.join(format!("{}.{extension}", scenario.name)),
-                    content,
-                ));
-            }
+        for (extension, content) in [("txt", &text), ("svg", &svg), ("json", &json)] {
+            files.extend(of_output(extension).map(|file| (file, content)));
         }
         files.extend(self.svg.clone().map(|file| (file, &svg)));
         for (file, content) in files {

@@ -160,15 +160,15 @@ impl Station {
             Input::KernelOpened => self.handle_kernel_opened(now),
             Input::KernelLost { error } => {
                 self.handle_kernel_lost(now, &error);
-                self.go_by_carrier();
+                self.go_by_carrier(now);
             }
             Input::Kernel(event) => self.handle_kernel(now, &event),
             Input::Answered(answer) => self.handle_answer(now, answer),
             Input::Unanswered { error } => {
                 self.handle_unanswered(now, &error);
-                self.go_by_carrier();
+                self.go_by_carrier(now);
             }
-            Input::Carrier(state) => self.handle_carrier(state),
+            Input::Carrier(state) => self.handle_carrier(now, state),
             Input::Order(Order::Switch { access_point }) => self.switch(now, access_point),
             Input::Order(Order::Prospects(prospects)) => {
                 self.policy.inform(prospects);
@@ -258,35 +258,34 @@ impl Station {
         let what = self.name.clone();
         self.tell(Told::Health(Health::Lost { what, error }));
         self.ask_kernel(now);
-        self.go_by_carrier();
+        self.go_by_carrier(now);
     }
 
-    fn handle_carrier(&mut self, state: carrier::State) {
+    fn handle_carrier(&mut self, now: Instant, state: carrier::State) {
         let change = self.carrier.see(state);
-        if self.open || self.kernel.answers() {
+        if self.open || self.kernel.lists() {
             return;
         }
-        if change == Some(Change::Interrupted) {
+        if change == Some(Change::Interrupted) && !self.kernel.has_just_let_go(now) {
             self.detach();
         }
-        self.go_by_carrier();
+        if change.is_some() {
+            self.kernel.forget_letting_go();
+        }
+        if self.kernel.answers() {
+            // It may list an access point this time; if it does not, the carrier is all that is known.
+            if change.is_some() {
+                self.query(Query::Peers);
+            }
+            return;
+        }
+        self.go_by_carrier(now);
     }
 
     /// The link is as its carrier is, if nobody tells more.
-    fn go_by_carrier(&mut self) {
-        if self.open || self.kernel.answers() {
-            return;
-        }
-        match (self.carrier.is_up(), self.told_up) {
-            (Some(false), _) => self.detach(),
-            (Some(true), Some(false)) => {
-                self.attachment = Attachment::Somewhere;
-                self.told_up = Some(true);
-                self.going_down = false;
-                self.primitive(LinkEvent::LinkUpSomewhere);
-            }
-            // As the protocol has it, or takes it to be.
-            (Some(true), Some(true) | None) | (None, _) => {}
+    fn go_by_carrier(&mut self, now: Instant) {
+        if !self.open && !self.kernel.answers() {
+            self.follow_carrier(now);
         }
     }
 

@@ -109,7 +109,7 @@ pub(super) struct Station {
     detected: BTreeMap<MacAddr, Instant>,
     schedule: Schedule,
     policy: Policy,
-    /// When to measure the signal, or to see whether the supplicant is still there.
+    /// When to measure the signal, or to ask where the station is.
     measure: Option<Instant>,
     /// Of what was not understood.
     garbage: u64,
@@ -191,8 +191,9 @@ impl Station {
             self.measure = Some(now + self.settings.signal_interval);
             match (self.open, self.attachment) {
                 (true, Attachment::Up { .. }) => self.ask(Request::SignalPoll),
-                // To see whether it is still there.
-                (true, _) => self.ask(Request::Ping),
+                // Whether it is still there, and whether the link is there again: events may have been lost,
+                // and of a link that is down nothing else is asked.
+                (true, _) => self.ask(Request::Status),
                 (false, _) => self.query(Query::Peers),
             }
         }

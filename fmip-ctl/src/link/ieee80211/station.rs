@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 use self::{
     attachment::Attachment,
     kernel::Kernel,
-    moves::{BUSY, BUSY_PAUSE, Course},
+    moves::{BUSY, BUSY_PAUSE, Course, Search},
 };
 use super::{
     nl80211::{self, Answer, Query},
@@ -353,12 +353,14 @@ impl Station {
             Event::ScanResults => {
                 self.schedule.end(now);
                 self.step("scan", Direction::Received, None, None);
+                self.handle_search(Search::Begun, Search::Done);
                 self.read_results();
                 self.handle_scan_end(now);
             }
             Event::ScanFailed => {
                 self.schedule.fail();
                 self.step("scan", Direction::Local, None, Some("failed".to_owned()));
+                self.handle_search(Search::Begun, Search::Asked);
                 // One that was begun for the move has come to nothing, too.
                 if let Some(Course::Looking { again, .. }) = &mut self.course {
                     again.get_or_insert(now + BUSY_PAUSE);
@@ -395,6 +397,9 @@ impl Station {
             (Request::Roam { bssid }, Reply::Refused(why)) => {
                 self.handle_roam_refused(now, *bssid, &why);
             }
+            (Request::Scan { .. }, Reply::Done) => {
+                self.handle_search(Search::Asked, Search::Begun);
+            }
             (Request::Scan { .. }, Reply::Refused(why)) => {
                 debug!("no scan: {why}");
                 match why.as_str() {
@@ -403,6 +408,8 @@ impl Station {
                     BUSY => self.schedule.give_way(),
                     _ => self.schedule.fail(),
                 }
+                // What the supplicant has begun is another one.
+                self.handle_search(Search::Begun, Search::Asked);
                 if let Some(Course::Looking { again, .. }) = &mut self.course {
                     *again = Some(now + BUSY_PAUSE);
                 }

@@ -11,6 +11,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -108,6 +109,8 @@ pub(super) struct Hostapds {
     told_of: BTreeMap<(InterfaceIndex, MacAddr), AccessPointId>,
     stations: Stations,
     unknown_stations: u64,
+    /// How long each may be silent until it is asked whether it is there.
+    ping_interval: Duration,
 }
 
 /// What somebody else than hostapd says of a station.
@@ -154,6 +157,7 @@ impl Hostapds {
             told_of: BTreeMap::new(),
             stations: Stations::default(),
             unknown_stations: 0,
+            ping_interval: listener::PING_INTERVAL,
         }
     }
 
@@ -181,6 +185,7 @@ impl Hostapds {
                 path: wanted.path.clone(),
                 beside: self.beside.with_file_name(name),
                 tell: self.sender.clone(),
+                ping_interval: self.ping_interval,
             };
             let hostapd = Hostapd {
                 wanted,
@@ -256,6 +261,7 @@ impl Hostapds {
                      its access point or leaves it is noticed late"
                 );
                 hostapd.state = Some(Err(error.clone()));
+                self.stations.forget(from);
                 Heard {
                     notice: Some(Notice::HostapdLost {
                         hostapd: hostapd.wanted.path.clone(),

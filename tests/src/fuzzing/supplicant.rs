@@ -136,7 +136,6 @@ impl Play {
             let answer = match request.split(' ').next() {
                 Some("STATUS") => ATTACHED,
                 Some("SIGNAL_POLL") => "RSSI=-50",
-                Some("PING") => "PONG",
                 Some("BSS" | "SCAN_RESULTS") => "",
                 _ => "OK",
             };

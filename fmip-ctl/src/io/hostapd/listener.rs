@@ -23,7 +23,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a hostapd may be silent until it is asked whether it is still there. A socket like this
 /// does not tell that the other end was closed.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// After how many such questions it is asked what was missed: it forgets whoever does not take what it
+/// tells, and answers all the same.
+pub(super) const SILENT_PINGS: u32 = 30;
 /// How often a list is begun anew because stations left while it was read.
 const LIST_ATTEMPTS: usize = 8;
 /// Events that may come before an answer.
@@ -36,6 +39,8 @@ pub(super) struct Listener {
     /// Beside which hostapd answers.
     pub(super) beside: PathBuf,
     pub(super) tell: mpsc::Sender<Told>,
+    /// How long hostapd may be silent until it is asked whether it is there.
+    pub(super) ping_interval: Duration,
 }
 
 /// Why a connection is given up.
@@ -106,16 +111,22 @@ impl Listener {
             let list = self.list(connection, &mut events).await?;
             self.tell(What::Listed(list)).await?;
             *worked = true;
+            let mut pings = 0;
             // Until the list must be read anew.
             loop {
                 let datagram = match events.pop_front() {
                     Some(datagram) => datagram,
-                    None => match receive(connection).await? {
+                    None => match self.receive(connection).await? {
                         Some(datagram) => datagram,
                         None => {
                             let answer = ask(connection, "PING", &mut events).await?;
                             if answer.trim_ascii() != b"PONG" {
                                 self.garbage(&answer, "answers PING").await?;
+                            }
+                            pings += 1;
+                            if pings >= SILENT_PINGS {
+                                attach_again(connection, &mut events).await?;
+                                break;
                             }
                             continue;
                         }
@@ -171,17 +182,34 @@ impl Listener {
         Err(io::Error::other("its list of stations changes faster than it can be read").into())
     }
 
+    /// The next datagram; `None` if there was none for so long that the other end may be gone.
+    async fn receive(&self, connection: &mut Connection) -> io::Result<Option<Vec<u8>>> {
+        match timeout(self.ping_interval, connection.receive()).await {
+            Ok(datagram) => Ok(Some(datagram?.to_vec())),
+            Err(_) => Ok(None),
+        }
+    }
+
     async fn garbage(&self, datagram: &[u8], what: &str) -> Result<(), Ended> {
         let text = String::from_utf8_lossy(&datagram[..datagram.len().min(100)]);
         self.tell(What::Garbage(format!("{text:?} {what}"))).await
     }
 }
 
-/// The next datagram; `None` if there was none for so long that the other end may be gone.
-async fn receive(connection: &mut Connection) -> io::Result<Option<Vec<u8>>> {
-    match timeout(PING_INTERVAL, connection.receive()).await {
-        Ok(datagram) => Ok(Some(datagram?.to_vec())),
-        Err(_) => Ok(None),
+/// Makes sure that hostapd tells us what happens. It may have forgotten us; and if it has not, it
+/// would tell twice.
+async fn attach_again(
+    connection: &mut Connection,
+    events: &mut VecDeque<Vec<u8>>,
+) -> io::Result<()> {
+    ask(connection, "DETACH", events).await?;
+    let answer = ask(connection, "ATTACH", events).await?;
+    match answer.trim_ascii() {
+        b"OK" => Ok(()),
+        other => Err(io::Error::other(format!(
+            "ATTACH was answered by {:?}",
+            String::from_utf8_lossy(&other[..other.len().min(100)])
+        ))),
     }
 }
 

@@ -42,6 +42,8 @@ struct Daemon {
     client: Option<SocketAddr>,
     /// How many connections were ended in order.
     detached: u32,
+    /// How often it was asked whether it is there.
+    pings: u32,
 }
 
 impl Daemon {
@@ -53,6 +55,7 @@ impl Daemon {
             socket,
             client: None,
             detached: 0,
+            pings: 0,
         }
     }
 
@@ -68,11 +71,14 @@ impl Daemon {
             let asked = std::str::from_utf8(&octets[..length]).unwrap().to_owned();
             self.client = Some(client);
             // From a connection that was given up, which nobody answers to any more.
-            if asked == "DETACH" {
+            if asked == "DETACH" && request != "DETACH" {
                 self.detached += 1;
                 continue;
             }
             if asked == "PING" && request != "PING" {
+                self.pings += 1;
+                // Whatever else is waited for does not come.
+                assert!(self.pings < 100 * listener::SILENT_PINGS, "{request}");
                 self.say("PONG\n");
                 continue;
             }
@@ -243,6 +249,69 @@ fn a_list_is_begun_anew_if_a_station_left_meanwhile() {
     daemon.answer("STA-FIRST", LIST);
     daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
     assert_eq!(play.hear().changes, [CAME]);
+}
+
+/// It forgets whoever does not read fast enough, and answers all the same.
+#[test]
+fn one_that_tells_nothing_any_more_is_asked_what_was_missed() {
+    let mut play = Play::new("forgotten");
+    play.hostapds.ping_interval = Duration::from_millis(1);
+    let mut daemon = Daemon::start(&play.path());
+    play.follow(true);
+    daemon.answer("ATTACH", "OK\n");
+    daemon.answer("STA-FIRST", LIST);
+    daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+    assert_eq!(play.hear().changes, [CAME]);
+    for (answer, list, missed) in [
+        // It had forgotten us, and a station that left meanwhile.
+        ("FAIL\n", None, vec![LEFT]),
+        // All that was missed was its coming.
+        ("OK\n", Some(LIST), vec![CAME]),
+        // And then nothing.
+        ("OK\n", Some(LIST), vec![]),
+    ] {
+        daemon.pings = 0;
+        daemon.answer("DETACH", answer);
+        assert_eq!(daemon.pings, listener::SILENT_PINGS);
+        daemon.answer("ATTACH", "OK\n");
+        daemon.answer("STA-FIRST", list.unwrap_or_default());
+        if list.is_some() {
+            daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+        }
+        let heard = play.hear();
+        assert_eq!((heard.notice, heard.changes), (None, missed));
+    }
+    daemon.say("<3>AP-STA-DISCONNECTED 02:00:00:00:00:01");
+    assert_eq!(play.hear().changes, [LEFT]);
+}
+
+/// What it said before it was gone is no word on what it lists when it is back.
+#[test]
+fn of_one_that_was_gone_the_list_is_all_that_is_known() {
+    let mut play = Play::new("back");
+    let mut daemon = Daemon::start(&play.path());
+    play.follow(true);
+    daemon.answer("ATTACH", "OK\n");
+    daemon.answer("STA-FIRST", LIST);
+    daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+    assert_eq!(play.hear().changes, [CAME]);
+    // It goes to another access point of the link.
+    play.hostapds.stations.add(7, 3);
+    let there = play
+        .hostapds
+        .stations
+        .connected(Instant::from_nanos(0), 7, STATION);
+    assert_eq!(there, Some(CAME));
+    daemon.say("<3>CTRL-EVENT-TERMINATING ");
+    assert!(play.hear().changes.is_empty());
+    daemon.answer("ATTACH", "OK\n");
+    daemon.answer("STA-FIRST", "02:00:00:00:00:01\nflags=[AUTHORIZED]\n");
+    daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+    let told = play
+        .runtime
+        .block_on(async { timeout(PATIENCE * 3, play.hostapds.next()).await.unwrap() });
+    let heard = play.hostapds.hear(Instant::from_nanos(1), told);
+    assert_eq!(heard.changes, [CAME]);
 }
 
 #[test]

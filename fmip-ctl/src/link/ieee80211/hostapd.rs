@@ -142,7 +142,13 @@ pub(crate) type AccessPointId = u64;
 pub(crate) struct Stations {
     access_points: BTreeMap<AccessPointId, InterfaceIndex>,
     at: BTreeMap<(InterfaceIndex, MacAddr), Attachment>,
+    /// Since when each access point says that it has which station, wherever that has gone meanwhile.
+    said: BTreeMap<(AccessPointId, MacAddr), Instant>,
 }
+
+/// How much later a station may seem to have come by a list than it did: a list has whole seconds, and
+/// what it says arrives later than it was written.
+const ROUNDING: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Attachment {
@@ -161,6 +167,12 @@ impl Stations {
     pub(crate) fn remove(&mut self, access_point: AccessPointId) {
         self.access_points.remove(&access_point);
         self.at.retain(|_, at| at.access_point != access_point);
+        self.forget(access_point);
+    }
+
+    /// Nothing is heard of an access point (any more): all that it says next is new.
+    pub(crate) fn forget(&mut self, access_point: AccessPointId) {
+        self.said.retain(|(of, _), _| *of != access_point);
     }
 
     /// How many stations are at an access point.
@@ -183,6 +195,7 @@ impl Stations {
             since: now,
         };
         self.at.insert((interface, station), here);
+        self.said.insert((access_point, station), now);
         Some(StationChange::Came { interface, station })
     }
 
@@ -193,6 +206,7 @@ impl Stations {
         station: MacAddr,
     ) -> Option<StationChange> {
         let interface = *self.access_points.get(&access_point)?;
+        self.said.remove(&(access_point, station));
         let at = self.at.get(&(interface, station))?;
         if at.access_point != access_point {
             return None;
@@ -208,6 +222,7 @@ impl Stations {
         station: MacAddr,
     ) -> Option<StationChange> {
         let interface = *self.access_points.get(&access_point)?;
+        self.said.remove(&(access_point, station));
         let at = self.at.get(&(interface, station));
         if at.is_some_and(|at| at.access_point != access_point) {
             return None;
@@ -216,8 +231,8 @@ impl Stations {
         Some(StationChange::Left { interface, station })
     }
 
-    /// An access point says which stations there are at it, for the first time or after nothing was
-    /// heard of it: those that came and left meanwhile.
+    /// An access point says which stations there are at it, for the first time or again: those that came
+    /// and left meanwhile. What it has said before is no news: the station may have gone on since.
     pub(crate) fn listed(
         &mut self,
         now: Instant,
@@ -242,15 +257,23 @@ impl Stations {
             }
             stays
         });
+        (self.said).retain(|(of, station), _| *of != access_point || there(station));
         for listed in list.iter().filter(|listed| listed.authorized) {
             let station = listed.station;
             // The last one to whom it came has it; the others do not know better yet.
             let connected = listed.connected.unwrap_or_default();
             let since = earlier(now, connected);
             let newer = |at: &Attachment| at.access_point != access_point && at.since >= since;
+            let said = self.said.get(&(access_point, station)).copied();
+            let is_news =
+                said.is_none_or(|said| listed.connected.is_some() && since > said + ROUNDING);
+            if is_news {
+                self.said.insert((access_point, station), since);
+            }
             match self.at.get(&(interface, station)) {
                 Some(at) if newer(at) => {}
                 Some(at) if at.access_point == access_point => {}
+                _ if !is_news => {}
                 _ => {
                     let here = Attachment {
                         access_point,
@@ -434,6 +457,42 @@ mod tests {
             ..list(STATION, None)
         };
         assert_eq!(stations.listed(at(130), 1, &[unauthorized]), []);
+    }
+
+    /// An access point may take minutes to find out that a station has left it.
+    #[test]
+    fn a_list_that_is_read_again_has_nothing_new_of_a_station_that_has_gone_on() {
+        let moved = Instant::from_nanos(1_500_000_000);
+        for connected in [None, Some(38), Some(39)] {
+            let mut stations = stations();
+            stations.connected(at(1), 1, STATION);
+            stations.connected(moved, 2, STATION);
+            // Its seconds are whole ones: it may seem to have come later than it did.
+            let listed = [list(STATION, connected)];
+            for _ in 0..2 {
+                assert_eq!(stations.listed(at(40), 1, &listed), [], "{connected:?}");
+            }
+            assert_eq!(stations.disconnected(2, STATION), Some(left(LINK)));
+            assert_eq!(stations.listed(at(40), 1, &listed), [], "{connected:?}");
+            assert_eq!(stations.disconnected(1, STATION), None);
+            // That was the end of it there: what is listed from now on is new.
+            assert_eq!(stations.listed(at(40), 1, &listed), [came(LINK)]);
+        }
+    }
+
+    #[test]
+    fn a_station_that_came_back_unseen_is_in_the_list() {
+        let mut stations = stations();
+        stations.connected(at(1), 1, STATION);
+        stations.connected(at(10), 2, STATION);
+        let listed = [list(STATION, Some(30))];
+        assert_eq!(stations.listed(at(130), 1, &listed), [came(LINK)]);
+        assert_eq!(stations.disconnected(2, STATION), None);
+        // One that is not listed has left, and what is listed after that is new.
+        stations.connected(at(140), 2, STATION);
+        assert_eq!(stations.listed(at(150), 1, &[]), []);
+        let listed = [list(STATION, None)];
+        assert_eq!(stations.listed(at(160), 1, &listed), [came(LINK)]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 use self::{
     attachment::Attachment,
     kernel::Kernel,
-    moves::{BUSY, BUSY_PAUSE, Course},
+    moves::{BUSY, BUSY_PAUSE, Course, Search},
 };
 use super::{
     nl80211::{self, Answer, Query},
@@ -109,7 +109,7 @@ pub(super) struct Station {
     detected: BTreeMap<MacAddr, Instant>,
     schedule: Schedule,
     policy: Policy,
-    /// When to measure the signal, or to see whether the supplicant is still there.
+    /// When to measure the signal, or to ask where the station is.
     measure: Option<Instant>,
     /// Of what was not understood.
     garbage: u64,
@@ -160,15 +160,15 @@ impl Station {
             Input::KernelOpened => self.handle_kernel_opened(now),
             Input::KernelLost { error } => {
                 self.handle_kernel_lost(now, &error);
-                self.go_by_carrier();
+                self.go_by_carrier(now);
             }
             Input::Kernel(event) => self.handle_kernel(now, &event),
             Input::Answered(answer) => self.handle_answer(now, answer),
             Input::Unanswered { error } => {
                 self.handle_unanswered(now, &error);
-                self.go_by_carrier();
+                self.go_by_carrier(now);
             }
-            Input::Carrier(state) => self.handle_carrier(state),
+            Input::Carrier(state) => self.handle_carrier(now, state),
             Input::Order(Order::Switch { access_point }) => self.switch(now, access_point),
             Input::Order(Order::Prospects(prospects)) => {
                 self.policy.inform(prospects);
@@ -191,8 +191,9 @@ impl Station {
             self.measure = Some(now + self.settings.signal_interval);
             match (self.open, self.attachment) {
                 (true, Attachment::Up { .. }) => self.ask(Request::SignalPoll),
-                // To see whether it is still there.
-                (true, _) => self.ask(Request::Ping),
+                // Whether it is still there, and whether the link is there again: events may have been lost,
+                // and of a link that is down nothing else is asked.
+                (true, _) => self.ask(Request::Status),
                 (false, _) => self.query(Query::Peers),
             }
         }
@@ -258,35 +259,34 @@ impl Station {
         let what = self.name.clone();
         self.tell(Told::Health(Health::Lost { what, error }));
         self.ask_kernel(now);
-        self.go_by_carrier();
+        self.go_by_carrier(now);
     }
 
-    fn handle_carrier(&mut self, state: carrier::State) {
+    fn handle_carrier(&mut self, now: Instant, state: carrier::State) {
         let change = self.carrier.see(state);
-        if self.open || self.kernel.answers() {
+        if self.open || self.kernel.lists() {
             return;
         }
-        if change == Some(Change::Interrupted) {
+        if change == Some(Change::Interrupted) && !self.kernel.has_just_let_go(now) {
             self.detach();
         }
-        self.go_by_carrier();
+        if change.is_some() {
+            self.kernel.forget_letting_go();
+        }
+        if self.kernel.answers() {
+            // It may list an access point this time; if it does not, the carrier is all that is known.
+            if change.is_some() {
+                self.query(Query::Peers);
+            }
+            return;
+        }
+        self.go_by_carrier(now);
     }
 
     /// The link is as its carrier is, if nobody tells more.
-    fn go_by_carrier(&mut self) {
-        if self.open || self.kernel.answers() {
-            return;
-        }
-        match (self.carrier.is_up(), self.told_up) {
-            (Some(false), _) => self.detach(),
-            (Some(true), Some(false)) => {
-                self.attachment = Attachment::Somewhere;
-                self.told_up = Some(true);
-                self.going_down = false;
-                self.primitive(LinkEvent::LinkUpSomewhere);
-            }
-            // As the protocol has it, or takes it to be.
-            (Some(true), Some(true) | None) | (None, _) => {}
+    fn go_by_carrier(&mut self, now: Instant) {
+        if !self.open && !self.kernel.answers() {
+            self.follow_carrier(now);
         }
     }
 
@@ -353,12 +353,14 @@ impl Station {
             Event::ScanResults => {
                 self.schedule.end(now);
                 self.step("scan", Direction::Received, None, None);
+                self.handle_search(Search::Begun, Search::Done);
                 self.read_results();
                 self.handle_scan_end(now);
             }
             Event::ScanFailed => {
                 self.schedule.fail();
                 self.step("scan", Direction::Local, None, Some("failed".to_owned()));
+                self.handle_search(Search::Begun, Search::Asked);
                 // One that was begun for the move has come to nothing, too.
                 if let Some(Course::Looking { again, .. }) = &mut self.course {
                     again.get_or_insert(now + BUSY_PAUSE);
@@ -395,6 +397,9 @@ impl Station {
             (Request::Roam { bssid }, Reply::Refused(why)) => {
                 self.handle_roam_refused(now, *bssid, &why);
             }
+            (Request::Scan { .. }, Reply::Done) => {
+                self.handle_search(Search::Asked, Search::Begun);
+            }
             (Request::Scan { .. }, Reply::Refused(why)) => {
                 debug!("no scan: {why}");
                 match why.as_str() {
@@ -403,6 +408,8 @@ impl Station {
                     BUSY => self.schedule.give_way(),
                     _ => self.schedule.fail(),
                 }
+                // What the supplicant has begun is another one.
+                self.handle_search(Search::Begun, Search::Asked);
                 if let Some(Course::Looking { again, .. }) = &mut self.course {
                     *again = Some(now + BUSY_PAUSE);
                 }

@@ -100,8 +100,6 @@ pub(super) enum Event {
 /// What the supplicant is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// Whether it is there.
-    Ping,
     /// Where it is attached.
     Status,
     /// How strong the access point is.
@@ -125,7 +123,6 @@ impl fmt::Display for Request {
     /// As the supplicant reads it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ping => f.write_str("PING"),
             Self::Status => f.write_str("STATUS"),
             Self::SignalPoll => f.write_str("SIGNAL_POLL"),
             Self::SignalMonitor {
@@ -351,10 +348,6 @@ pub(super) fn reply(request: &Request, datagram: &[u8]) -> Result<Reply, Garbage
         answer: clipped(answer),
     };
     match request {
-        Request::Ping => match word {
-            "PONG" => Ok(Reply::Done),
-            _ => Err(lacks("PONG")),
-        },
         Request::SignalMonitor { .. } | Request::Scan { .. } | Request::Roam { .. } => match word {
             "OK" => Ok(Reply::Done),
             _ => Err(lacks("OK")),

@@ -130,7 +130,6 @@ impl Playback {
 
     fn answer(&self, request: &Request, heard: &[(MacAddr, i32)]) -> String {
         match request {
-            Request::Ping => "PONG".to_owned(),
             Request::Status => {
                 format!("bssid={AP1}\nssid=fmip\nwpa_state=COMPLETED\nsuppPortStatus=Authorized\n")
             }

@@ -469,6 +469,43 @@ fn a_station_that_lingers_is_reported_before_it_leaves() {
 }
 
 #[test]
+fn a_station_that_lingers_goes_at_once_when_it_is_told_again() {
+    let mut world = World::new(Delays {
+        linger_ms: 3_600_000,
+        ..Delays::default()
+    });
+    let roam = Control::FirmwareRoam { access_point: AP2 };
+    world.control(roam.clone());
+    world.drive();
+    let told = (AP1, "AP-STA-DISCONNECTED 02:00:00:00:00:01");
+    assert_eq!(world.hostapds_said(), [told]);
+    assert!(!world.outputs.contains(&Output::Radio(Radio::Off)));
+    world.control(roam);
+    world.drive();
+    assert_eq!(world.medium.attached(), Some(AP2));
+    let came = (AP2, "AP-STA-CONNECTED 02:00:00:00:00:01");
+    assert_eq!(world.hostapds_said(), [told, came]);
+}
+
+/// So does one whose handshake does not end, with the delays that there are now.
+#[test]
+fn a_handshake_that_would_not_end_is_begun_anew_with_other_delays() {
+    let mut world = World::new(Delays {
+        handshake_ms: 3_600_000,
+        ..Delays::default()
+    });
+    let roam = Control::FirmwareRoam { access_point: AP2 };
+    world.control(roam.clone());
+    world.drive();
+    assert!(!world.outputs.contains(&Output::Radio(Radio::Open(AP2))));
+    world.control(Control::Delays(Delays::default()));
+    world.control(roam);
+    world.drive();
+    assert_eq!(world.medium.attached(), Some(AP2));
+    world.position(&Output::Radio(Radio::Open(AP2)));
+}
+
+#[test]
 fn a_roam_in_the_middle_of_another_begins_anew() {
     let mut world = default();
     world.supplicant(&format!("ROAM {AP2}"));

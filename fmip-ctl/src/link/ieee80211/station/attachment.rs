@@ -112,7 +112,9 @@ impl Station {
                     self.close_port(now, peer.bssid);
                     self.hear_of_port(now, peer.bssid, peer.authorized);
                 }
-                [] => self.detach(),
+                [] if self.kernel.lists() => self.detach(),
+                // There never was more in the list, whatever the link was.
+                [] => self.follow_carrier(now),
             },
         }
     }
@@ -178,10 +180,33 @@ impl Station {
         self.tell_heard(now);
     }
 
-    /// The link is gone; it is told once.
+    /// Nobody tells whether the link is there: it is as its carrier is.
+    pub(super) fn follow_carrier(&mut self, now: Instant) {
+        match (self.attachment, self.carrier.is_up(), self.told_up) {
+            // The kernel told where it is, and that may come before the carrier.
+            (Attachment::Closed { .. }, Some(false), _) => self.tell_down(),
+            (Attachment::Closed { bssid, .. }, Some(true), _) => self.open_port(now, bssid),
+            (_, Some(false), _) => self.detach(),
+            (_, Some(true), Some(false)) if !self.kernel.has_just_let_go(now) => {
+                self.attachment = Attachment::Somewhere;
+                self.told_up = Some(true);
+                self.going_down = false;
+                self.primitive(LinkEvent::LinkUpSomewhere);
+            }
+            // As the protocol has it, or takes it to be.
+            (_, Some(true) | None, _) => {}
+        }
+    }
+
+    /// The link is gone.
     pub(super) fn detach(&mut self) {
         self.attachment = Attachment::Down;
         self.policy.reset();
+        self.tell_down();
+    }
+
+    /// It is told once.
+    fn tell_down(&mut self) {
         if self.told_up != Some(false) {
             self.told_up = Some(false);
             self.primitive(LinkEvent::LinkDown);

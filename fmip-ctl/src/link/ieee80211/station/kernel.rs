@@ -21,6 +21,10 @@ use crate::{link::Direction, proto::Instant};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 
+/// How long after the end of a link the kernel may say that its carrier went: Linux does so at most
+/// once a second (`linkwatch`), and it may have other things to do.
+const CARRIER_DELAY: Duration = Duration::from_secs(2);
+
 /// The kernel, as far as its word can be had.
 #[derive(Debug)]
 pub(super) struct Kernel {
@@ -31,6 +35,11 @@ pub(super) struct Kernel {
     pause: Duration,
     /// How often it did not answer.
     unanswered: u64,
+    /// Whether it has listed an access point, ever: there are drivers that list none, and of those an
+    /// empty list says nothing.
+    lists: bool,
+    /// When it said that the link is gone, unless the carrier has followed.
+    let_go: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +61,29 @@ impl Kernel {
             again: None,
             pause: FIRST_PAUSE,
             unanswered: 0,
+            lists: false,
+            let_go: None,
         }
     }
 
     /// Whether its word counts.
     pub(super) fn answers(&self) -> bool {
         self.state == State::Answers
+    }
+
+    /// Whether its list of access points says where the node is, also if it is empty.
+    pub(super) fn lists(&self) -> bool {
+        self.answers() && self.lists
+    }
+
+    /// Whether it said that the link is gone, and what the carrier says now may be older, or the same.
+    pub(super) fn has_just_let_go(&self, now: Instant) -> bool {
+        (self.let_go).is_some_and(|let_go| now < let_go + CARRIER_DELAY)
+    }
+
+    /// The carrier has followed.
+    pub(super) fn forget_letting_go(&mut self) {
+        self.let_go = None;
     }
 
     /// When it is tried again.
@@ -138,6 +164,7 @@ impl Station {
         self.kernel.pause = FIRST_PAUSE;
         match answer {
             Answer::Peers(peers) => {
+                self.kernel.lists |= !peers.is_empty();
                 self.handle_peers(now, &peers);
                 // What it was not asked meanwhile.
                 if was_silent && !self.open {
@@ -187,9 +214,13 @@ impl Station {
             nl80211::Event::Connected { bssid } => {
                 if self.bssid() != Some(bssid) {
                     self.attach(now, bssid);
+                    self.go_by_carrier(now);
                 }
             }
-            nl80211::Event::Disconnected => self.detach(),
+            nl80211::Event::Disconnected => {
+                self.kernel.let_go = Some(now);
+                self.detach();
+            }
             nl80211::Event::Scanned => self.query(Query::Found),
             nl80211::Event::Signal { dbm } => self.handle_signal(now, dbm),
             nl80211::Event::BeaconLoss => self.handle_beacon_loss(now),

@@ -14,7 +14,7 @@ use crate::{
     wire::MacAddr,
 };
 
-/// How long the scan for one access point may take.
+/// How long the search for one access point may take.
 const LOOKING: Duration = Duration::from_secs(3);
 
 /// The pause before a supplicant that is busy is asked again: the end of its scan is not always told.
@@ -26,6 +26,20 @@ const AUTHENTICATING: Duration = Duration::from_secs(75);
 /// What the supplicant answers while it scans.
 pub(super) const BUSY: &str = "FAIL-BUSY";
 
+/// How often an access point is looked for in vain until it is taken not to be there: a beacon, or the
+/// answer to a probe, may be missed once.
+const SEARCHES: u32 = 2;
+
+/// How far the scan for the target of a move has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Search {
+    Asked,
+    /// The supplicant has begun: the next results are those of this scan.
+    Begun,
+    /// They are there to be read.
+    Done,
+}
+
 /// A move, as far as it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Course {
@@ -35,6 +49,9 @@ pub(super) enum Course {
     Looking {
         target: MacAddr,
         until: Instant,
+        search: Search,
+        /// How many searches have not found it.
+        missed: u32,
         /// When to ask again for a scan: the supplicant did not begin this one, or not with success.
         again: Option<Instant>,
         /// Whether the supplicant refused to move there before.
@@ -220,8 +237,14 @@ impl Station {
     /// Asks for what the supplicant was too busy for.
     pub(super) fn ask_again(&mut self, now: Instant) {
         match &mut self.course {
-            Some(Course::Looking { target, again, .. }) => {
+            Some(Course::Looking {
+                target,
+                search,
+                again,
+                ..
+            }) => {
                 *again = None;
+                *search = Search::Asked;
                 let target = *target;
                 self.look_for(now, target);
             }
@@ -242,10 +265,52 @@ impl Station {
         self.course = Some(Course::Looking {
             target,
             until: now + LOOKING.max(self.settings.roam_timeout),
+            search: Search::Asked,
+            missed: 0,
             again: None,
             refused,
         });
         self.look_for(now, target);
+    }
+
+    /// The supplicant's answer to the scan for the target, or its end.
+    pub(super) fn handle_search(&mut self, from: Search, to: Search) {
+        if let Some(Course::Looking { search, .. }) = &mut self.course
+            && *search == from
+        {
+            *search = to;
+        }
+    }
+
+    /// There are new results. If the target is among them, the station moves there. If they are those
+    /// of the scan for it, and it is not, it is looked for once more: when LINK_SWITCH came, its packets
+    /// were on their way to where it cannot go, perhaps.
+    pub(super) fn handle_sought(&mut self, now: Instant) {
+        // Newer results are about to be read: those are the ones.
+        let is_last = !self.read_again;
+        let Some(Course::Looking {
+            target,
+            search,
+            missed,
+            again,
+            refused,
+            ..
+        }) = &mut self.course
+        else {
+            return;
+        };
+        let (target, refused) = (*target, *refused);
+        let is_missed = *search == Search::Done && is_last;
+        *missed += u32::from(is_missed);
+        let (is_over, is_due) = (*missed >= SEARCHES, again.is_some());
+        if self.is_fresh(now, target) {
+            self.roam(now, target, true, refused);
+        } else if is_missed && is_over {
+            self.fail_move(now, "it is not heard");
+        } else if is_missed || is_due {
+            // Or the scan that was in the way has ended without it.
+            self.ask_again(now);
+        }
     }
 
     /// On its own channel alone, if that is known.

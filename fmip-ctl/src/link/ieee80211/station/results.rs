@@ -3,7 +3,6 @@
 use super::{
     super::supplicant::{Bss, Request},
     Station,
-    moves::Course,
 };
 use crate::{
     link::{Direction, Told},
@@ -78,20 +77,7 @@ impl Station {
         self.schedule.begin_from(last_heard);
         self.detect_links(now);
         self.tell_heard(now);
-        if let Some(Course::Looking {
-            target,
-            again,
-            refused,
-            ..
-        }) = self.course
-        {
-            if self.is_fresh(now, target) {
-                self.roam(now, target, true, refused);
-            } else if again.is_some() {
-                // The scan that was in the way has ended without it.
-                self.ask_again(now);
-            }
-        }
+        self.handle_sought(now);
         self.decide(now);
     }
 

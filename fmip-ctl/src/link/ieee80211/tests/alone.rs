@@ -1,10 +1,14 @@
 //! What the carrier says where neither the supplicant nor the kernel tells of 802.11.
 
-use super::{conversations::attached, *};
+use super::{
+    super::nl80211::{Answer, Peer},
+    conversations::attached,
+    *,
+};
 use crate::link::carrier::State;
 
 impl Playback {
-    fn carrier(&mut self, up: bool, downs: u32) {
+    pub(super) fn carrier(&mut self, up: bool, downs: u32) {
         let downs = Some(downs);
         self.input(Input::Carrier(State { up, downs }));
     }
@@ -101,6 +105,12 @@ fn what_the_supplicant_tells_the_carrier_does_not() {
 fn what_the_kernel_tells_of_802_11_the_carrier_does_not() {
     let mut playback = attached(|_| {});
     playback.input(Input::KernelOpened);
+    let peer = Peer {
+        bssid: AP1,
+        authorized: Some(true),
+        dbm: Some(-50),
+    };
+    playback.input(Input::Answered(Answer::Peers(vec![peer])));
     playback.lose("");
     for downs in 1..4 {
         playback.carrier(downs % 2 == 0, downs);

@@ -210,6 +210,73 @@ fn a_target_that_the_supplicant_has_forgotten_is_looked_for_on_its_channel() {
     ));
 }
 
+/// What was found before the station looked says nothing of what it looks for.
+// Rows: W11-05
+#[test]
+fn only_the_results_of_the_search_say_that_a_target_is_not_heard() {
+    let mut playback = quiet();
+    let (_, entries) = WITHOUT.split_once("received").expect("what is received");
+    let (first, last) = entries.split_once("? BSS RANGE=1").expect("the end of it");
+    let search = "! scan sent 02:00:00:00:03:00\n? SCAN TYPE=ONLY\n= OK";
+    // Other results are being read, and go on to be when the supplicant has begun.
+    let (sent, begun) = search.split_once('\n').expect("two parts");
+    playback.play(&format!(
+        "<3>CTRL-EVENT-SCAN-RESULTS
+        ! scan received
+        LINK_SWITCH 02:00:00:00:03:00
+        {sent}
+        {first}
+        {begun}
+        <3>CTRL-EVENT-SCAN-RESULTS
+        ! scan received
+        ? BSS RANGE=1{last}
+        {first}
+        ? BSS RANGE=1{last}
+        {search}"
+    ));
+    // The second time, too.
+    playback.play(&format!(
+        "{WITHOUT}
+        ! failed 02:00:00:00:03:00 (02:00:00:00:03:00: it is not heard)
+        ? STATUS
+        = bssid=02:00:00:00:01:00
+        = ssid=fmip
+        = wpa_state=COMPLETED"
+    ));
+}
+
+// Rows: W11-05
+#[test]
+fn a_target_that_its_channel_does_not_have_is_refused_at_once() {
+    let mut playback = quiet();
+    playback.play(WITHOUT);
+    let search = "! scan sent 02:00:00:00:02:00\n? SCAN TYPE=ONLY freq=2437";
+    // What did not begin, or failed, was no search.
+    playback.play(&format!(
+        "LINK_SWITCH 02:00:00:00:02:00
+        {search}
+        = FAIL-BUSY
+        {WITHOUT}
+        {search}
+        = OK
+        <3>CTRL-EVENT-SCAN-FAILED ret=-16
+        ! scan local (failed)
+        {WITHOUT}
+        {search}
+        = OK
+        {WITHOUT}
+        {search}
+        = OK
+        {WITHOUT}
+        ! failed 02:00:00:00:02:00 (02:00:00:00:02:00: it is not heard)
+        ? STATUS
+        = bssid=02:00:00:00:01:00
+        = ssid=fmip
+        = wpa_state=COMPLETED
+        +10000"
+    ));
+}
+
 /// The channel is remembered where the results have dropped the access point.
 // Rows: W11-05
 #[test]

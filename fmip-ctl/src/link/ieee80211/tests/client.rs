@@ -142,8 +142,8 @@ async fn a_client_outlives_the_supplicant() {
     for is_first in [true, false] {
         let supplicant = Supplicant::start(&directory).await;
         assert_eq!(client.heard().await, Heard::Opened);
-        client.ask(Request::Ping);
-        assert_eq!(supplicant.question().await, "PING");
+        client.ask(Request::SignalPoll);
+        assert_eq!(supplicant.question().await, "SIGNAL_POLL");
         // A question at a time; one that waits is not asked twice, and a move waits for nothing but
         // the answer to what was asked already.
         client.ask(Request::Status);
@@ -151,13 +151,13 @@ async fn a_client_outlives_the_supplicant() {
         client.ask(Request::Roam { bssid: AP2 });
         supplicant.say("<3>CTRL-EVENT-SCAN-RESULTS ").await;
         assert_eq!(client.heard().await, Heard::Event(Event::ScanResults));
-        supplicant.say("PONG\n").await;
-        client.assert_replied(Request::Ping, Reply::Done).await;
+        supplicant.say("FAIL\n").await;
+        let refused = || Reply::Refused("FAIL".to_owned());
+        client.assert_replied(Request::SignalPoll, refused()).await;
         let roam = Request::Roam { bssid: AP2 };
         assert_eq!(supplicant.question().await, roam.to_string());
         supplicant.say("FAIL\n").await;
-        let refused = Reply::Refused("FAIL".to_owned());
-        client.assert_replied(roam, refused).await;
+        client.assert_replied(roam, refused()).await;
         assert_eq!(supplicant.question().await, "STATUS");
         supplicant.say("wpa_state=INACTIVE\n").await;
         assert!(matches!(client.heard().await, Heard::Replied { .. }));
@@ -170,7 +170,7 @@ async fn a_client_outlives_the_supplicant() {
             supplicant.end();
         } else {
             supplicant.end();
-            client.ask(Request::Ping);
+            client.ask(Request::SignalPoll);
             assert!(matches!(client.heard().await, Heard::Lost { .. }));
         }
     }
@@ -348,7 +348,6 @@ async fn the_link_layer_lives_on_a_supplicant_that_comes_and_goes() {
                 }
             };
             let answer = match question.as_str() {
-                "PING" => "PONG\n".to_owned(),
                 "SIGNAL_POLL" => "RSSI=-50\n".to_owned(),
                 "STATUS" => format!("bssid={address}\nssid=fmip\nwpa_state=COMPLETED\n"),
                 other if other.starts_with("BSS RANGE=0-") => format!(

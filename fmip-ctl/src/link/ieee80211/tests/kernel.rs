@@ -10,6 +10,7 @@ use wl_nl80211::{
 use super::{
     super::nl80211::{Answer, Event as KernelEvent, Peer, bss, event, name, peer as read_peer},
     super::supplicant::Bss,
+    conversations::attached,
     *,
 };
 
@@ -147,6 +148,124 @@ fn without_a_supplicant_a_link_whose_driver_has_no_flags_is_there() {
     playback.play("! LINK_UP 02:00:00:00:01:00");
 }
 
+/// A node at AP1 beside a driver that lists no access point at all, whose supplicant has just gone.
+fn alone_with_a_driver_without_a_list() -> Playback {
+    let mut playback = attached(|settings| settings.signal_interval = Duration::from_secs(60));
+    playback.carrier(true, 1);
+    playback.input(Input::KernelOpened);
+    playback.lose_supplicant();
+    playback.answer_peers(&[]);
+    assert_eq!(playback.queried.remove(0), Query::Found);
+    playback
+}
+
+impl Playback {
+    fn kernel_tells(&mut self, event: KernelEvent) {
+        self.input(Input::Kernel(event));
+    }
+}
+
+// Rows: W11-06
+#[test]
+fn without_a_supplicant_a_link_whose_driver_lists_nothing_is_as_its_carrier() {
+    let mut playback = alone_with_a_driver_without_a_list();
+    // Of a link that works it is not told that it is gone, however often the list is read.
+    for _ in 0..3 {
+        playback.play("+60000");
+        playback.answer_peers(&[]);
+    }
+    playback.play("");
+    // The kernel is asked first: it would know the access point.
+    playback.carrier(false, 2);
+    playback.play("");
+    playback.answer_peers(&[]);
+    playback.play("! LINK_DOWN");
+    playback.carrier(true, 2);
+    playback.answer_peers(&[]);
+    playback.play("! LINK_UP");
+    // It went and came.
+    playback.carrier(true, 3);
+    playback.play("! LINK_DOWN");
+    playback.answer_peers(&[]);
+    playback.play("! LINK_UP");
+    // Nothing is left to go by but the list: that is no end of the link, either.
+    playback.play("+60000");
+    playback.answer_peers(&[]);
+    playback.play("");
+    // It does list one after all, when there is one: from now on an empty list is an answer.
+    playback.play("+60000");
+    playback.answer_peers(&[peer(AP1, true)]);
+    playback.play("! LINK_UP 02:00:00:00:01:00");
+    playback.carrier(false, 4);
+    assert_eq!(playback.queried, []);
+    playback.play("+60000");
+    playback.answer_peers(&[]);
+    playback.play("! LINK_DOWN");
+}
+
+/// It says where the link comes up, and the carrier when.
+// Rows: W11-06
+#[test]
+fn what_a_driver_that_lists_nothing_tells_of_its_access_point_counts() {
+    let connected = |bssid| KernelEvent::Connected { bssid };
+    // It roams, and the carrier stays.
+    let mut playback = alone_with_a_driver_without_a_list();
+    playback.kernel_tells(connected(AP2));
+    playback.answer_peers(&[]);
+    playback.play("! LINK_UP 02:00:00:00:02:00");
+    // It lets go: the carrier says so up to a second later, and until then it is not believed.
+    playback.kernel_tells(KernelEvent::Disconnected);
+    playback.play("! LINK_DOWN");
+    playback.carrier(true, 1);
+    playback.play("+500");
+    playback.carrier(false, 2);
+    playback.answer_peers(&[]);
+    playback.play("");
+    // The carrier follows what is told.
+    playback.kernel_tells(connected(AP1));
+    playback.answer_peers(&[]);
+    playback.play("");
+    playback.carrier(true, 2);
+    playback.answer_peers(&[]);
+    playback.play("! LINK_UP 02:00:00:00:01:00");
+    // Both of it at once, when the node is elsewhere already.
+    playback.kernel_tells(KernelEvent::Disconnected);
+    playback.kernel_tells(connected(AP2));
+    playback.answer_peers(&[]);
+    playback.play("! LINK_DOWN\n! LINK_UP 02:00:00:00:02:00");
+    playback.carrier(true, 3);
+    playback.answer_peers(&[]);
+    playback.play("");
+}
+
+/// A carrier that stays is not taken for one that has come again just because the list is read.
+#[test]
+fn a_carrier_that_is_told_late_brings_nothing_up() {
+    let mut playback = alone_with_a_driver_without_a_list();
+    playback.play("+59600");
+    playback.kernel_tells(KernelEvent::Disconnected);
+    playback.play("! LINK_DOWN\n+400");
+    playback.answer_peers(&[]);
+    playback.play("");
+    // Nobody said where it is, and the carrier is there all the time: so is the link, then.
+    playback.play("+60000");
+    playback.answer_peers(&[]);
+    playback.play("! LINK_UP");
+}
+
+/// Its events may still come.
+#[test]
+fn an_access_point_that_a_silent_kernel_tells_of_is_where_the_node_is() {
+    let mut playback = attached(|settings| settings.signal_interval = Duration::from_secs(60));
+    playback.carrier(true, 1);
+    playback.input(Input::KernelOpened);
+    playback.lose_supplicant();
+    playback.leave_unanswered();
+    assert_eq!(playback.queried.remove(0), Query::Found);
+    playback.kernel_tells(KernelEvent::Connected { bssid: AP2 });
+    playback.play("! LINK_UP 02:00:00:00:02:00");
+}
+
 #[test]
 fn a_kernel_that_does_not_answer_is_not_waited_for() {
     let mut playback = beside_supplicant();
@@ -210,8 +329,8 @@ fn a_kernel_that_did_not_answer_is_asked_when_the_supplicant_goes() {
     // It would be its turn in half a minute.
     playback.lose_supplicant();
     playback.play("+0");
-    playback.answer_peers(&[]);
-    playback.play("! LINK_DOWN");
+    playback.answer_peers(&[peer(AP2, true)]);
+    playback.play("! LINK_UP 02:00:00:00:02:00");
 }
 
 #[test]

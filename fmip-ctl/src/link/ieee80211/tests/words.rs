@@ -145,7 +145,6 @@ fn an_event_that_lacks_what_it_should_have_is_an_error_that_names_it() {
 #[test]
 fn answers_are_read_as_the_supplicant_writes_them() {
     let of = |request: &Request, answer: &str| reply(request, answer.as_bytes());
-    assert_eq!(of(&Request::Ping, "PONG\n"), Ok(Reply::Done));
     let roam = Request::Roam { bssid: AP2 };
     assert_eq!(roam.to_string(), "ROAM 02:00:00:00:02:00");
     assert_eq!(of(&roam, "OK\n"), Ok(Reply::Done));
@@ -202,7 +201,6 @@ fn answers_are_read_as_the_supplicant_writes_them() {
 #[test]
 fn an_answer_that_lacks_what_it_should_have_is_an_error_that_names_it() {
     for (request, answer, expected) in [
-        (Request::Ping, "OK\n", "no PONG"),
         (Request::Roam { bssid: AP1 }, "", "no OK"),
         (Request::Status, "bssid=02:00:00:00:01:00\n", "no wpa_state"),
         (Request::SignalPoll, "RSSI=9999\n", "no RSSI"),
@@ -285,7 +283,6 @@ proptest! {
 
 fn requests() -> Vec<Request> {
     vec![
-        Request::Ping,
         Request::Status,
         Request::SignalPoll,
         Request::SignalMonitor {

@@ -354,6 +354,8 @@ pub(super) fn link_switch_waits(scene: &mut Scene) -> Result<Run> {
 
 /// Figure 4: the FBU does not come to the previous router.
 pub(super) fn reactive(scene: &mut Scene) -> Result<Run> {
+    discover(scene, AccessPoint::New)?;
+    leave_without_fbu(scene)?;
     react(scene).map(|(run, _)| run)
 }
 
@@ -369,6 +371,13 @@ pub(super) fn reactive_held(scene: &mut Scene) -> Result<Run> {
             Is::what("packets: held ones").from(Par),
         ],
     };
+    discover(scene, AccessPoint::New)?;
+    // Else it is chance whether the base station's word and the next packet come to the previous router
+    // before all of network entry and of the signalling: it holds nothing once it has the HAck.
+    scene.while_frozen(Router::New, |scene| {
+        leave_without_fbu(scene)?;
+        scene.stage.par.wait_for("first-held", SOON).map(drop)
+    })?;
     let (run, ladder) = react(scene)?;
     order::check(&ladder, &[HELD])?;
     // Of what was sent before the router knew of it some was on its way to a station that was gone.
@@ -383,12 +392,15 @@ pub(super) fn reactive_held(scene: &mut Scene) -> Result<Run> {
     Ok(run)
 }
 
-fn react(scene: &mut Scene) -> Result<(Run, Ladder)> {
-    discover(scene, AccessPoint::New)?;
+/// The station leaves, and its FBU has not come to the previous router.
+fn leave_without_fbu(scene: &Scene) -> Result<()> {
     let lost = Loss::of_signalling(&scene.stage.lab)?;
     fade(scene, AccessPoint::New)?;
     left(scene, AccessPoint::Previous)?;
-    lost.end(&scene.stage.lab)?;
+    lost.end(&scene.stage.lab)
+}
+
+fn react(scene: &mut Scene) -> Result<(Run, Ladder)> {
     let run = arrive_unprepared(scene)?;
     let ladder = scene.ladder()?;
     let rest = [BY_STATION, IMPENDING, LOST_FBU, LEFT, ENTERED];
@@ -447,10 +459,7 @@ pub(super) fn indication_before_fback(scene: &mut Scene) -> Result<Run> {
 pub(super) fn another_address(scene: &mut Scene) -> Result<Run> {
     let _other = naack::add_holder_of_ncoa(&scene.stage)?;
     discover(scene, AccessPoint::New)?;
-    let lost = Loss::of_signalling(&scene.stage.lab)?;
-    fade(scene, AccessPoint::New)?;
-    left(scene, AccessPoint::Previous)?;
-    lost.end(&scene.stage.lab)?;
+    leave_without_fbu(scene)?;
     let run = arrive_unprepared(scene)?;
     let ladder = scene.ladder()?;
     const ANNOUNCED: Step<'static> = Step {

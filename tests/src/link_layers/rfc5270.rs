@@ -679,25 +679,33 @@ enum Silence {
 
 /// Section 5.2: after MOB_HO-IND data packet transfer is no longer allowed.
 fn silent_after_indication(scene: &Scene, silence: Silence) -> Result<()> {
-    let released = scene
-        .network()?
-        .wait_for(AccessPoint::Previous, "released", Direction::Local)?
-        .time_ns;
-    let all = scene.watch()?.all();
+    let network = scene.network()?;
+    let released = network.wait_for(AccessPoint::Previous, "released", Direction::Local)?;
+    let entered = entered_again(&network.steps()?).context("the radio came to no other link")?;
+    silent_between(&scene.watch()?.all(), released.time_ns, entered, silence)
+}
+
+/// Until when nothing can have passed on the second link: the DSA-RSP that ends network entry there. The
+/// base station says "carries" when the radio has joined the link, and a packet may have passed meanwhile.
+fn entered_again(steps: &[ieee80216e::Step]) -> Option<u64> {
+    let mut carries = steps.iter().filter(|step| step.act.step == "carries");
+    // The first is that of the first entry.
+    let carries = carries.nth(1)?;
+    let mut before = steps.iter().rev().filter(|step| {
+        step.time_ns <= carries.time_ns && step.base_station == carries.base_station
+    });
+    before
+        .find(|step| step.act.step == "DSA-RSP" && step.act.direction == Direction::Received)
+        .map(|step| step.time_ns)
+}
+
+/// From the MOB_HO-IND in it until the station has `entered` again.
+fn silent_between(all: &[Crossed], released: u64, entered: u64, silence: Silence) -> Result<()> {
+    ensure!(released < entered, "the radio was in two links at once");
     let after = all
         .iter()
         .skip_while(|crossed| !is_release(crossed))
         .skip(1);
-    // Until data passes at the next one, which is told before its last message of network entry.
-    let steps = scene.network()?.steps()?;
-    let carried = steps
-        .iter()
-        .filter(|step| step.act.step == "carries")
-        .map(|step| step.time_ns)
-        // The first is that of the first entry.
-        .nth(1)
-        .context("the radio came to no other link")?;
-    ensure!(released < carried, "the radio was in two links at once");
     let mut indicated = false;
     for crossed in after {
         indicated = true;
@@ -706,7 +714,7 @@ fn silent_after_indication(scene: &Scene, silence: Silence) -> Result<()> {
         }
         let way = if crossed.up { "up" } else { "down" };
         let allowed = !crossed.up && silence == Silence::Uplink && crossed.time_ns <= released;
-        if crossed.time_ns >= carried {
+        if crossed.time_ns >= entered {
             break;
         }
         ensure!(
@@ -752,5 +760,98 @@ impl Loss {
 
     fn end(self, lab: &Lab) -> Result<()> {
         lab.air.tc("qdisc del dev par-air root")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fmip_ctl::{link::ieee80216e::message::MobHoInd, wire::MacAddr};
+
+    use super::*;
+    use crate::emulated::ieee80216e::Act;
+
+    /// The times of an entry at another base station.
+    const RELEASED: u64 = 110;
+    const ENTERED: u64 = 200;
+    const CARRIES: u64 = 220;
+
+    fn steps() -> Vec<ieee80216e::Step> {
+        let [first, second] = [AccessPoint::Previous, AccessPoint::New].map(bsid);
+        let step = |time_ns, base_station, act| ieee80216e::Step {
+            time_ns,
+            base_station,
+            act,
+        };
+        let answer = |direction| Act::on_air("DSA-RSP", direction, None);
+        vec![
+            step(10, first, answer(Direction::Received)),
+            step(20, first, Act::local("carries", None)),
+            step(RELEASED, first, Act::local("released", None)),
+            step(ENTERED, second, answer(Direction::Received)),
+            // Nobody's at this base station.
+            step(ENTERED + 5, first, answer(Direction::Received)),
+            step(ENTERED + 5, second, answer(Direction::Sent)),
+            step(CARRIES, second, Act::local("carries", None)),
+            step(CARRIES + 5, second, answer(Direction::Received)),
+        ]
+    }
+
+    /// MOB_HO-IND, then data at that time.
+    fn crossed(data_ns: u64, up: bool) -> Vec<Crossed> {
+        let target = bsid(AccessPoint::New);
+        let indication = Pdu {
+            cid: 1,
+            message: Message::MobHoInd(MobHoInd::new(HoIndication::Release { target })),
+            authentication: None,
+        };
+        let frame = Frame {
+            destination: bsid(AccessPoint::Previous),
+            source: MacAddr([2, 0, 0, 0, 0, 1]),
+            signal_dbm: None,
+            pdu: indication.encode().unwrap(),
+        };
+        vec![
+            Crossed {
+                time_ns: 100,
+                up: true,
+                frame: frame.encode().to_vec(),
+            },
+            Crossed {
+                time_ns: data_ns,
+                up,
+                frame: vec![0; 64],
+            },
+        ]
+    }
+
+    fn check(data_ns: u64, up: bool, silence: Silence) -> Result<()> {
+        let entered = entered_again(&steps()).context("it has entered")?;
+        silent_between(&crossed(data_ns, up), RELEASED, entered, silence)
+    }
+
+    #[test]
+    fn a_packet_may_pass_before_the_base_station_has_said_that_it_carries() {
+        for up in [false, true] {
+            check(CARRIES - 1, up, Silence::Both).unwrap();
+            check(ENTERED, up, Silence::Both).unwrap();
+        }
+    }
+
+    #[test]
+    fn no_packet_may_pass_between_the_links() {
+        for silence in [Silence::Both, Silence::Uplink] {
+            for up in [false, true] {
+                check(ENTERED - 1, up, silence).unwrap_err();
+                check(RELEASED + 1, up, silence).unwrap_err();
+            }
+            check(RELEASED, true, silence).unwrap_err();
+        }
+        check(RELEASED, false, Silence::Both).unwrap_err();
+        check(RELEASED, false, Silence::Uplink).unwrap();
+    }
+
+    #[test]
+    fn a_station_that_has_entered_once_alone_has_not_entered_again() {
+        assert_eq!(entered_again(&steps()[..3]), None);
     }
 }

@@ -4,7 +4,7 @@
 //! and does what the core orders. A scenario says how strong the base stations are, what the network
 //! wants, and what is lost.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use fmip_ctl::link::ieee80216e::{
@@ -17,7 +17,7 @@ use super::{
     stage::{Scene, Setup},
 };
 use crate::{
-    emulated::ieee80216e::{self, Control, Crossed, Direction, bsid},
+    emulated::ieee80216e::{self, Control, Crossed, Direction, Willingness, bsid},
     ladder::{
         Ladder,
         Place::{MnL2, MnL3, Nar, NewAp, OldAp, Par, Third, ThirdAp},
@@ -298,6 +298,34 @@ pub(super) fn predictive_by_base_station(scene: &mut Scene) -> Result<Run> {
     order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
     never(&ladder, Is::what("MOB_MSHO-REQ"))?;
     announces_its_own(scene, &ladder)?;
+    silent_after_indication(scene, Silence::Both)?;
+    Ok(run)
+}
+
+/// Figure 3, begun by MOB_BSHO-REQ, which the target's first answer is too late for.
+pub(super) fn late_candidate(scene: &mut Scene) -> Result<Run> {
+    discover(scene, AccessPoint::New)?;
+    let network = scene.network()?;
+    let says = |answer| network.tell(AccessPoint::New, &Control::Candidate { answer });
+    says(Willingness::Silent)?;
+    thread::scope(|scope| {
+        let later = scope.spawn(|| {
+            let serving = AccessPoint::Previous;
+            network.wait_for(serving, "nobody-takes-it", Direction::Local)?;
+            says(Willingness::Accept)
+        });
+        let ordered = network.order_handover(AccessPoint::Previous, AccessPoint::New);
+        later.join().expect("it does not panic").and(ordered)
+    })?;
+    let run = arrive_prepared(scene)?;
+    let ladder = scene.ladder()?;
+    const NOBODY: Step<'static> = Step {
+        name: "in vain",
+        shown_by: &[Is::what("nobody-takes-it").from(OldAp)],
+    };
+    let rest = [NOBODY, BY_BASE_STATION, IMPENDING, PREPARED, SWITCHED];
+    let end = [ENTERED, ANNOUNCED, RELEASED];
+    order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
     silent_after_indication(scene, Silence::Both)?;
     Ok(run)
 }

@@ -103,7 +103,7 @@ impl BaseStation {
         self.next_cid = (self.next_cid + 2) % 0x2000;
         let entry = Entry {
             state: State::AwaitsContext {
-                until: now + self.configuration.timing.negotiation(),
+                until: now + self.configuration.timing.context(),
                 request: Box::new(received.clone()),
             },
             authentic: false,

@@ -58,8 +58,8 @@ pub struct Timing {
     /// its MOB_MSHO-REQ 100 ms where nothing else is agreed, so that it must be shorter.
     pub negotiation_ms: u64,
     /// How long it waits for what another base station knows of a station that comes from there, until it
-    /// lets it in as one of which nothing is known. A station waits for the answer to its RNG-REQ up to
-    /// 200 ms (T3), so that it must be shorter.
+    /// lets it in as one of which nothing is known. A station asks four times, a T3 (up to 200 ms) after
+    /// each other, until it gives up, so that it must be shorter than all of that.
     pub context_ms: u64,
     /// How long after MOB_HO-IND it keeps what it knows of the station (Resource Retain Time, section
     /// 6.3.22.2.4: 100 ms to 25.5 s, in units of 100 ms).
@@ -72,7 +72,7 @@ impl Default for Timing {
             neighbor_advertisement_ms: 500,
             downlink_map_ms: 20,
             negotiation_ms: 80,
-            context_ms: 150,
+            context_ms: 500,
             resource_retain_ms: 2000,
         }
     }
@@ -113,7 +113,7 @@ impl Timing {
         )?;
         within("downlink-map-ms", self.downlink_map_ms, 2, 200)?;
         within("negotiation-ms", self.negotiation_ms, 1, 95)?;
-        within("context-ms", self.context_ms, 1, 195)?;
+        within("context-ms", self.context_ms, 1, 750)?;
         within("resource-retain-ms", self.resource_retain_ms, 100, 25_500)
     }
 

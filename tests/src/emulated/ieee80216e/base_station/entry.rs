@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fmip_ctl::{
     link::ieee80216e::{
-        auth::{self, Ak, End, Pmk},
+        auth::{self, Ak, End, Pmk, Refusal},
         message::{
             Authentication, BasicCapabilities, Confirmation, DsaAnswer, DsaReq, Flows,
             HoOptimization, MacMode, Message, Pdu, Pkm, PkmCode, RangingStatus, Received, RegReq,
@@ -43,6 +43,8 @@ pub(super) struct Entry {
     cids: (u16, u16),
     /// The base station that it says it comes from.
     from: Option<MacAddr>,
+    /// The answer to its RNG-REQ, until it says something else.
+    answer: Option<RngRsp>,
     /// What was asked and is asked again.
     asked: Option<Asked>,
 }
@@ -99,8 +101,19 @@ impl BaseStation {
             return self.complain(Some(station), "RNG-REQ of another station");
         }
         let from = request.serving.filter(|_| request.handover);
-        let cids = (self.next_cid, self.next_cid.wrapping_add(1));
-        self.next_cid = (self.next_cid + 2) % 0x2000;
+        if self.is_ranged_again(station, from, received) {
+            return;
+        }
+        let under_way = self.stations.get(&station);
+        let under_way = under_way.and_then(|known| known.entry.as_ref());
+        let cids = match under_way {
+            Some(entry) => entry.cids,
+            None => {
+                let cids = (self.next_cid, self.next_cid.wrapping_add(1));
+                self.next_cid = (self.next_cid + 2) % 0x2000;
+                cids
+            }
+        };
         let entry = Entry {
             state: State::AwaitsContext {
                 until: now + self.configuration.timing.context(),
@@ -112,6 +125,7 @@ impl BaseStation {
             registration: None,
             cids,
             from,
+            answer: None,
             asked: None,
         };
         let own_context = (from == Some(self.own))
@@ -130,6 +144,50 @@ impl BaseStation {
             }
             _ => self.context_came(now, station),
         }
+    }
+
+    /// Whether an RNG-REQ is the one before it again, after which the station has said nothing: T3 was over
+    /// before the answer came to it. The answer is the same, for it may go on with either.
+    fn is_ranged_again(
+        &mut self,
+        station: MacAddr,
+        from: Option<MacAddr>,
+        received: &Received,
+    ) -> bool {
+        let Some(known) = self.stations.get_mut(&station) else {
+            return false;
+        };
+        let Some(entry) = known.entry.as_mut().filter(|entry| entry.from == from) else {
+            return false;
+        };
+        if let State::AwaitsContext { request, .. } = &mut entry.state {
+            // Both are answered when that comes.
+            **request = received.clone();
+            return true;
+        }
+        let Some(answer) = entry.answer.clone() else {
+            return false;
+        };
+        let cid = entry.cids.1;
+        let asked = entry.asked.as_ref().map(|asked| asked.message.clone());
+        if from.is_some() {
+            // The one before it was not the station's, perhaps, and this one is.
+            if !entry.authentic {
+                return false;
+            }
+            let verified = known.keys.as_mut().ok_or(Refusal::NoKey);
+            if let Err(why) = verified.and_then(|keys| keys.verify(received)) {
+                self.complain(Some(station), &format!("RNG-REQ is not authentic: {why}"));
+                return true;
+            }
+        }
+        let again = || Some("again".to_owned());
+        let answer = Message::RngRsp(answer);
+        self.send(station, cid::INITIAL_RANGING, answer, again());
+        if let Some(asked) = asked {
+            self.send(station, cid, asked, again());
+        }
+        true
     }
 
     /// Another base station has told what it knows of a station, or that it knows nothing.
@@ -191,6 +249,7 @@ impl BaseStation {
             answer.sbc = Some(capabilities);
             answer.reg = Some(registration.parameters);
         }
+        entry.answer = Some(answer.clone());
         let (authentic, from) = (entry.authentic, entry.from);
         if let Some(why) = why {
             self.complain(Some(station), &format!("RNG-REQ is not authentic: {why}"));
@@ -254,6 +313,7 @@ impl BaseStation {
         };
         let agreed = BasicCapabilities::with(mode);
         entry.capabilities = agreed.clone();
+        entry.answer = None;
         let identifier = match entry.state {
             State::Challenged { identifier, .. } => identifier.wrapping_add(1),
             _ => 1,

@@ -564,6 +564,90 @@ fn a_context_that_does_not_come_is_not_waited_for_longer_than_the_station_waits(
     assert_eq!(world.carried_by, [BS3]);
 }
 
+#[test]
+fn a_station_that_ranges_again_goes_on_with_the_first_answer() {
+    for from in [None, Some(BS1)] {
+        let mut world = World::new();
+        world.enter(BS1);
+        world.leave_for(BS2);
+        let skipped = world.range(BS2, from);
+        let (cids, heard) = (world.cids, world.heard.clone());
+        // T3 was over before that came.
+        assert_eq!(world.range(BS2, from), skipped);
+        assert_eq!(world.cids, cids);
+        (world.cids, world.heard) = (cids, heard);
+        if !skipped.omits_pkm() {
+            world.authenticate_and_register(BS2);
+        }
+        world.take_flows(BS2);
+        assert_eq!(world.carried_by, [BS2]);
+    }
+}
+
+#[test]
+fn a_station_that_heard_no_answer_goes_on_with_the_second() {
+    for from in [None, Some(BS1)] {
+        let mut world = World::new();
+        world.enter(BS1);
+        world.leave_for(BS2);
+        world.range(BS2, from);
+        world.heard.clear();
+        if !world.range(BS2, from).omits_pkm() {
+            world.authenticate_and_register(BS2);
+        }
+        world.take_flows(BS2);
+        assert_eq!(world.carried_by, [BS2]);
+    }
+}
+
+#[test]
+fn a_station_that_ranges_again_does_not_make_the_wait_for_its_context_longer() {
+    let mut world = World::new();
+    world.enter(BS1);
+    world.leave_for(bs(9));
+    world.hold_up();
+    world.ask_for_ranging(BS3, Some(BS1));
+    world.pass(Duration::from_millis(Timing::default().context_ms - 1));
+    world.ask_for_ranging(BS3, Some(BS1));
+    assert!(world.names().is_empty());
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.ranged(BS3), HoOptimization::default());
+}
+
+#[test]
+fn a_station_that_begins_anew_after_all_else_is_ranged_anew() {
+    let mut world = World::new();
+    world.enter(BS1);
+    world.leave_for(bs(9));
+    world.range(BS2, None);
+    world.authenticate_and_register(BS2);
+    // It had no service flows and gave up.
+    world.heard.clear();
+    world.range(BS2, None);
+    world.authenticate_and_register(BS2);
+    world.take_flows(BS2);
+    assert_eq!(world.carried_by, [BS2]);
+}
+
+#[test]
+fn who_has_no_key_does_not_begin_a_stations_entry_anew() {
+    let mut world = World::new();
+    world.enter(BS1);
+    world.leave_for(BS2);
+    assert_eq!(world.range(BS2, Some(BS1)), ALL_SKIPPED);
+    let heard = world.heard.clone();
+    let wrong = Ak::derive(&Pmk([8; auth::KEY_LEN]), STATION, BS2);
+    let wrong = auth::Context::new(&wrong, FIRST_KEY, STATION, BS2, End::Station);
+    let right = world.keys.insert(BS2, wrong).unwrap();
+    world.heard.clear();
+    world.ask_for_ranging(BS2, Some(BS1));
+    assert!(world.names().is_empty(), "it is not answered");
+    world.keys.insert(BS2, right);
+    world.heard = heard;
+    world.take_flows(BS2);
+    assert_eq!(world.carried_by, [BS2]);
+}
+
 // Rows: W16-11
 #[test]
 fn without_a_context_nothing_is_skipped() {

@@ -17,7 +17,8 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// How long a router may take to pass a message on: what takes longer was kept, and is drawn as two.
+/// How long a router may take to pass a message on while it holds packets: what takes longer was held with
+/// them, and is drawn as two.
 const PASSED_ON: Duration = Duration::from_millis(20);
 /// How long after it was sent somebody may tell that he has sent it: the other end may be quicker.
 const TOLD: Duration = Duration::from_millis(50);
@@ -104,13 +105,23 @@ impl Sources {
         let mut legs = legs(&self.seen, &self.delivered);
         // Neighbor discovery fills the neighbor caches, and says nothing of a handover.
         legs.retain(|leg| is_shown(&leg.what));
+        let buffers = self.buffers();
+        let is_held = |message: &Message, leg: &Leg| {
+            let [came, went] = [message.last_at, leg.at].map(|at| self.clocks.monotonic(at));
+            // What the mobile node sends is in no router's buffer.
+            place_of(leg.ends.1) == Some(Place::MnL3)
+                && went.saturating_sub(came) >= PASSED_ON
+                && (buffers.iter()).any(|(router, began, ended)| {
+                    *router == leg.from && *began <= went && *ended >= came
+                })
+        };
         let mut messages: Vec<Message> = Vec::new();
         for leg in legs {
             let passed_on = messages.iter_mut().rev().find(|message| {
                 message.what == leg.what
                     && message.ends == leg.ends
                     && message.last_to == Some(leg.from)
-                    && leg.at.saturating_sub(message.last_at) < PASSED_ON
+                    && !is_held(message, &leg)
             });
             match passed_on {
                 Some(message) => {
@@ -148,6 +159,29 @@ impl Sources {
             .into_iter()
             .map(|message| self.message(message))
             .collect()
+    }
+
+    /// The routers' buffers: whose each is, since when it holds packets and until when.
+    fn buffers(&self) -> Vec<(Place, Duration, Duration)> {
+        let mut buffers = Vec::new();
+        for (of, events) in &self.events {
+            let Some(router) = node(of).filter(|place| *place != Place::MnL3) else {
+                continue;
+            };
+            let mut began = None;
+            for event in events {
+                match event.name.as_str() {
+                    "buffer-started" => drop(began.get_or_insert(time_of(event))),
+                    "buffer-drained" | "buffer-expired" => {
+                        let began = began.take().into_iter();
+                        buffers.extend(began.map(|began| (router, began, time_of(event))));
+                    }
+                    _ => {}
+                }
+            }
+            buffers.extend(began.map(|began| (router, began, Duration::MAX)));
+        }
+        buffers
     }
 
     fn message(&self, message: Message) -> Row {

@@ -122,11 +122,52 @@ fn a_message_that_is_kept_on_its_way_is_two_arrows() {
     let mut sources = sources();
     let ends = (PAR, NCOA);
     sources
-        .saw(1, "core", "par", Some("nar"), "FBack 0 in a tunnel", ends)
+        .events(
+            "nar",
+            &[
+                (1, "buffer-started", json!({"ncoa": NCOA})),
+                (201, "buffer-drained", json!({"released": 1})),
+            ],
+        )
+        .saw(2, "core", "par", Some("nar"), "FBack 0 in a tunnel", ends)
         .saw(200, "air", "nar", Some("mn"), "FBack 0", ends);
     assert_eq!(
         sources.rows(),
-        ["0 Par > Nar: FBack 0", "199 Nar > MnL3: FBack 0"]
+        [
+            "0 Nar: buffer",
+            "1 Par > Nar: FBack 0",
+            "199 Nar > MnL3: FBack 0",
+            "200 Nar: 1 released"
+        ]
+    );
+}
+
+#[test]
+fn a_message_that_a_router_is_slow_to_pass_on_is_one_arrow() {
+    let mut sources = sources();
+    let buffer = |began: u64, ended: u64| {
+        [
+            (began, "buffer-started", json!({"ncoa": NCOA})),
+            (ended, "buffer-drained", json!({"released": 1})),
+        ]
+    };
+    let of_nar = [buffer(1, 5), buffer(300, 400)].concat();
+    sources
+        .events("nar", &of_nar)
+        .events("par", &buffer(1, 500))
+        .saw(10, "core", "par", Some("nar"), "FBack 0", (PAR, NCOA))
+        .saw(250, "air", "nar", Some("mn"), "FBack 0", (PAR, NCOA))
+        // What goes the other way is in no buffer.
+        .saw(310, "air", "mn", Some("nar"), "FBU", (NCOA, PAR))
+        .saw(390, "core", "nar", Some("par"), "FBU", (NCOA, PAR));
+    let mut rows = sources.rows();
+    rows.retain(|row| row.contains('>'));
+    assert_eq!(
+        rows,
+        [
+            "9 Par > MnL3: FBack 0 via [Nar]",
+            "309 MnL3 > Par: FBU via [Nar]"
+        ]
     );
 }
 

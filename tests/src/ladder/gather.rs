@@ -20,7 +20,8 @@ mod tests;
 /// How long a router may take to pass a message on while it holds packets: what takes longer was held with
 /// them, and is drawn as two.
 const PASSED_ON: Duration = Duration::from_millis(20);
-/// How long after it was sent somebody may tell that he has sent it: the other end may be quicker.
+/// How long after it was sent somebody may tell that he has sent it: the other end may be quicker. What is
+/// for everybody is told before it is sent.
 const TOLD: Duration = Duration::from_millis(50);
 /// How long a router may take to answer a solicitation (RFC 4861 section 6.2.6: half a second at most).
 const ANSWERED: Duration = Duration::from_millis(500);
@@ -416,6 +417,17 @@ impl Sources {
         let reports = |place: Place| {
             place == Place::MnL2 || self.steps.iter().any(|(reporter, _)| *reporter == place)
         };
+        // What is for everybody is said again and again: until when it can be this that was heard.
+        let said_again = |sent: &Told| {
+            let mut later = told.iter().filter(|later| {
+                later.place == sent.place
+                    && later.step.step == sent.step.step
+                    && later.step.direction == Direction::Sent
+                    && later.peer.is_none()
+                    && later.step.time_ns > sent.step.time_ns
+            });
+            later.next().map_or(u64::MAX, |later| later.step.time_ns)
+        };
         let mut received: Vec<Option<&Told>> = told
             .iter()
             .map(|told| (told.step.direction == Direction::Received).then_some(told))
@@ -434,15 +446,16 @@ impl Sources {
                     rows.push(row.labelled(text));
                 }
                 (Direction::Sent, peer) => {
+                    let heard_at = match peer {
+                        Some(_) => {
+                            sent.step.time_ns.saturating_sub(TOLD.as_nanos() as u64)..u64::MAX
+                        }
+                        None => sent.step.time_ns..said_again(sent),
+                    };
                     let arrived = received.iter_mut().find(|entry| {
                         entry.is_some_and(|received| {
                             received.step.step == *what
-                                && received.step.time_ns + TOLD.as_nanos() as u64
-                                    >= sent.step.time_ns
-                                // What is for everybody is said again and again.
-                                && (peer.is_some()
-                                    || received.step.time_ns
-                                        <= sent.step.time_ns + TOLD.as_nanos() as u64)
+                                && heard_at.contains(&received.step.time_ns)
                                 && received.place != sent.place
                                 && peer.is_none_or(|peer| peer == received.place)
                                 && received.peer.is_none_or(|from| from == sent.place)

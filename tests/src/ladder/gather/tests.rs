@@ -337,6 +337,34 @@ fn a_step_that_both_ends_tell_is_one_arrow_and_one_that_one_end_misses_is_lost()
 }
 
 #[test]
+fn what_is_for_everybody_is_heard_when_it_was_said_last() {
+    let mut sources = sources();
+    let old = AccessPoint::Previous.id();
+    let heard = |at: u64| {
+        let fields = json!({
+            "time_ns": at * 1_000_000, "step": "MOB_NBR-ADV", "direction": "received", "peer": old,
+        });
+        (at, "link-step", fields)
+    };
+    // The mobile node had to wait for the processor twice, the second time past the next one.
+    sources.events("mn", &[heard(190), heard(405), heard(406)]);
+    let said = |at| step(at, "MOB_NBR-ADV", Direction::Sent, None);
+    let other = step(150, "MOB_NBR-ADV", Direction::Sent, None);
+    sources.steps = vec![
+        (Place::OldAp, [100, 200, 300, 400].map(said).to_vec()),
+        (Place::NewAp, vec![other]),
+    ];
+    assert_eq!(
+        sources.rows(),
+        [
+            "0 OldAp > MnL2: MOB_NBR-ADV",
+            "300 OldAp > MnL2: MOB_NBR-ADV",
+            "306 OldAp > MnL2: MOB_NBR-ADV"
+        ]
+    );
+}
+
+#[test]
 fn what_is_told_late_is_where_it_was_sent() {
     let mut sources = sources();
     let told = |at: u64, name: &str, to: AccessPoint| {

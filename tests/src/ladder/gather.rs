@@ -434,15 +434,16 @@ impl Sources {
             .collect();
         let mut rows = Vec::new();
         for sent in &told {
-            let what = &sent.step.step;
+            let step = &sent.step.step;
+            let what = words(&sent.step);
             let at = Duration::from_nanos(sent.step.time_ns);
             match (sent.step.direction, sent.peer) {
                 (Direction::Local, _) => {
                     let text = match &sent.step.detail {
-                        Some(detail) => format!("{what} ({detail})"),
-                        None => what.clone(),
+                        Some(detail) => format!("{step} ({detail})"),
+                        None => step.clone(),
                     };
-                    let row = Row::note(at, sent.place, Layer::Link, what.clone());
+                    let row = Row::note(at, sent.place, Layer::Link, what);
                     rows.push(row.labelled(text));
                 }
                 (Direction::Sent, peer) => {
@@ -454,7 +455,8 @@ impl Sources {
                     };
                     let arrived = received.iter_mut().find(|entry| {
                         entry.is_some_and(|received| {
-                            received.step.step == *what
+                            received.step.step == *step
+                                && agree(key_code(&received.step), key_code(&sent.step))
                                 && heard_at.contains(&received.step.time_ns)
                                 && received.place != sent.place
                                 && peer.is_none_or(|peer| peer == received.place)
@@ -468,9 +470,9 @@ impl Sources {
                     let arrived = arrived.map(|told| told.place);
                     // What is for everybody need not be heard, nor told by anybody.
                     let Some(to) = arrived.or(peer) else { continue };
-                    let row = Row::arrow(at, sent.place, to, Layer::Link, what.clone());
+                    let row = Row::arrow(at, sent.place, to, Layer::Link, what);
                     let lost = arrived.is_none() && reports(to);
-                    rows.push(Row { lost, ..row });
+                    rows.push(Row { lost, ..row }.labelled(step));
                 }
                 (Direction::Received, _) => {}
             }
@@ -486,8 +488,9 @@ impl Sources {
         for received in received.into_iter().flatten() {
             if let Some(from) = received.peer {
                 let at = Duration::from_nanos(received.step.time_ns);
-                let what = received.step.step.clone();
-                rows.push(Row::arrow(at, from, received.place, Layer::Link, what));
+                let what = words(&received.step);
+                let row = Row::arrow(at, from, received.place, Layer::Link, what);
+                rows.push(row.labelled(&received.step.step));
             }
         }
         rows
@@ -541,6 +544,26 @@ struct Told {
     place: Place,
     peer: Option<Place>,
     step: Step,
+}
+
+/// Which message of the key exchange it is: their names say no more than who sent it.
+fn key_code(step: &Step) -> Option<&str> {
+    let is_of_keys = ["PKM-REQ", "PKM-RSP"].contains(&step.step.as_str());
+    let detail = step.detail.as_deref().filter(|_| is_of_keys)?;
+    detail.split(',').next()
+}
+
+/// What is known from both ends is the same; one of them may not know it.
+fn agree(one: Option<&str>, other: Option<&str>) -> bool {
+    one.is_none() || other.is_none() || one == other
+}
+
+/// What checks see of a step.
+fn words(step: &Step) -> String {
+    match key_code(step) {
+        Some(code) => format!("{} {code}", step.step),
+        None => step.step.clone(),
+    }
 }
 
 /// A message on one wire.

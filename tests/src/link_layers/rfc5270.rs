@@ -195,9 +195,16 @@ const ENTERED_WHOLE: Step<'static> = Step {
         Is::what("RNG-RSP").from(NewAp).to(MnL2),
         Is::what("SBC-REQ").from(MnL2).to(NewAp),
         Is::what("SBC-RSP").from(NewAp).to(MnL2),
-        Is::what("PKM-RSP").from(NewAp).to(MnL2),
-        Is::what("PKM-REQ").from(MnL2).to(NewAp),
-        Is::what("PKM-RSP").from(NewAp).to(MnL2),
+        Is::what("PKM-RSP SA-TEK-Challenge").from(NewAp).to(MnL2),
+        // The challenge may be given twice, for SBC-REQ is repeated after 50 ms (T18).
+        Is::what("PKM-REQ SA-TEK-Request")
+            .from(MnL2)
+            .to(NewAp)
+            .again(),
+        Is::what("PKM-RSP SA-TEK-Response")
+            .from(NewAp)
+            .to(MnL2)
+            .again(),
         Is::what("REG-REQ").from(MnL2).to(NewAp),
         Is::what("REG-RSP").from(NewAp).to(MnL2),
         Is::what("DSA-REQ").from(NewAp).to(MnL2),

@@ -365,6 +365,51 @@ fn what_is_for_everybody_is_heard_when_it_was_said_last() {
 }
 
 #[test]
+fn a_message_of_the_key_exchange_is_told_with_its_code() {
+    let mut sources = sources();
+    let old = AccessPoint::Previous.id();
+    let told = |at: u64, name: &str, direction: &str, code: &str| {
+        let fields = json!({
+            "time_ns": at * 1_000_000, "step": name, "direction": direction, "peer": old,
+            "detail": code,
+        });
+        (at, "link-step", fields)
+    };
+    sources.events(
+        "mn",
+        &[
+            told(5, "PKM-RSP", "received", "SA-TEK-Challenge"),
+            told(6, "PKM-REQ", "sent", "SA-TEK-Request"),
+            told(9, "PKM-RSP", "received", "SA-TEK-Response"),
+        ],
+    );
+    let station = Some("02:00:00:00:00:01");
+    let with = |step: Step, detail: &str| Step {
+        detail: Some(detail.to_owned()),
+        ..step
+    };
+    let challenge = |at| step(at, "PKM-RSP", Direction::Sent, station);
+    sources.steps = vec![(
+        Place::OldAp,
+        vec![
+            with(challenge(3), "SA-TEK-Challenge"),
+            with(challenge(4), "SA-TEK-Challenge, again"),
+            step(7, "PKM-REQ", Direction::Received, station),
+            with(challenge(8), "SA-TEK-Response"),
+        ],
+    )];
+    assert_eq!(
+        sources.rows(),
+        [
+            "0 OldAp > MnL2: PKM-RSP SA-TEK-Challenge",
+            "1 OldAp > MnL2: PKM-RSP SA-TEK-Challenge, lost",
+            "3 MnL2 > OldAp: PKM-REQ SA-TEK-Request",
+            "5 OldAp > MnL2: PKM-RSP SA-TEK-Response"
+        ]
+    );
+}
+
+#[test]
 fn what_is_told_late_is_where_it_was_sent() {
     let mut sources = sources();
     let told = |at: u64, name: &str, to: AccessPoint| {

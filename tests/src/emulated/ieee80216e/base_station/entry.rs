@@ -69,8 +69,17 @@ enum State {
 #[derive(Debug)]
 struct Asked {
     message: Message,
+    /// More of it, for people.
+    detail: &'static str,
     again: Instant,
     left: u8,
+}
+
+impl Asked {
+    /// What is asked again, with more of it for people.
+    fn again(&self) -> (Message, String) {
+        (self.message.clone(), format!("{}, again", self.detail))
+    }
 }
 
 impl Entry {
@@ -169,7 +178,7 @@ impl BaseStation {
             return false;
         };
         let cid = entry.cids.1;
-        let asked = entry.asked.as_ref().map(|asked| asked.message.clone());
+        let asked = entry.asked.as_ref().map(Asked::again);
         if from.is_some() {
             // The one before it was not the station's, perhaps, and this one is.
             if !entry.authentic {
@@ -181,11 +190,11 @@ impl BaseStation {
                 return true;
             }
         }
-        let again = || Some("again".to_owned());
         let answer = Message::RngRsp(answer);
-        self.send(station, cid::INITIAL_RANGING, answer, again());
-        if let Some(asked) = asked {
-            self.send(station, cid, asked, again());
+        let detail = Some("again".to_owned());
+        self.send(station, cid::INITIAL_RANGING, answer, detail);
+        if let Some((asked, detail)) = asked {
+            self.send(station, cid, asked, Some(detail));
         }
         true
     }
@@ -500,11 +509,19 @@ impl BaseStation {
     }
 
     /// Sends what is to be answered, and again if it is not.
-    fn ask(&mut self, now: Instant, station: MacAddr, cid: u16, message: Message, detail: &str) {
+    fn ask(
+        &mut self,
+        now: Instant,
+        station: MacAddr,
+        cid: u16,
+        message: Message,
+        detail: &'static str,
+    ) {
         let known = self.stations.get_mut(&station);
         if let Some(entry) = known.and_then(|known| known.entry.as_mut()) {
             entry.asked = Some(Asked {
                 message: message.clone(),
+                detail,
                 again: now + ANSWER,
                 left: RESENDS,
             });
@@ -531,8 +548,8 @@ impl BaseStation {
             Some(asked) if asked.left > 0 => {
                 asked.left -= 1;
                 asked.again = now + ANSWER;
-                let message = asked.message.clone();
-                self.send(station, cid, message, Some("again".to_owned()));
+                let (message, detail) = asked.again();
+                self.send(station, cid, message, Some(detail));
             }
             _ => {
                 known.entry = None;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use serde_json::Value;
 
-use super::{Clocks, Direction, Ladder, Layer, Names, Place, Row, Step};
+use super::{Clock, Clocks, Direction, Ladder, Layer, Names, Place, Row, Step};
 use crate::{
     capture::Seen,
     controller::Event,
@@ -198,6 +198,7 @@ impl Sources {
         let to = arrived.unwrap_or(if last == headed { Place::MnL3 } else { headed });
         let label = label(&message.what);
         Row {
+            clock: Clock::Realtime,
             lost: arrived.is_none(),
             via: message.via,
             ..Row::arrow(

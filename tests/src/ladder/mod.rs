@@ -124,11 +124,22 @@ impl Names {
     }
 }
 
+/// The clock that a time was read from.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// CLOCK_MONOTONIC: what a process tells.
+    Monotonic,
+    /// CLOCK_REALTIME: what crosses a wire.
+    Realtime,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// When, since the ladder's first row.
     pub at: Duration,
+    /// Which clock said so.
+    pub clock: Clock,
     /// Where, or who sent it.
     pub from: Place,
     /// Who it was sent to; none if it is an affair of one place.
@@ -148,11 +159,12 @@ pub struct Row {
 }
 
 impl Row {
-    /// Something at one place.
+    /// Something at one place, as a process told it.
     pub fn note(at: Duration, place: Place, layer: Layer, what: impl Into<String>) -> Self {
         let what = what.into();
         Self {
             at,
+            clock: Clock::Monotonic,
             from: place,
             to: None,
             label: what.clone(),

@@ -269,7 +269,12 @@ impl Sources {
         };
         let is_mn = place == Place::MnL3;
         let primitive = |from, to, name: &str, short: &str| {
-            let row = Row::arrow(at, from, to, Layer::Primitive, name);
+            let named = event.fields["access_point"].as_str();
+            let about = named.and_then(|id| self.member(id));
+            let row = Row {
+                about: about.map(|member| member.place),
+                ..Row::arrow(at, from, to, Layer::Primitive, name)
+            };
             Some(row.labelled(short))
         };
         match event.name.as_str() {

@@ -144,6 +144,8 @@ pub struct Row {
     pub from: Place,
     /// Who it was sent to; none if it is an affair of one place.
     pub to: Option<Place>,
+    /// The access point or base station that it names, if it has a column.
+    pub about: Option<Place>,
     /// What it is, in full: checks look at this.
     pub what: String,
     /// What it is, as drawings say it.
@@ -167,6 +169,7 @@ impl Row {
             clock: Clock::Monotonic,
             from: place,
             to: None,
+            about: None,
             label: what.clone(),
             what,
             layer,
@@ -231,6 +234,7 @@ struct RowOut<'a> {
     at_ms: f64,
     from: Place,
     to: Option<Place>,
+    about: Option<Place>,
     what: &'a str,
     layer: Layer,
     both_ways: bool,
@@ -245,6 +249,7 @@ impl Ladder {
             at_ms: milliseconds(row.at),
             from: row.from,
             to: row.to,
+            about: row.about,
             what: &row.what,
             layer: row.layer,
             both_ways: row.both_ways,
@@ -335,7 +340,7 @@ pub(crate) mod tests {
         assert_eq!(
             json[2],
             serde_json::json!({
-                "at_ms": 2.125, "from": "mn-l2", "to": "mn-l3", "what": "NEW_LINK_DETECTED",
+                "at_ms": 2.125, "from": "mn-l2", "to": "mn-l3", "about": null, "what": "NEW_LINK_DETECTED",
                 "layer": "primitive", "both_ways": false, "lost": false, "via": [],
             })
         );

@@ -17,6 +17,7 @@ pub struct Is {
     what: &'static str,
     from: Option<Place>,
     to: Option<Place>,
+    about: Option<Place>,
     arrives: Option<bool>,
     again: bool,
 }
@@ -28,6 +29,7 @@ impl Is {
             what,
             from: None,
             to: None,
+            about: None,
             arrives: None,
             again: false,
         }
@@ -42,6 +44,12 @@ impl Is {
     /// To that place.
     pub const fn to(mut self, place: Place) -> Self {
         self.to = Some(place);
+        self
+    }
+
+    /// It names that place.
+    pub const fn about(mut self, place: Place) -> Self {
+        self.about = Some(place);
         self
     }
 
@@ -69,6 +77,7 @@ impl Is {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ':']))
             && self.from.is_none_or(|from| row.from == from)
             && self.to.is_none_or(|to| row.to == Some(to))
+            && self.about.is_none_or(|about| row.about == Some(about))
             && self.arrives.is_none_or(|arrives| row.lost != arrives)
     }
 }
@@ -81,6 +90,9 @@ impl fmt::Display for Is {
         }
         if let Some(to) = self.to {
             write!(formatter, " to {to:?}")?;
+        }
+        if let Some(about) = self.about {
+            write!(formatter, " that names {about:?}")?;
         }
         match self.arrives {
             Some(true) => formatter.write_str(" that arrives"),
@@ -415,6 +427,14 @@ mod tests {
         assert!(!Is::what("UNA").to(Place::Nar).matches(row));
         assert!(Is::what("UNA").arrives().matches(row));
         assert!(!Is::what("UNA").is_lost().matches(row));
+        let about = Is::what("UNA").about(Place::NewAp);
+        assert!(!about.matches(row));
+        let named = Row {
+            about: Some(Place::NewAp),
+            ..row.clone()
+        };
+        assert!(about.matches(&named));
+        assert!(!Is::what("UNA").about(Place::OldAp).matches(&named));
     }
 
     #[test]

@@ -142,7 +142,10 @@ const BY_BASE_STATION: Step<'static> = Step {
 
 const IMPENDING: Step<'static> = Step {
     name: "6",
-    shown_by: &[Is::what("LINK_HANDOVER_IMPEND").from(MnL2).to(MnL3)],
+    shown_by: &[Is::what("LINK_HANDOVER_IMPEND")
+        .from(MnL2)
+        .to(MnL3)
+        .about(NewAp)],
 };
 
 const PREPARED: Step<'static> = Step {
@@ -164,7 +167,7 @@ const LOST_FBU: Step<'static> = Step {
 const SWITCHED: Step<'static> = Step {
     name: "8",
     shown_by: &[
-        Is::what("LINK_SWITCH").from(MnL3).to(MnL2),
+        Is::what("LINK_SWITCH").from(MnL3).to(MnL2).about(NewAp),
         Is::what("MOB_HO-IND").from(MnL2).to(OldAp),
     ],
 };
@@ -217,7 +220,7 @@ const ENTERED_WHOLE: Step<'static> = Step {
 const ANNOUNCED: Step<'static> = Step {
     name: "10",
     shown_by: &[
-        Is::what("LINK_UP").from(MnL2).to(MnL3),
+        Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp),
         Is::what("UNA").from(MnL3).to(Nar),
     ],
 };
@@ -232,7 +235,7 @@ const REACTED: &[Step<'static>] = &[
     Step {
         name: "10",
         shown_by: &[
-            Is::what("LINK_UP").from(MnL2).to(MnL3),
+            Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp),
             Is::what("UNA").from(MnL3).to(Nar),
             Is::what("FBU").from(MnL3).to(Par).arrives().again(),
         ],
@@ -255,7 +258,7 @@ const PROBE: &str = "DAD NS 2001:db8:2::ff:fe00:1";
 /// whether it can have it or not, and duplicate address detection for it begins on the new link, not
 /// before.
 fn announces_its_own(scene: &Scene, ladder: &Ladder) -> Result<()> {
-    let up = Is::what("LINK_UP").from(MnL2).to(MnL3);
+    let up = Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp);
     let probed = Step {
         name: "10",
         shown_by: &[up, Is::what(PROBE).from(MnL3).to(Nar)],
@@ -468,7 +471,7 @@ pub(super) fn indication_before_fback(scene: &mut Scene) -> Result<Run> {
     const ANNOUNCED: Step<'static> = Step {
         name: "10",
         shown_by: &[
-            Is::what("LINK_UP").from(MnL2).to(MnL3),
+            Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp),
             Is::what("UNA").from(MnL3).to(Nar),
             Is::what("FBU").from(MnL3).to(Par).arrives().again(),
         ],
@@ -500,7 +503,7 @@ pub(super) fn another_address(scene: &mut Scene) -> Result<Run> {
     const ANNOUNCED: Step<'static> = Step {
         name: "10",
         shown_by: &[
-            Is::what("LINK_UP").from(MnL2).to(MnL3),
+            Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp),
             Is::what("UNA").from(MnL3).to(Nar),
         ],
     };
@@ -557,7 +560,7 @@ pub(super) fn same_subnet(scene: &mut Scene) -> Result<Run> {
     let ladder = scene.ladder()?;
     const UP: Step<'static> = Step {
         name: "10",
-        shown_by: &[Is::what("LINK_UP").from(MnL2).to(MnL3)],
+        shown_by: &[Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp)],
     };
     let rest = [BY_STATION, IMPENDING, LEFT, ENTERED, UP];
     order::check(&ladder, &steps(&[DISCOVERY, &rest]))?;
@@ -603,7 +606,7 @@ pub(super) fn unpredicted(scene: &mut Scene) -> Result<Run> {
     const REDIRECTED: Step<'static> = Step {
         name: "10",
         shown_by: &[
-            Is::what("LINK_UP").from(MnL2).to(MnL3),
+            Is::what("LINK_UP").from(MnL2).to(MnL3).about(ThirdAp),
             Is::what("FBU").from(MnL3).to(Par).arrives().again(),
             Is::what("HI 1").from(Par).to(Third),
             Is::what("HAck 0").from(Third).to(Par),

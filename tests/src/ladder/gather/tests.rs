@@ -278,6 +278,27 @@ fn events_and_wires_are_on_one_axis() {
 }
 
 #[test]
+fn a_primitive_is_about_the_base_station_that_it_names() {
+    let mut sources = sources();
+    let says = |name: &str, of: Option<&str>| json!({"primitive": name, "access_point": of});
+    let (old, new) = (AccessPoint::Previous.id(), AccessPoint::New.id());
+    sources.events(
+        "mn",
+        &[
+            (1, "primitive", says("LINK_HANDOVER_IMPEND", Some(new))),
+            (2, "primitive", says("LINK_SWITCH", Some(new))),
+            (3, "primitive", says("LINK_DOWN", None)),
+            (4, "primitive", says("LINK_UP", Some("02:00:00:00:0a:99"))),
+            (5, "primitive", says("LINK_UP", Some(old))),
+        ],
+    );
+    let rows = sources.ladder().rows;
+    let about: Vec<_> = rows.iter().map(|row| row.about).collect();
+    let (old, new) = (Some(Place::OldAp), Some(Place::NewAp));
+    assert_eq!(about, [new, new, None, None, old]);
+}
+
+#[test]
 fn what_was_before_the_play_is_left_out() {
     let mut sources = sources();
     sources.began = ms(100);

@@ -708,7 +708,8 @@ fn arrive_unprepared(scene: &mut Scene) -> Result<Run> {
 /// Which way no data frame may pass from MOB_HO-IND on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Silence {
-    /// Neither way: the routers have redirected the packets before.
+    /// Neither way: the routers have redirected the packets before. Only neighbor discovery may be on the
+    /// air until the base station has heard MOB_HO-IND.
     Both,
     /// Not upwards. Downwards some may be on the air when MOB_HO-IND is, until the base station has
     /// heard it.
@@ -751,7 +752,8 @@ fn silent_between(all: &[Crossed], released: u64, entered: u64, silence: Silence
             continue;
         }
         let way = if crossed.up { "up" } else { "down" };
-        let allowed = !crossed.up && silence == Silence::Uplink && crossed.time_ns <= released;
+        let allowed = crossed.time_ns <= released
+            && (is_kernels(crossed) || !crossed.up && silence == Silence::Uplink);
         if crossed.time_ns >= entered {
             break;
         }
@@ -764,6 +766,19 @@ fn silent_between(all: &[Crossed], released: u64, entered: u64, silence: Silence
     }
     ensure!(indicated, "no MOB_HO-IND crossed the air");
     Ok(())
+}
+
+/// Whether it is of the neighbor discovery of the kernels, which know nothing of MOB_HO-IND: a router
+/// solicits and advertises, and the mobile node answers what still comes down.
+fn is_kernels(crossed: &Crossed) -> bool {
+    // EtherType, next header and ICMPv6 type.
+    let frame = &crossed.frame;
+    let is_icmp = frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(20) == Some(&58);
+    let kinds = match crossed.up {
+        true => 136..=136,
+        false => 134..=136,
+    };
+    is_icmp && frame.get(54).is_some_and(|kind| kinds.contains(kind))
 }
 
 /// Whether it is a MOB_HO-IND that says that the station leaves.
@@ -886,6 +901,26 @@ mod tests {
         }
         check(RELEASED, false, Silence::Both).unwrap_err();
         check(RELEASED, false, Silence::Uplink).unwrap();
+    }
+
+    #[test]
+    fn the_kernels_ask_and_answer_for_themselves_until_the_base_station_has_heard_it() {
+        let [solicitation, advertisement, echo] = [135, 136, 128];
+        let check = |time_ns, up, kind: u8| {
+            let mut all = crossed(time_ns, up);
+            let frame = &mut all[1].frame;
+            frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+            (frame[20], frame[54]) = (58, kind);
+            silent_between(&all, RELEASED, ENTERED, Silence::Both)
+        };
+        check(RELEASED, false, solicitation).unwrap();
+        check(RELEASED, true, advertisement).unwrap();
+        // The mobile node itself asks for nothing, and other packets are no affair of the kernels.
+        check(RELEASED, true, solicitation).unwrap_err();
+        for up in [false, true] {
+            check(RELEASED, up, echo).unwrap_err();
+            check(RELEASED + 1, up, advertisement).unwrap_err();
+        }
     }
 
     #[test]

@@ -264,6 +264,11 @@ fn announces_its_own(scene: &Scene, ladder: &Ladder) -> Result<()> {
         shown_by: &[up, Is::what(PROBE).from(MnL3).to(Nar)],
     };
     order::check(ladder, &[probed])?;
+    announces_from_its_own(scene)
+}
+
+/// The source of the UNA is the address that the mobile node has made.
+fn announces_from_its_own(scene: &Scene) -> Result<()> {
     let made = Router::New.care_of_address();
     let announcement = scene.stage.story.wait_for("mn", &format!("UNA {made}"))?;
     ensure!(
@@ -525,7 +530,10 @@ pub(super) fn another_address(scene: &mut Scene) -> Result<Run> {
     let rest = [BY_STATION, IMPENDING, LOST_FBU, LEFT, ENTERED];
     order::check(&ladder, &steps(&[DISCOVERY, &rest, &[ANNOUNCED, ASKED]]))?;
     order::check(&ladder, &[ANNOUNCED, SUPPLIED])?;
-    announces_its_own(scene, &ladder)?;
+    // The answer may be there before duplicate address detection for an address that it takes away begins.
+    let up = Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp);
+    order::not_before(&ladder, Is::what(PROBE).from(MnL3), up)?;
+    announces_from_its_own(scene)?;
     naack::check_holder_untouched(&scene.stage)?;
     let supplied = scene.stage.story.wait_for("nar", "FBack 0")?.destination;
     ensure!(

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use serde_json::Value;
 
-use super::{Clocks, Direction, Ladder, Layer, Names, Place, Row, Step};
+use super::{Clock, Clocks, Direction, Ladder, Layer, Names, Place, Row, Step};
 use crate::{
     capture::Seen,
     controller::Event,
@@ -17,9 +17,11 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// How long a router may take to pass a message on: what takes longer was kept, and is drawn as two.
+/// How long a router may take to pass a message on while it holds packets: what takes longer was held with
+/// them, and is drawn as two.
 const PASSED_ON: Duration = Duration::from_millis(20);
-/// How long after it was sent somebody may tell that he has sent it: the other end may be quicker.
+/// How long after it was sent somebody may tell that he has sent it: the other end may be quicker. What is
+/// for everybody is told before it is sent.
 const TOLD: Duration = Duration::from_millis(50);
 /// How long a router may take to answer a solicitation (RFC 4861 section 6.2.6: half a second at most).
 const ANSWERED: Duration = Duration::from_millis(500);
@@ -104,13 +106,23 @@ impl Sources {
         let mut legs = legs(&self.seen, &self.delivered);
         // Neighbor discovery fills the neighbor caches, and says nothing of a handover.
         legs.retain(|leg| is_shown(&leg.what));
+        let buffers = self.buffers();
+        let is_held = |message: &Message, leg: &Leg| {
+            let [came, went] = [message.last_at, leg.at].map(|at| self.clocks.monotonic(at));
+            // What the mobile node sends is in no router's buffer.
+            place_of(leg.ends.1) == Some(Place::MnL3)
+                && went.saturating_sub(came) >= PASSED_ON
+                && (buffers.iter()).any(|(router, began, ended)| {
+                    *router == leg.from && *began <= went && *ended >= came
+                })
+        };
         let mut messages: Vec<Message> = Vec::new();
         for leg in legs {
             let passed_on = messages.iter_mut().rev().find(|message| {
                 message.what == leg.what
                     && message.ends == leg.ends
                     && message.last_to == Some(leg.from)
-                    && leg.at.saturating_sub(message.last_at) < PASSED_ON
+                    && !is_held(message, &leg)
             });
             match passed_on {
                 Some(message) => {
@@ -150,6 +162,29 @@ impl Sources {
             .collect()
     }
 
+    /// The routers' buffers: whose each is, since when it holds packets and until when.
+    fn buffers(&self) -> Vec<(Place, Duration, Duration)> {
+        let mut buffers = Vec::new();
+        for (of, events) in &self.events {
+            let Some(router) = node(of).filter(|place| *place != Place::MnL3) else {
+                continue;
+            };
+            let mut began = None;
+            for event in events {
+                match event.name.as_str() {
+                    "buffer-started" => drop(began.get_or_insert(time_of(event))),
+                    "buffer-drained" | "buffer-expired" => {
+                        let began = began.take().into_iter();
+                        buffers.extend(began.map(|began| (router, began, time_of(event))));
+                    }
+                    _ => {}
+                }
+            }
+            buffers.extend(began.map(|began| (router, began, Duration::MAX)));
+        }
+        buffers
+    }
+
     fn message(&self, message: Message) -> Row {
         let arrived = message.last_to;
         let last = message.via.last().copied().unwrap_or(message.from);
@@ -163,6 +198,7 @@ impl Sources {
         let to = arrived.unwrap_or(if last == headed { Place::MnL3 } else { headed });
         let label = label(&message.what);
         Row {
+            clock: Clock::Realtime,
             lost: arrived.is_none(),
             via: message.via,
             ..Row::arrow(
@@ -233,7 +269,12 @@ impl Sources {
         };
         let is_mn = place == Place::MnL3;
         let primitive = |from, to, name: &str, short: &str| {
-            let row = Row::arrow(at, from, to, Layer::Primitive, name);
+            let named = event.fields["access_point"].as_str();
+            let about = named.and_then(|id| self.member(id));
+            let row = Row {
+                about: about.map(|member| member.place),
+                ..Row::arrow(at, from, to, Layer::Primitive, name)
+            };
             Some(row.labelled(short))
         };
         match event.name.as_str() {
@@ -386,33 +427,47 @@ impl Sources {
         let reports = |place: Place| {
             place == Place::MnL2 || self.steps.iter().any(|(reporter, _)| *reporter == place)
         };
+        // What is for everybody is said again and again: until when it can be this that was heard.
+        let said_again = |sent: &Told| {
+            let mut later = told.iter().filter(|later| {
+                later.place == sent.place
+                    && later.step.step == sent.step.step
+                    && later.step.direction == Direction::Sent
+                    && later.peer.is_none()
+                    && later.step.time_ns > sent.step.time_ns
+            });
+            later.next().map_or(u64::MAX, |later| later.step.time_ns)
+        };
         let mut received: Vec<Option<&Told>> = told
             .iter()
             .map(|told| (told.step.direction == Direction::Received).then_some(told))
             .collect();
         let mut rows = Vec::new();
         for sent in &told {
-            let what = &sent.step.step;
+            let step = &sent.step.step;
+            let what = words(&sent.step);
             let at = Duration::from_nanos(sent.step.time_ns);
             match (sent.step.direction, sent.peer) {
                 (Direction::Local, _) => {
                     let text = match &sent.step.detail {
-                        Some(detail) => format!("{what} ({detail})"),
-                        None => what.clone(),
+                        Some(detail) => format!("{step} ({detail})"),
+                        None => step.clone(),
                     };
-                    let row = Row::note(at, sent.place, Layer::Link, what.clone());
+                    let row = Row::note(at, sent.place, Layer::Link, what);
                     rows.push(row.labelled(text));
                 }
                 (Direction::Sent, peer) => {
+                    let heard_at = match peer {
+                        Some(_) => {
+                            sent.step.time_ns.saturating_sub(TOLD.as_nanos() as u64)..u64::MAX
+                        }
+                        None => sent.step.time_ns..said_again(sent),
+                    };
                     let arrived = received.iter_mut().find(|entry| {
                         entry.is_some_and(|received| {
-                            received.step.step == *what
-                                && received.step.time_ns + TOLD.as_nanos() as u64
-                                    >= sent.step.time_ns
-                                // What is for everybody is said again and again.
-                                && (peer.is_some()
-                                    || received.step.time_ns
-                                        <= sent.step.time_ns + TOLD.as_nanos() as u64)
+                            received.step.step == *step
+                                && agree(key_code(&received.step), key_code(&sent.step))
+                                && heard_at.contains(&received.step.time_ns)
                                 && received.place != sent.place
                                 && peer.is_none_or(|peer| peer == received.place)
                                 && received.peer.is_none_or(|from| from == sent.place)
@@ -425,9 +480,9 @@ impl Sources {
                     let arrived = arrived.map(|told| told.place);
                     // What is for everybody need not be heard, nor told by anybody.
                     let Some(to) = arrived.or(peer) else { continue };
-                    let row = Row::arrow(at, sent.place, to, Layer::Link, what.clone());
+                    let row = Row::arrow(at, sent.place, to, Layer::Link, what);
                     let lost = arrived.is_none() && reports(to);
-                    rows.push(Row { lost, ..row });
+                    rows.push(Row { lost, ..row }.labelled(step));
                 }
                 (Direction::Received, _) => {}
             }
@@ -443,8 +498,9 @@ impl Sources {
         for received in received.into_iter().flatten() {
             if let Some(from) = received.peer {
                 let at = Duration::from_nanos(received.step.time_ns);
-                let what = received.step.step.clone();
-                rows.push(Row::arrow(at, from, received.place, Layer::Link, what));
+                let what = words(&received.step);
+                let row = Row::arrow(at, from, received.place, Layer::Link, what);
+                rows.push(row.labelled(&received.step.step));
             }
         }
         rows
@@ -498,6 +554,26 @@ struct Told {
     place: Place,
     peer: Option<Place>,
     step: Step,
+}
+
+/// Which message of the key exchange it is: their names say no more than who sent it.
+fn key_code(step: &Step) -> Option<&str> {
+    let is_of_keys = ["PKM-REQ", "PKM-RSP"].contains(&step.step.as_str());
+    let detail = step.detail.as_deref().filter(|_| is_of_keys)?;
+    detail.split(',').next()
+}
+
+/// What is known from both ends is the same; one of them may not know it.
+fn agree(one: Option<&str>, other: Option<&str>) -> bool {
+    one.is_none() || other.is_none() || one == other
+}
+
+/// What checks see of a step.
+fn words(step: &Step) -> String {
+    match key_code(step) {
+        Some(code) => format!("{} {code}", step.step),
+        None => step.step.clone(),
+    }
 }
 
 /// A message on one wire.

@@ -124,15 +124,28 @@ impl Names {
     }
 }
 
+/// The clock that a time was read from.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// CLOCK_MONOTONIC: what a process tells.
+    Monotonic,
+    /// CLOCK_REALTIME: what crosses a wire.
+    Realtime,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// When, since the ladder's first row.
     pub at: Duration,
+    /// Which clock said so.
+    pub clock: Clock,
     /// Where, or who sent it.
     pub from: Place,
     /// Who it was sent to; none if it is an affair of one place.
     pub to: Option<Place>,
+    /// The access point or base station that it names, if it has a column.
+    pub about: Option<Place>,
     /// What it is, in full: checks look at this.
     pub what: String,
     /// What it is, as drawings say it.
@@ -148,13 +161,15 @@ pub struct Row {
 }
 
 impl Row {
-    /// Something at one place.
+    /// Something at one place, as a process told it.
     pub fn note(at: Duration, place: Place, layer: Layer, what: impl Into<String>) -> Self {
         let what = what.into();
         Self {
             at,
+            clock: Clock::Monotonic,
             from: place,
             to: None,
+            about: None,
             label: what.clone(),
             what,
             layer,
@@ -219,6 +234,7 @@ struct RowOut<'a> {
     at_ms: f64,
     from: Place,
     to: Option<Place>,
+    about: Option<Place>,
     what: &'a str,
     layer: Layer,
     both_ways: bool,
@@ -233,6 +249,7 @@ impl Ladder {
             at_ms: milliseconds(row.at),
             from: row.from,
             to: row.to,
+            about: row.about,
             what: &row.what,
             layer: row.layer,
             both_ways: row.both_ways,
@@ -323,7 +340,7 @@ pub(crate) mod tests {
         assert_eq!(
             json[2],
             serde_json::json!({
-                "at_ms": 2.125, "from": "mn-l2", "to": "mn-l3", "what": "NEW_LINK_DETECTED",
+                "at_ms": 2.125, "from": "mn-l2", "to": "mn-l3", "about": null, "what": "NEW_LINK_DETECTED",
                 "layer": "primitive", "both_ways": false, "lost": false, "via": [],
             })
         );

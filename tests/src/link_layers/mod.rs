@@ -229,6 +229,13 @@ pub const SCENARIOS: &[Scenario] = &[
         rfc5270::predictive_by_base_station,
     ),
     Scenario::new(
+        "rfc5270-late-candidate",
+        "802.16e, predictive: the target says too late that it takes the mobile station, and is asked again",
+        "RFC 5270 section 6.1, figure 3",
+        rfc5270::set_up,
+        rfc5270::late_candidate,
+    ),
+    Scenario::new(
         "rfc5270-without-context",
         "802.16e, predictive: nothing of the network entry is skipped at the target",
         "RFC 5270 section 5.3",

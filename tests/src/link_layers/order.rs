@@ -1,11 +1,15 @@
 //! The order of steps, against the texts that say it: RFC 4260 section 7 names its scenarios by it, RFC
 //! 5270 section 6 numbers its steps.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use anyhow::{Result, bail};
 
 use crate::ladder::{Ladder, Place, Row};
+
+/// How far the clocks may be apart: far longer than reading them takes, far shorter than any step. They run
+/// alike, so that more than that is a clock that was set.
+const EXACT_ENOUGH: Duration = Duration::from_millis(1);
 
 /// What a row must be.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -13,6 +17,7 @@ pub struct Is {
     what: &'static str,
     from: Option<Place>,
     to: Option<Place>,
+    about: Option<Place>,
     arrives: Option<bool>,
     again: bool,
 }
@@ -24,6 +29,7 @@ impl Is {
             what,
             from: None,
             to: None,
+            about: None,
             arrives: None,
             again: false,
         }
@@ -38,6 +44,12 @@ impl Is {
     /// To that place.
     pub const fn to(mut self, place: Place) -> Self {
         self.to = Some(place);
+        self
+    }
+
+    /// It names that place.
+    pub const fn about(mut self, place: Place) -> Self {
+        self.about = Some(place);
         self
     }
 
@@ -65,6 +77,7 @@ impl Is {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ':']))
             && self.from.is_none_or(|from| row.from == from)
             && self.to.is_none_or(|to| row.to == Some(to))
+            && self.about.is_none_or(|about| row.about == Some(about))
             && self.arrives.is_none_or(|arrives| row.lost != arrives)
     }
 }
@@ -77,6 +90,9 @@ impl fmt::Display for Is {
         }
         if let Some(to) = self.to {
             write!(formatter, " to {to:?}")?;
+        }
+        if let Some(about) = self.about {
+            write!(formatter, " that names {about:?}")?;
         }
         match self.arrives {
             Some(true) => formatter.write_str(" that arrives"),
@@ -115,11 +131,14 @@ pub struct Step<'a> {
 
 /// Checks that the steps were taken in this order: each the first time only after the one before it.
 ///
-/// Two rows that are nearer to each other than the clocks are exact count as in either order.
+/// Two rows that are known from two clocks, and are nearer to each other than those are exact, count as in
+/// either order.
 ///
 /// # Errors
-/// Names the step that is not where it belongs, says where it is, and shows the ladder.
+/// Names the step that is not where it belongs, says where it is, and shows the ladder; or says that the
+/// clocks were set meanwhile, so that nothing is known.
 pub fn check(ladder: &Ladder, steps: &[Step<'_>]) -> Result<()> {
+    check_clocks(ladder)?;
     let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
     let mut before: Option<(&str, usize)> = None;
     let mut used = Vec::new();
@@ -186,7 +205,24 @@ fn find(ladder: &Ladder, is: &Is, before: Option<usize>, used: &[usize]) -> Opti
 }
 
 fn is_after(ladder: &Ladder, index: usize, before: usize) -> bool {
-    index > before || ladder.rows[index].at + ladder.tolerance >= ladder.rows[before].at
+    let (row, earlier) = (&ladder.rows[index], &ladder.rows[before]);
+    let tolerance = if row.clock == earlier.clock {
+        Duration::ZERO
+    } else {
+        ladder.tolerance
+    };
+    index > before || row.at + tolerance >= earlier.at
+}
+
+fn check_clocks(ladder: &Ladder) -> Result<()> {
+    if ladder.tolerance <= EXACT_ENOUGH {
+        return Ok(());
+    }
+    let problem = format!(
+        "the clocks were set meanwhile, by up to {:?}: nothing is known of the order",
+        ladder.tolerance
+    );
+    bail!(OutOfOrder::new(&problem, ladder))
 }
 
 fn time(ladder: &Ladder, index: usize) -> String {
@@ -211,8 +247,10 @@ pub fn never(ladder: &Ladder, is: Is) -> Result<()> {
 /// Checks that no row is `is` before the first that is `before`, which must be there.
 ///
 /// # Errors
-/// Says which one is too early, or that `before` never happened, and shows the ladder.
+/// Says which one is too early, or that `before` never happened, and shows the ladder; or as [`check`] that
+/// nothing is known.
 pub fn not_before(ladder: &Ladder, is: Is, before: Is) -> Result<()> {
+    check_clocks(ladder)?;
     let Some(limit) = ladder.rows.iter().position(|row| before.matches(row)) else {
         let problem = format!("{before} never happened");
         bail!(OutOfOrder::new(&problem, ladder));
@@ -230,8 +268,10 @@ pub fn not_before(ladder: &Ladder, is: Is, before: Is) -> Result<()> {
 /// Checks that no row is `is` behind the first that is `after`, which must be there.
 ///
 /// # Errors
-/// Says which one is too late, or that `after` never happened, and shows the ladder.
+/// Says which one is too late, or that `after` never happened, and shows the ladder; or as [`check`] that
+/// nothing is known.
 pub fn never_after(ladder: &Ladder, is: Is, after: Is) -> Result<()> {
+    check_clocks(ladder)?;
     let Some(from) = ladder.rows.iter().position(|row| after.matches(row)) else {
         let problem = format!("{after} never happened");
         bail!(OutOfOrder::new(&problem, ladder));
@@ -249,20 +289,21 @@ pub fn never_after(ladder: &Ladder, is: Is, after: Is) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::ladder::{Layer, Names};
+    use crate::ladder::{Clock, Layer, Names};
 
     /// Its rows are one millisecond apart, but those that begin with `~`: these are nearer than that to
-    /// the one before than the clocks are exact.
+    /// the one before than the clocks are exact, and known from the other clock.
     fn ladder(rows: &[&str]) -> Ladder {
         let mut at = Duration::ZERO;
         let rows = rows.iter().map(|what| {
             let near = what.strip_prefix('~');
             at += Duration::from_micros(if near.is_some() { 1 } else { 1000 });
             let what = near.unwrap_or(what);
-            Row::arrow(at, Place::MnL3, Place::Par, Layer::Network, what)
+            Row {
+                clock: near.map_or(Clock::Monotonic, |_| Clock::Realtime),
+                ..Row::arrow(at, Place::MnL3, Place::Par, Layer::Network, what)
+            }
         });
         Ladder {
             title: "test".to_owned(),
@@ -339,6 +380,33 @@ mod tests {
     }
 
     #[test]
+    fn two_rows_of_one_clock_are_in_its_order() {
+        for clock in [Clock::Monotonic, Clock::Realtime] {
+            let mut ladder = ladder(&["RtSolPr", "FBU", "~PrRtAdv 0"]);
+            for row in &mut ladder.rows {
+                row.clock = clock;
+            }
+            check_sequence(&ladder, "abc", LEGEND).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn nothing_is_known_of_the_order_if_the_clocks_were_set_meanwhile() {
+        let mut ladder = ladder(&["RtSolPr", "PrRtAdv 0", "FBU"]);
+        check_sequence(&ladder, "abc", LEGEND).unwrap();
+        ladder.tolerance = Duration::from_secs(1);
+        let [first, last] = [Is::what("RtSolPr"), Is::what("FBU")];
+        for result in [
+            check_sequence(&ladder, "abc", LEGEND),
+            not_before(&ladder, last, first),
+            never_after(&ladder, first, last),
+        ] {
+            let error = error(result);
+            assert!(error.contains("clocks were set meanwhile"), "{error}");
+        }
+    }
+
+    #[test]
     fn one_row_is_not_two_steps() {
         let twice = [LEGEND[2], LEGEND[2]];
         check(&ladder(&["FBU"]), &twice).unwrap_err();
@@ -359,6 +427,14 @@ mod tests {
         assert!(!Is::what("UNA").to(Place::Nar).matches(row));
         assert!(Is::what("UNA").arrives().matches(row));
         assert!(!Is::what("UNA").is_lost().matches(row));
+        let about = Is::what("UNA").about(Place::NewAp);
+        assert!(!about.matches(row));
+        let named = Row {
+            about: Some(Place::NewAp),
+            ..row.clone()
+        };
+        assert!(about.matches(&named));
+        assert!(!Is::what("UNA").about(Place::OldAp).matches(&named));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! and does what the core orders. A scenario says how strong the base stations are, what the network
 //! wants, and what is lost.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use fmip_ctl::link::ieee80216e::{
@@ -17,7 +17,7 @@ use super::{
     stage::{Scene, Setup},
 };
 use crate::{
-    emulated::ieee80216e::{self, Control, Crossed, Direction, bsid},
+    emulated::ieee80216e::{self, Control, Crossed, Direction, Willingness, bsid},
     ladder::{
         Ladder,
         Place::{MnL2, MnL3, Nar, NewAp, OldAp, Par, Third, ThirdAp},
@@ -142,7 +142,10 @@ const BY_BASE_STATION: Step<'static> = Step {
 
 const IMPENDING: Step<'static> = Step {
     name: "6",
-    shown_by: &[Is::what("LINK_HANDOVER_IMPEND").from(MnL2).to(MnL3)],
+    shown_by: &[Is::what("LINK_HANDOVER_IMPEND")
+        .from(MnL2)
+        .to(MnL3)
+        .about(NewAp)],
 };
 
 const PREPARED: Step<'static> = Step {
@@ -164,7 +167,7 @@ const LOST_FBU: Step<'static> = Step {
 const SWITCHED: Step<'static> = Step {
     name: "8",
     shown_by: &[
-        Is::what("LINK_SWITCH").from(MnL3).to(MnL2),
+        Is::what("LINK_SWITCH").from(MnL3).to(MnL2).about(NewAp),
         Is::what("MOB_HO-IND").from(MnL2).to(OldAp),
     ],
 };
@@ -195,9 +198,16 @@ const ENTERED_WHOLE: Step<'static> = Step {
         Is::what("RNG-RSP").from(NewAp).to(MnL2),
         Is::what("SBC-REQ").from(MnL2).to(NewAp),
         Is::what("SBC-RSP").from(NewAp).to(MnL2),
-        Is::what("PKM-RSP").from(NewAp).to(MnL2),
-        Is::what("PKM-REQ").from(MnL2).to(NewAp),
-        Is::what("PKM-RSP").from(NewAp).to(MnL2),
+        Is::what("PKM-RSP SA-TEK-Challenge").from(NewAp).to(MnL2),
+        // The challenge may be given twice, for SBC-REQ is repeated after 50 ms (T18).
+        Is::what("PKM-REQ SA-TEK-Request")
+            .from(MnL2)
+            .to(NewAp)
+            .again(),
+        Is::what("PKM-RSP SA-TEK-Response")
+            .from(NewAp)
+            .to(MnL2)
+            .again(),
         Is::what("REG-REQ").from(MnL2).to(NewAp),
         Is::what("REG-RSP").from(NewAp).to(MnL2),
         Is::what("DSA-REQ").from(NewAp).to(MnL2),
@@ -210,7 +220,7 @@ const ENTERED_WHOLE: Step<'static> = Step {
 const ANNOUNCED: Step<'static> = Step {
     name: "10",
     shown_by: &[
-        Is::what("LINK_UP").from(MnL2).to(MnL3),
+        Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp),
         Is::what("UNA").from(MnL3).to(Nar),
     ],
 };
@@ -225,7 +235,7 @@ const REACTED: &[Step<'static>] = &[
     Step {
         name: "10",
         shown_by: &[
-            Is::what("LINK_UP").from(MnL2).to(MnL3),
+            Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp),
             Is::what("UNA").from(MnL3).to(Nar),
             Is::what("FBU").from(MnL3).to(Par).arrives().again(),
         ],
@@ -248,12 +258,17 @@ const PROBE: &str = "DAD NS 2001:db8:2::ff:fe00:1";
 /// whether it can have it or not, and duplicate address detection for it begins on the new link, not
 /// before.
 fn announces_its_own(scene: &Scene, ladder: &Ladder) -> Result<()> {
-    let up = Is::what("LINK_UP").from(MnL2).to(MnL3);
+    let up = Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp);
     let probed = Step {
         name: "10",
         shown_by: &[up, Is::what(PROBE).from(MnL3).to(Nar)],
     };
     order::check(ladder, &[probed])?;
+    announces_from_its_own(scene)
+}
+
+/// The source of the UNA is the address that the mobile node has made.
+fn announces_from_its_own(scene: &Scene) -> Result<()> {
     let made = Router::New.care_of_address();
     let announcement = scene.stage.story.wait_for("mn", &format!("UNA {made}"))?;
     ensure!(
@@ -298,6 +313,34 @@ pub(super) fn predictive_by_base_station(scene: &mut Scene) -> Result<Run> {
     order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
     never(&ladder, Is::what("MOB_MSHO-REQ"))?;
     announces_its_own(scene, &ladder)?;
+    silent_after_indication(scene, Silence::Both)?;
+    Ok(run)
+}
+
+/// Figure 3, begun by MOB_BSHO-REQ, which the target's first answer is too late for.
+pub(super) fn late_candidate(scene: &mut Scene) -> Result<Run> {
+    discover(scene, AccessPoint::New)?;
+    let network = scene.network()?;
+    let says = |answer| network.tell(AccessPoint::New, &Control::Candidate { answer });
+    says(Willingness::Silent)?;
+    thread::scope(|scope| {
+        let later = scope.spawn(|| {
+            let serving = AccessPoint::Previous;
+            network.wait_for(serving, "nobody-takes-it", Direction::Local)?;
+            says(Willingness::Accept)
+        });
+        let ordered = network.order_handover(AccessPoint::Previous, AccessPoint::New);
+        later.join().expect("it does not panic").and(ordered)
+    })?;
+    let run = arrive_prepared(scene)?;
+    let ladder = scene.ladder()?;
+    const NOBODY: Step<'static> = Step {
+        name: "in vain",
+        shown_by: &[Is::what("nobody-takes-it").from(OldAp)],
+    };
+    let rest = [NOBODY, BY_BASE_STATION, IMPENDING, PREPARED, SWITCHED];
+    let end = [ENTERED, ANNOUNCED, RELEASED];
+    order::check(&ladder, &steps(&[DISCOVERY, &rest, &end]))?;
     silent_after_indication(scene, Silence::Both)?;
     Ok(run)
 }
@@ -354,6 +397,8 @@ pub(super) fn link_switch_waits(scene: &mut Scene) -> Result<Run> {
 
 /// Figure 4: the FBU does not come to the previous router.
 pub(super) fn reactive(scene: &mut Scene) -> Result<Run> {
+    discover(scene, AccessPoint::New)?;
+    leave_without_fbu(scene)?;
     react(scene).map(|(run, _)| run)
 }
 
@@ -369,6 +414,13 @@ pub(super) fn reactive_held(scene: &mut Scene) -> Result<Run> {
             Is::what("packets: held ones").from(Par),
         ],
     };
+    discover(scene, AccessPoint::New)?;
+    // Else it is chance whether the base station's word and the next packet come to the previous router
+    // before all of network entry and of the signalling: it holds nothing once it has the HAck.
+    scene.while_frozen(Router::New, |scene| {
+        leave_without_fbu(scene)?;
+        scene.stage.par.wait_for("first-held", SOON).map(drop)
+    })?;
     let (run, ladder) = react(scene)?;
     order::check(&ladder, &[HELD])?;
     // Of what was sent before the router knew of it some was on its way to a station that was gone.
@@ -383,12 +435,15 @@ pub(super) fn reactive_held(scene: &mut Scene) -> Result<Run> {
     Ok(run)
 }
 
-fn react(scene: &mut Scene) -> Result<(Run, Ladder)> {
-    discover(scene, AccessPoint::New)?;
+/// The station leaves, and its FBU has not come to the previous router.
+fn leave_without_fbu(scene: &Scene) -> Result<()> {
     let lost = Loss::of_signalling(&scene.stage.lab)?;
     fade(scene, AccessPoint::New)?;
     left(scene, AccessPoint::Previous)?;
-    lost.end(&scene.stage.lab)?;
+    lost.end(&scene.stage.lab)
+}
+
+fn react(scene: &mut Scene) -> Result<(Run, Ladder)> {
     let run = arrive_unprepared(scene)?;
     let ladder = scene.ladder()?;
     let rest = [BY_STATION, IMPENDING, LOST_FBU, LEFT, ENTERED];
@@ -421,7 +476,7 @@ pub(super) fn indication_before_fback(scene: &mut Scene) -> Result<Run> {
     const ANNOUNCED: Step<'static> = Step {
         name: "10",
         shown_by: &[
-            Is::what("LINK_UP").from(MnL2).to(MnL3),
+            Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp),
             Is::what("UNA").from(MnL3).to(Nar),
             Is::what("FBU").from(MnL3).to(Par).arrives().again(),
         ],
@@ -447,16 +502,13 @@ pub(super) fn indication_before_fback(scene: &mut Scene) -> Result<Run> {
 pub(super) fn another_address(scene: &mut Scene) -> Result<Run> {
     let _other = naack::add_holder_of_ncoa(&scene.stage)?;
     discover(scene, AccessPoint::New)?;
-    let lost = Loss::of_signalling(&scene.stage.lab)?;
-    fade(scene, AccessPoint::New)?;
-    left(scene, AccessPoint::Previous)?;
-    lost.end(&scene.stage.lab)?;
+    leave_without_fbu(scene)?;
     let run = arrive_unprepared(scene)?;
     let ladder = scene.ladder()?;
     const ANNOUNCED: Step<'static> = Step {
         name: "10",
         shown_by: &[
-            Is::what("LINK_UP").from(MnL2).to(MnL3),
+            Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp),
             Is::what("UNA").from(MnL3).to(Nar),
         ],
     };
@@ -478,7 +530,10 @@ pub(super) fn another_address(scene: &mut Scene) -> Result<Run> {
     let rest = [BY_STATION, IMPENDING, LOST_FBU, LEFT, ENTERED];
     order::check(&ladder, &steps(&[DISCOVERY, &rest, &[ANNOUNCED, ASKED]]))?;
     order::check(&ladder, &[ANNOUNCED, SUPPLIED])?;
-    announces_its_own(scene, &ladder)?;
+    // The answer may be there before duplicate address detection for an address that it takes away begins.
+    let up = Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp);
+    order::not_before(&ladder, Is::what(PROBE).from(MnL3), up)?;
+    announces_from_its_own(scene)?;
     naack::check_holder_untouched(&scene.stage)?;
     let supplied = scene.stage.story.wait_for("nar", "FBack 0")?.destination;
     ensure!(
@@ -513,7 +568,7 @@ pub(super) fn same_subnet(scene: &mut Scene) -> Result<Run> {
     let ladder = scene.ladder()?;
     const UP: Step<'static> = Step {
         name: "10",
-        shown_by: &[Is::what("LINK_UP").from(MnL2).to(MnL3)],
+        shown_by: &[Is::what("LINK_UP").from(MnL2).to(MnL3).about(NewAp)],
     };
     let rest = [BY_STATION, IMPENDING, LEFT, ENTERED, UP];
     order::check(&ladder, &steps(&[DISCOVERY, &rest]))?;
@@ -559,7 +614,7 @@ pub(super) fn unpredicted(scene: &mut Scene) -> Result<Run> {
     const REDIRECTED: Step<'static> = Step {
         name: "10",
         shown_by: &[
-            Is::what("LINK_UP").from(MnL2).to(MnL3),
+            Is::what("LINK_UP").from(MnL2).to(MnL3).about(ThirdAp),
             Is::what("FBU").from(MnL3).to(Par).arrives().again(),
             Is::what("HI 1").from(Par).to(Third),
             Is::what("HAck 0").from(Third).to(Par),
@@ -661,7 +716,8 @@ fn arrive_unprepared(scene: &mut Scene) -> Result<Run> {
 /// Which way no data frame may pass from MOB_HO-IND on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Silence {
-    /// Neither way: the routers have redirected the packets before.
+    /// Neither way: the routers have redirected the packets before. Only neighbor discovery may be on the
+    /// air until the base station has heard MOB_HO-IND.
     Both,
     /// Not upwards. Downwards some may be on the air when MOB_HO-IND is, until the base station has
     /// heard it.
@@ -670,25 +726,33 @@ enum Silence {
 
 /// Section 5.2: after MOB_HO-IND data packet transfer is no longer allowed.
 fn silent_after_indication(scene: &Scene, silence: Silence) -> Result<()> {
-    let released = scene
-        .network()?
-        .wait_for(AccessPoint::Previous, "released", Direction::Local)?
-        .time_ns;
-    let all = scene.watch()?.all();
+    let network = scene.network()?;
+    let released = network.wait_for(AccessPoint::Previous, "released", Direction::Local)?;
+    let entered = entered_again(&network.steps()?).context("the radio came to no other link")?;
+    silent_between(&scene.watch()?.all(), released.time_ns, entered, silence)
+}
+
+/// Until when nothing can have passed on the second link: the DSA-RSP that ends network entry there. The
+/// base station says "carries" when the radio has joined the link, and a packet may have passed meanwhile.
+fn entered_again(steps: &[ieee80216e::Step]) -> Option<u64> {
+    let mut carries = steps.iter().filter(|step| step.act.step == "carries");
+    // The first is that of the first entry.
+    let carries = carries.nth(1)?;
+    let mut before = steps.iter().rev().filter(|step| {
+        step.time_ns <= carries.time_ns && step.base_station == carries.base_station
+    });
+    before
+        .find(|step| step.act.step == "DSA-RSP" && step.act.direction == Direction::Received)
+        .map(|step| step.time_ns)
+}
+
+/// From the MOB_HO-IND in it until the station has `entered` again.
+fn silent_between(all: &[Crossed], released: u64, entered: u64, silence: Silence) -> Result<()> {
+    ensure!(released < entered, "the radio was in two links at once");
     let after = all
         .iter()
         .skip_while(|crossed| !is_release(crossed))
         .skip(1);
-    // Until data passes at the next one, which is told before its last message of network entry.
-    let steps = scene.network()?.steps()?;
-    let carried = steps
-        .iter()
-        .filter(|step| step.act.step == "carries")
-        .map(|step| step.time_ns)
-        // The first is that of the first entry.
-        .nth(1)
-        .context("the radio came to no other link")?;
-    ensure!(released < carried, "the radio was in two links at once");
     let mut indicated = false;
     for crossed in after {
         indicated = true;
@@ -696,8 +760,9 @@ fn silent_after_indication(scene: &Scene, silence: Silence) -> Result<()> {
             continue;
         }
         let way = if crossed.up { "up" } else { "down" };
-        let allowed = !crossed.up && silence == Silence::Uplink && crossed.time_ns <= released;
-        if crossed.time_ns >= carried {
+        let allowed = crossed.time_ns <= released
+            && (is_kernels(crossed) || !crossed.up && silence == Silence::Uplink);
+        if crossed.time_ns >= entered {
             break;
         }
         ensure!(
@@ -709,6 +774,19 @@ fn silent_after_indication(scene: &Scene, silence: Silence) -> Result<()> {
     }
     ensure!(indicated, "no MOB_HO-IND crossed the air");
     Ok(())
+}
+
+/// Whether it is of the neighbor discovery of the kernels, which know nothing of MOB_HO-IND: a router
+/// solicits and advertises, and the mobile node answers what still comes down.
+fn is_kernels(crossed: &Crossed) -> bool {
+    // EtherType, next header and ICMPv6 type.
+    let frame = &crossed.frame;
+    let is_icmp = frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(20) == Some(&58);
+    let kinds = match crossed.up {
+        true => 136..=136,
+        false => 134..=136,
+    };
+    is_icmp && frame.get(54).is_some_and(|kind| kinds.contains(kind))
 }
 
 /// Whether it is a MOB_HO-IND that says that the station leaves.
@@ -743,5 +821,118 @@ impl Loss {
 
     fn end(self, lab: &Lab) -> Result<()> {
         lab.air.tc("qdisc del dev par-air root")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fmip_ctl::{link::ieee80216e::message::MobHoInd, wire::MacAddr};
+
+    use super::*;
+    use crate::emulated::ieee80216e::Act;
+
+    /// The times of an entry at another base station.
+    const RELEASED: u64 = 110;
+    const ENTERED: u64 = 200;
+    const CARRIES: u64 = 220;
+
+    fn steps() -> Vec<ieee80216e::Step> {
+        let [first, second] = [AccessPoint::Previous, AccessPoint::New].map(bsid);
+        let step = |time_ns, base_station, act| ieee80216e::Step {
+            time_ns,
+            base_station,
+            act,
+        };
+        let answer = |direction| Act::on_air("DSA-RSP", direction, None);
+        vec![
+            step(10, first, answer(Direction::Received)),
+            step(20, first, Act::local("carries", None)),
+            step(RELEASED, first, Act::local("released", None)),
+            step(ENTERED, second, answer(Direction::Received)),
+            // Nobody's at this base station.
+            step(ENTERED + 5, first, answer(Direction::Received)),
+            step(ENTERED + 5, second, answer(Direction::Sent)),
+            step(CARRIES, second, Act::local("carries", None)),
+            step(CARRIES + 5, second, answer(Direction::Received)),
+        ]
+    }
+
+    /// MOB_HO-IND, then data at that time.
+    fn crossed(data_ns: u64, up: bool) -> Vec<Crossed> {
+        let target = bsid(AccessPoint::New);
+        let indication = Pdu {
+            cid: 1,
+            message: Message::MobHoInd(MobHoInd::new(HoIndication::Release { target })),
+            authentication: None,
+        };
+        let frame = Frame {
+            destination: bsid(AccessPoint::Previous),
+            source: MacAddr([2, 0, 0, 0, 0, 1]),
+            signal_dbm: None,
+            pdu: indication.encode().unwrap(),
+        };
+        vec![
+            Crossed {
+                time_ns: 100,
+                up: true,
+                frame: frame.encode().to_vec(),
+            },
+            Crossed {
+                time_ns: data_ns,
+                up,
+                frame: vec![0; 64],
+            },
+        ]
+    }
+
+    fn check(data_ns: u64, up: bool, silence: Silence) -> Result<()> {
+        let entered = entered_again(&steps()).context("it has entered")?;
+        silent_between(&crossed(data_ns, up), RELEASED, entered, silence)
+    }
+
+    #[test]
+    fn a_packet_may_pass_before_the_base_station_has_said_that_it_carries() {
+        for up in [false, true] {
+            check(CARRIES - 1, up, Silence::Both).unwrap();
+            check(ENTERED, up, Silence::Both).unwrap();
+        }
+    }
+
+    #[test]
+    fn no_packet_may_pass_between_the_links() {
+        for silence in [Silence::Both, Silence::Uplink] {
+            for up in [false, true] {
+                check(ENTERED - 1, up, silence).unwrap_err();
+                check(RELEASED + 1, up, silence).unwrap_err();
+            }
+            check(RELEASED, true, silence).unwrap_err();
+        }
+        check(RELEASED, false, Silence::Both).unwrap_err();
+        check(RELEASED, false, Silence::Uplink).unwrap();
+    }
+
+    #[test]
+    fn the_kernels_ask_and_answer_for_themselves_until_the_base_station_has_heard_it() {
+        let [solicitation, advertisement, echo] = [135, 136, 128];
+        let check = |time_ns, up, kind: u8| {
+            let mut all = crossed(time_ns, up);
+            let frame = &mut all[1].frame;
+            frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+            (frame[20], frame[54]) = (58, kind);
+            silent_between(&all, RELEASED, ENTERED, Silence::Both)
+        };
+        check(RELEASED, false, solicitation).unwrap();
+        check(RELEASED, true, advertisement).unwrap();
+        // The mobile node itself asks for nothing, and other packets are no affair of the kernels.
+        check(RELEASED, true, solicitation).unwrap_err();
+        for up in [false, true] {
+            check(RELEASED, up, echo).unwrap_err();
+            check(RELEASED + 1, up, advertisement).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_station_that_has_entered_once_alone_has_not_entered_again() {
+        assert_eq!(entered_again(&steps()[..3]), None);
     }
 }

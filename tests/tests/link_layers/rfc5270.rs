@@ -14,6 +14,12 @@ fn a_station_that_is_told_to_move_is_prepared_before_it_leaves() {
     play("rfc5270-predictive-bs-initiated");
 }
 
+// Rows: W16-19
+#[test]
+fn a_target_that_answers_too_late_is_asked_again() {
+    play("rfc5270-late-candidate");
+}
+
 // Rows: W16-11
 #[test]
 fn a_target_that_knows_nothing_of_the_station_skips_nothing() {

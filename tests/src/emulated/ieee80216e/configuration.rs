@@ -54,9 +54,13 @@ pub struct Timing {
     /// Between two frames by which it is heard and measured (DL-MAP). A station that hears none for
     /// 600 ms (Lost DL-MAP Interval of table 342) has lost it; several must fit in.
     pub downlink_map_ms: u64,
-    /// How long it waits for other base stations until it answers without them. A station waits for
-    /// the answer to its MOB_MSHO-REQ, and to its RNG-REQ 50 to 200 ms (T3), so that it must be shorter.
+    /// How long it waits for candidates until it answers without them. A station waits for the answer to
+    /// its MOB_MSHO-REQ 100 ms where nothing else is agreed, so that it must be shorter.
     pub negotiation_ms: u64,
+    /// How long it waits for what another base station knows of a station that comes from there, until it
+    /// lets it in as one of which nothing is known. A station asks four times, a T3 (up to 200 ms) after
+    /// each other, until it gives up, so that it must be shorter than all of that.
+    pub context_ms: u64,
     /// How long after MOB_HO-IND it keeps what it knows of the station (Resource Retain Time, section
     /// 6.3.22.2.4: 100 ms to 25.5 s, in units of 100 ms).
     pub resource_retain_ms: u64,
@@ -67,7 +71,8 @@ impl Default for Timing {
         Self {
             neighbor_advertisement_ms: 500,
             downlink_map_ms: 20,
-            negotiation_ms: 40,
+            negotiation_ms: 80,
+            context_ms: 500,
             resource_retain_ms: 2000,
         }
     }
@@ -107,7 +112,8 @@ impl Timing {
             1000,
         )?;
         within("downlink-map-ms", self.downlink_map_ms, 2, 200)?;
-        within("negotiation-ms", self.negotiation_ms, 1, 45)?;
+        within("negotiation-ms", self.negotiation_ms, 1, 95)?;
+        within("context-ms", self.context_ms, 1, 750)?;
         within("resource-retain-ms", self.resource_retain_ms, 100, 25_500)
     }
 
@@ -121,6 +127,10 @@ impl Timing {
 
     pub(super) fn negotiation(&self) -> Duration {
         Duration::from_millis(self.negotiation_ms)
+    }
+
+    pub(super) fn context(&self) -> Duration {
+        Duration::from_millis(self.context_ms)
     }
 
     pub(super) fn resource_retain(&self) -> Duration {

@@ -217,10 +217,39 @@ impl Network {
         })
     }
 
-    /// A base station makes the mobile station leave for another one.
+    /// A base station makes the mobile station leave for another one; returns once it has said so.
+    ///
+    /// A candidate may not say in time that it takes the station: its process has to wait for a busy
+    /// machine. Then it is asked again.
+    ///
+    /// # Errors
+    /// If the base station refuses, or the candidate never takes the station.
     pub fn order_handover(&self, from: AccessPoint, to: AccessPoint) -> Result<()> {
+        const ORDERED: (&str, Direction) = ("MOB_BSHO-REQ", Direction::Sent);
+        const NOBODY: (&str, Direction) = ("nobody-takes-it", Direction::Local);
         let (station, target) = (mobile_station(), bsid(to));
-        self.tell(from, &Control::Handover { station, target })
+        let own = bsid(from);
+        let ends = || -> Result<Vec<Step>> {
+            let mut steps = self.steps()?;
+            steps.retain(|seen| {
+                let end = (seen.act.step.as_str(), seen.act.direction);
+                seen.base_station == own && [ORDERED, NOBODY].contains(&end)
+            });
+            Ok(steps)
+        };
+        let mut seen = ends()?.len();
+        let order = Control::Handover { station, target };
+        self.tell(from, &order)?;
+        let title = format!("the base station {from} to send the mobile station to {to}");
+        wait_until(&title, SOON, || match ends()?.get(seen) {
+            Some(end) if end.act.step == ORDERED.0 => Ok(Some(())),
+            Some(_) => {
+                seen += 1;
+                self.tell(from, &order)?;
+                Ok(None)
+            }
+            None => Ok(None),
+        })
     }
 
     /// Somebody at the radio forges messages of the base station at `access_point`, orders among them on

@@ -122,11 +122,52 @@ fn a_message_that_is_kept_on_its_way_is_two_arrows() {
     let mut sources = sources();
     let ends = (PAR, NCOA);
     sources
-        .saw(1, "core", "par", Some("nar"), "FBack 0 in a tunnel", ends)
+        .events(
+            "nar",
+            &[
+                (1, "buffer-started", json!({"ncoa": NCOA})),
+                (201, "buffer-drained", json!({"released": 1})),
+            ],
+        )
+        .saw(2, "core", "par", Some("nar"), "FBack 0 in a tunnel", ends)
         .saw(200, "air", "nar", Some("mn"), "FBack 0", ends);
     assert_eq!(
         sources.rows(),
-        ["0 Par > Nar: FBack 0", "199 Nar > MnL3: FBack 0"]
+        [
+            "0 Nar: buffer",
+            "1 Par > Nar: FBack 0",
+            "199 Nar > MnL3: FBack 0",
+            "200 Nar: 1 released"
+        ]
+    );
+}
+
+#[test]
+fn a_message_that_a_router_is_slow_to_pass_on_is_one_arrow() {
+    let mut sources = sources();
+    let buffer = |began: u64, ended: u64| {
+        [
+            (began, "buffer-started", json!({"ncoa": NCOA})),
+            (ended, "buffer-drained", json!({"released": 1})),
+        ]
+    };
+    let of_nar = [buffer(1, 5), buffer(300, 400)].concat();
+    sources
+        .events("nar", &of_nar)
+        .events("par", &buffer(1, 500))
+        .saw(10, "core", "par", Some("nar"), "FBack 0", (PAR, NCOA))
+        .saw(250, "air", "nar", Some("mn"), "FBack 0", (PAR, NCOA))
+        // What goes the other way is in no buffer.
+        .saw(310, "air", "mn", Some("nar"), "FBU", (NCOA, PAR))
+        .saw(390, "core", "nar", Some("par"), "FBU", (NCOA, PAR));
+    let mut rows = sources.rows();
+    rows.retain(|row| row.contains('>'));
+    assert_eq!(
+        rows,
+        [
+            "9 Par > MnL3: FBack 0 via [Nar]",
+            "309 MnL3 > Par: FBU via [Nar]"
+        ]
     );
 }
 
@@ -237,6 +278,27 @@ fn events_and_wires_are_on_one_axis() {
 }
 
 #[test]
+fn a_primitive_is_about_the_base_station_that_it_names() {
+    let mut sources = sources();
+    let says = |name: &str, of: Option<&str>| json!({"primitive": name, "access_point": of});
+    let (old, new) = (AccessPoint::Previous.id(), AccessPoint::New.id());
+    sources.events(
+        "mn",
+        &[
+            (1, "primitive", says("LINK_HANDOVER_IMPEND", Some(new))),
+            (2, "primitive", says("LINK_SWITCH", Some(new))),
+            (3, "primitive", says("LINK_DOWN", None)),
+            (4, "primitive", says("LINK_UP", Some("02:00:00:00:0a:99"))),
+            (5, "primitive", says("LINK_UP", Some(old))),
+        ],
+    );
+    let rows = sources.ladder().rows;
+    let about: Vec<_> = rows.iter().map(|row| row.about).collect();
+    let (old, new) = (Some(Place::OldAp), Some(Place::NewAp));
+    assert_eq!(about, [new, new, None, None, old]);
+}
+
+#[test]
 fn what_was_before_the_play_is_left_out() {
     let mut sources = sources();
     sources.began = ms(100);
@@ -291,6 +353,79 @@ fn a_step_that_both_ends_tell_is_one_arrow_and_one_that_one_end_misses_is_lost()
             "2 OldAp > MnL2: MOB_BSHO-RSP",
             "4 MnL2 > OldAp: MOB_HO-IND, lost",
             "299 OldAp: resources released"
+        ]
+    );
+}
+
+#[test]
+fn what_is_for_everybody_is_heard_when_it_was_said_last() {
+    let mut sources = sources();
+    let old = AccessPoint::Previous.id();
+    let heard = |at: u64| {
+        let fields = json!({
+            "time_ns": at * 1_000_000, "step": "MOB_NBR-ADV", "direction": "received", "peer": old,
+        });
+        (at, "link-step", fields)
+    };
+    // The mobile node had to wait for the processor twice, the second time past the next one.
+    sources.events("mn", &[heard(190), heard(405), heard(406)]);
+    let said = |at| step(at, "MOB_NBR-ADV", Direction::Sent, None);
+    let other = step(150, "MOB_NBR-ADV", Direction::Sent, None);
+    sources.steps = vec![
+        (Place::OldAp, [100, 200, 300, 400].map(said).to_vec()),
+        (Place::NewAp, vec![other]),
+    ];
+    assert_eq!(
+        sources.rows(),
+        [
+            "0 OldAp > MnL2: MOB_NBR-ADV",
+            "300 OldAp > MnL2: MOB_NBR-ADV",
+            "306 OldAp > MnL2: MOB_NBR-ADV"
+        ]
+    );
+}
+
+#[test]
+fn a_message_of_the_key_exchange_is_told_with_its_code() {
+    let mut sources = sources();
+    let old = AccessPoint::Previous.id();
+    let told = |at: u64, name: &str, direction: &str, code: &str| {
+        let fields = json!({
+            "time_ns": at * 1_000_000, "step": name, "direction": direction, "peer": old,
+            "detail": code,
+        });
+        (at, "link-step", fields)
+    };
+    sources.events(
+        "mn",
+        &[
+            told(5, "PKM-RSP", "received", "SA-TEK-Challenge"),
+            told(6, "PKM-REQ", "sent", "SA-TEK-Request"),
+            told(9, "PKM-RSP", "received", "SA-TEK-Response"),
+        ],
+    );
+    let station = Some("02:00:00:00:00:01");
+    let with = |step: Step, detail: &str| Step {
+        detail: Some(detail.to_owned()),
+        ..step
+    };
+    let challenge = |at| step(at, "PKM-RSP", Direction::Sent, station);
+    sources.steps = vec![(
+        Place::OldAp,
+        vec![
+            with(challenge(3), "SA-TEK-Challenge"),
+            with(challenge(4), "SA-TEK-Challenge, again"),
+            step(7, "PKM-REQ", Direction::Received, station),
+            with(challenge(8), "SA-TEK-Response"),
+        ],
+    )];
+    assert_eq!(
+        sources.rows(),
+        [
+            "0 OldAp > MnL2: PKM-RSP SA-TEK-Challenge",
+            "1 OldAp > MnL2: PKM-RSP SA-TEK-Challenge, lost",
+            "3 MnL2 > OldAp: PKM-REQ SA-TEK-Request",
+            "5 OldAp > MnL2: PKM-RSP SA-TEK-Response"
         ]
     );
 }

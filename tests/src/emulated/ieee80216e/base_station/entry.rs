@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fmip_ctl::{
     link::ieee80216e::{
-        auth::{self, Ak, End, Pmk},
+        auth::{self, Ak, End, Pmk, Refusal},
         message::{
             Authentication, BasicCapabilities, Confirmation, DsaAnswer, DsaReq, Flows,
             HoOptimization, MacMode, Message, Pdu, Pkm, PkmCode, RangingStatus, Received, RegReq,
@@ -43,6 +43,8 @@ pub(super) struct Entry {
     cids: (u16, u16),
     /// The base station that it says it comes from.
     from: Option<MacAddr>,
+    /// The answer to its RNG-REQ, until it says something else.
+    answer: Option<RngRsp>,
     /// What was asked and is asked again.
     asked: Option<Asked>,
 }
@@ -67,8 +69,17 @@ enum State {
 #[derive(Debug)]
 struct Asked {
     message: Message,
+    /// More of it, for people.
+    detail: &'static str,
     again: Instant,
     left: u8,
+}
+
+impl Asked {
+    /// What is asked again, with more of it for people.
+    fn again(&self) -> (Message, String) {
+        (self.message.clone(), format!("{}, again", self.detail))
+    }
 }
 
 impl Entry {
@@ -99,11 +110,22 @@ impl BaseStation {
             return self.complain(Some(station), "RNG-REQ of another station");
         }
         let from = request.serving.filter(|_| request.handover);
-        let cids = (self.next_cid, self.next_cid.wrapping_add(1));
-        self.next_cid = (self.next_cid + 2) % 0x2000;
+        if self.is_ranged_again(station, from, received) {
+            return;
+        }
+        let under_way = self.stations.get(&station);
+        let under_way = under_way.and_then(|known| known.entry.as_ref());
+        let cids = match under_way {
+            Some(entry) => entry.cids,
+            None => {
+                let cids = (self.next_cid, self.next_cid.wrapping_add(1));
+                self.next_cid = (self.next_cid + 2) % 0x2000;
+                cids
+            }
+        };
         let entry = Entry {
             state: State::AwaitsContext {
-                until: now + self.configuration.timing.negotiation(),
+                until: now + self.configuration.timing.context(),
                 request: Box::new(received.clone()),
             },
             authentic: false,
@@ -112,6 +134,7 @@ impl BaseStation {
             registration: None,
             cids,
             from,
+            answer: None,
             asked: None,
         };
         let own_context = (from == Some(self.own))
@@ -130,6 +153,50 @@ impl BaseStation {
             }
             _ => self.context_came(now, station),
         }
+    }
+
+    /// Whether an RNG-REQ is the one before it again, after which the station has said nothing: T3 was over
+    /// before the answer came to it. The answer is the same, for it may go on with either.
+    fn is_ranged_again(
+        &mut self,
+        station: MacAddr,
+        from: Option<MacAddr>,
+        received: &Received,
+    ) -> bool {
+        let Some(known) = self.stations.get_mut(&station) else {
+            return false;
+        };
+        let Some(entry) = known.entry.as_mut().filter(|entry| entry.from == from) else {
+            return false;
+        };
+        if let State::AwaitsContext { request, .. } = &mut entry.state {
+            // Both are answered when that comes.
+            **request = received.clone();
+            return true;
+        }
+        let Some(answer) = entry.answer.clone() else {
+            return false;
+        };
+        let cid = entry.cids.1;
+        let asked = entry.asked.as_ref().map(Asked::again);
+        if from.is_some() {
+            // The one before it was not the station's, perhaps, and this one is.
+            if !entry.authentic {
+                return false;
+            }
+            let verified = known.keys.as_mut().ok_or(Refusal::NoKey);
+            if let Err(why) = verified.and_then(|keys| keys.verify(received)) {
+                self.complain(Some(station), &format!("RNG-REQ is not authentic: {why}"));
+                return true;
+            }
+        }
+        let answer = Message::RngRsp(answer);
+        let detail = Some("again".to_owned());
+        self.send(station, cid::INITIAL_RANGING, answer, detail);
+        if let Some((asked, detail)) = asked {
+            self.send(station, cid, asked, Some(detail));
+        }
+        true
     }
 
     /// Another base station has told what it knows of a station, or that it knows nothing.
@@ -191,6 +258,7 @@ impl BaseStation {
             answer.sbc = Some(capabilities);
             answer.reg = Some(registration.parameters);
         }
+        entry.answer = Some(answer.clone());
         let (authentic, from) = (entry.authentic, entry.from);
         if let Some(why) = why {
             self.complain(Some(station), &format!("RNG-REQ is not authentic: {why}"));
@@ -254,6 +322,7 @@ impl BaseStation {
         };
         let agreed = BasicCapabilities::with(mode);
         entry.capabilities = agreed.clone();
+        entry.answer = None;
         let identifier = match entry.state {
             State::Challenged { identifier, .. } => identifier.wrapping_add(1),
             _ => 1,
@@ -440,11 +509,19 @@ impl BaseStation {
     }
 
     /// Sends what is to be answered, and again if it is not.
-    fn ask(&mut self, now: Instant, station: MacAddr, cid: u16, message: Message, detail: &str) {
+    fn ask(
+        &mut self,
+        now: Instant,
+        station: MacAddr,
+        cid: u16,
+        message: Message,
+        detail: &'static str,
+    ) {
         let known = self.stations.get_mut(&station);
         if let Some(entry) = known.and_then(|known| known.entry.as_mut()) {
             entry.asked = Some(Asked {
                 message: message.clone(),
+                detail,
                 again: now + ANSWER,
                 left: RESENDS,
             });
@@ -471,8 +548,8 @@ impl BaseStation {
             Some(asked) if asked.left > 0 => {
                 asked.left -= 1;
                 asked.again = now + ANSWER;
-                let message = asked.message.clone();
-                self.send(station, cid, message, Some("again".to_owned()));
+                let (message, detail) = asked.again();
+                self.send(station, cid, message, Some(detail));
             }
             _ => {
                 known.entry = None;

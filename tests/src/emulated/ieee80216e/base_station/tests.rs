@@ -37,6 +37,8 @@ struct World {
     /// Who carries the station's data.
     carried_by: Vec<MacAddr>,
     cids: (u16, u16),
+    /// What is on its way between base stations, while it does not come.
+    on_its_way: Option<Vec<(MacAddr, Envelope)>>,
 }
 
 impl World {
@@ -76,6 +78,7 @@ impl World {
             heard: Vec::new(),
             carried_by: Vec::new(),
             cids: (0, 0),
+            on_its_way: None,
         }
     }
 
@@ -100,10 +103,13 @@ impl World {
                                 self.heard.push((*own, received));
                             }
                         }
-                        Output::Backbone(to, envelope) => {
-                            let now = self.now;
-                            self.at(to).handle_backbone(now, envelope);
-                        }
+                        Output::Backbone(to, envelope) => match &mut self.on_its_way {
+                            Some(on_its_way) => on_its_way.push((to, envelope)),
+                            None => {
+                                let now = self.now;
+                                self.at(to).handle_backbone(now, envelope);
+                            }
+                        },
                         Output::Carry { carries: true, .. } => self.carried_by.push(*own),
                         Output::Carry { carries: false, .. } => {
                             self.carried_by.retain(|by| by != own);
@@ -113,6 +119,19 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What base stations say to each other does not come until [`World::deliver`].
+    fn hold_up(&mut self) {
+        self.on_its_way = Some(Vec::new());
+    }
+
+    fn deliver(&mut self) {
+        let now = self.now;
+        for (to, envelope) in self.on_its_way.take().unwrap_or_default() {
+            self.at(to).handle_backbone(now, envelope);
+        }
+        self.settle();
     }
 
     /// Lets time pass, a millisecond at once.
@@ -196,6 +215,11 @@ impl World {
 
     /// RNG-REQ; returns what is skipped.
     fn range(&mut self, at: MacAddr, from: Option<MacAddr>) -> HoOptimization {
+        self.ask_for_ranging(at, from);
+        self.ranged(at)
+    }
+
+    fn ask_for_ranging(&mut self, at: MacAddr, from: Option<MacAddr>) {
         let request = Message::RngReq(RngReq {
             station: Some(STATION),
             serving: from,
@@ -206,7 +230,6 @@ impl World {
             Some(_) => self.say(at, cid::INITIAL_RANGING, request),
             None => self.say_plainly(at, cid::INITIAL_RANGING, request),
         }
-        self.ranged(at)
     }
 
     fn ranged(&mut self, at: MacAddr) -> HoOptimization {
@@ -414,6 +437,35 @@ fn candidates_that_refuse_or_are_silent_are_not_recommended() {
 }
 
 #[test]
+fn a_candidate_that_answered_too_late_can_be_asked_again() {
+    let mut world = World::new();
+    world.enter(BS1);
+    for by_network in [false, true] {
+        world.hold_up();
+        let (station, target) = (STATION, BS2);
+        let order = Control::Handover { station, target };
+        match by_network {
+            true => world.control(BS1, order.clone()).unwrap(),
+            false => world.ask_to_move(&[BS2]),
+        }
+        world.pass(Duration::from_millis(Timing::default().negotiation_ms));
+        // It is not in time, and not needed any more when it comes.
+        world.deliver();
+        if by_network {
+            assert!(world.names().is_empty());
+            world.control(BS1, order).unwrap();
+            world.last(BS1, "MOB_BSHO-REQ");
+        } else {
+            assert!(world.recommended().is_empty());
+            world.ask_to_move(&[BS2]);
+            assert_eq!(world.recommended(), [BS2]);
+        }
+    }
+    world.leave_for(BS2);
+    assert_eq!(world.range(BS2, Some(BS1)), ALL_SKIPPED);
+}
+
+#[test]
 fn a_base_station_that_is_no_neighbor_is_not_asked() {
     let mut world = World::new();
     world.enter(BS1);
@@ -480,6 +532,120 @@ fn a_base_station_that_was_not_told_asks_for_the_context() {
             "HO-complete"
         ]
     );
+}
+
+#[test]
+fn a_context_may_take_longer_than_a_candidates_answer() {
+    let timing = Timing::default();
+    let mut world = World::new();
+    world.enter(BS1);
+    world.leave_for(bs(9));
+    world.hold_up();
+    world.ask_for_ranging(BS3, Some(BS1));
+    world.pass(Duration::from_millis(timing.negotiation_ms + 20));
+    assert!(world.names().is_empty(), "its context is on its way");
+    world.deliver();
+    assert_eq!(world.ranged(BS3), ALL_SKIPPED);
+    world.take_flows(BS3);
+    assert_eq!(world.carried_by, [BS3]);
+}
+
+#[test]
+fn a_context_that_does_not_come_is_not_waited_for_longer_than_the_station_waits() {
+    let mut world = World::new();
+    world.enter(BS1);
+    world.leave_for(bs(9));
+    world.hold_up();
+    world.ask_for_ranging(BS3, Some(BS1));
+    world.pass(Duration::from_millis(Timing::default().context_ms));
+    assert_eq!(world.ranged(BS3), HoOptimization::default());
+    world.authenticate_and_register(BS3);
+    world.take_flows(BS3);
+    assert_eq!(world.carried_by, [BS3]);
+}
+
+#[test]
+fn a_station_that_ranges_again_goes_on_with_the_first_answer() {
+    for from in [None, Some(BS1)] {
+        let mut world = World::new();
+        world.enter(BS1);
+        world.leave_for(BS2);
+        let skipped = world.range(BS2, from);
+        let (cids, heard) = (world.cids, world.heard.clone());
+        // T3 was over before that came.
+        assert_eq!(world.range(BS2, from), skipped);
+        assert_eq!(world.cids, cids);
+        (world.cids, world.heard) = (cids, heard);
+        if !skipped.omits_pkm() {
+            world.authenticate_and_register(BS2);
+        }
+        world.take_flows(BS2);
+        assert_eq!(world.carried_by, [BS2]);
+    }
+}
+
+#[test]
+fn a_station_that_heard_no_answer_goes_on_with_the_second() {
+    for from in [None, Some(BS1)] {
+        let mut world = World::new();
+        world.enter(BS1);
+        world.leave_for(BS2);
+        world.range(BS2, from);
+        world.heard.clear();
+        if !world.range(BS2, from).omits_pkm() {
+            world.authenticate_and_register(BS2);
+        }
+        world.take_flows(BS2);
+        assert_eq!(world.carried_by, [BS2]);
+    }
+}
+
+#[test]
+fn a_station_that_ranges_again_does_not_make_the_wait_for_its_context_longer() {
+    let mut world = World::new();
+    world.enter(BS1);
+    world.leave_for(bs(9));
+    world.hold_up();
+    world.ask_for_ranging(BS3, Some(BS1));
+    world.pass(Duration::from_millis(Timing::default().context_ms - 1));
+    world.ask_for_ranging(BS3, Some(BS1));
+    assert!(world.names().is_empty());
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.ranged(BS3), HoOptimization::default());
+}
+
+#[test]
+fn a_station_that_begins_anew_after_all_else_is_ranged_anew() {
+    let mut world = World::new();
+    world.enter(BS1);
+    world.leave_for(bs(9));
+    world.range(BS2, None);
+    world.authenticate_and_register(BS2);
+    // It had no service flows and gave up.
+    world.heard.clear();
+    world.range(BS2, None);
+    world.authenticate_and_register(BS2);
+    world.take_flows(BS2);
+    assert_eq!(world.carried_by, [BS2]);
+}
+
+#[test]
+fn who_has_no_key_does_not_begin_a_stations_entry_anew() {
+    let mut world = World::new();
+    world.enter(BS1);
+    world.leave_for(BS2);
+    assert_eq!(world.range(BS2, Some(BS1)), ALL_SKIPPED);
+    let heard = world.heard.clone();
+    let wrong = Ak::derive(&Pmk([8; auth::KEY_LEN]), STATION, BS2);
+    let wrong = auth::Context::new(&wrong, FIRST_KEY, STATION, BS2, End::Station);
+    let right = world.keys.insert(BS2, wrong).unwrap();
+    world.heard.clear();
+    world.ask_for_ranging(BS2, Some(BS1));
+    assert!(world.names().is_empty(), "it is not answered");
+    world.keys.insert(BS2, right);
+    world.heard = heard;
+    world.take_flows(BS2);
+    assert_eq!(world.carried_by, [BS2]);
 }
 
 // Rows: W16-11

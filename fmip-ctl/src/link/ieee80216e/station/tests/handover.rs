@@ -231,6 +231,10 @@ fn handover_that_is_not_recommended_is_not_made() {
     let count = base.received.iter().filter(|name| **name == "MOB_MSHO-REQ");
     assert_eq!(count.count(), 1, "it is asked again after a pause");
     assert_eq!(base.indications, []);
+    // Those that could not say it in time take it now.
+    base.recommends = None;
+    world.run(ms(2_500));
+    assert_eq!(world.primitives().first(), Some(&impend(BS2)));
 }
 
 // Rows: W16-04

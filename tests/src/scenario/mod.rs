@@ -257,6 +257,12 @@ pub const MODES: &[Mode] = &[
         movement::held_return,
     ),
     Mode::new(
+        "held-again",
+        "the mobile node comes back, and is gone again before it has what was held for it",
+        movement::with_slow_hold,
+        movement::held_again,
+    ),
+    Mode::new(
         "chain",
         "the mobile node moves on to a third router before the first tunnel ends",
         as_is,

@@ -205,7 +205,7 @@ pub(super) fn held_return(stage: &mut Stage) -> Result<Run> {
 }
 
 /// The previous router has sent the mobile node, which is back, part of what it held for it when the link layer
-/// reports that it is gone again; the rest goes after it.
+/// reports that it is gone again; the rest goes after it to a third router.
 pub(super) fn held_again(stage: &mut Stage) -> Result<Run> {
     stage.prepare(AccessPoint::New)?;
     move_as_prepared(stage)?;
@@ -214,7 +214,7 @@ pub(super) fn held_again(stage: &mut Stage) -> Result<Run> {
     stage.arrive(AccessPoint::Previous)?;
     stage.attached(Router::Previous)?;
     stage.par.wait_for("first-released", SOON)?;
-    stage.hear(AccessPoint::New, "PrRtAdv 0")?;
+    stage.hear(AccessPoint::Third, "PrRtAdv 0")?;
     stage.link_down()?;
     stage.departed(Router::Previous)?;
     ensure!(
@@ -222,7 +222,7 @@ pub(super) fn held_again(stage: &mut Stage) -> Result<Run> {
         "what was held had all left before the mobile node left again"
     );
     stage.lab.detach()?;
-    stage.arrive(AccessPoint::New)?;
+    stage.arrive(AccessPoint::Third)?;
     stage.par.wait_for("buffer-drained", SOON)?;
     let run = lossless(stage)?;
     stage.story.check_order(&[
@@ -236,7 +236,7 @@ pub(super) fn held_again(stage: &mut Stage) -> Result<Run> {
         &una(PCOA),
         "mn: FBU",
         "par: HI 1",
-        "nar: HAck 0",
+        "third: HAck 0",
         "par: FBack 0",
     ])?;
     Ok(run)

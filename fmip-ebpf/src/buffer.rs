@@ -349,27 +349,12 @@ impl Queue {
         match buffer::put(self, queue, index) {
             Ok(before) if queue == PRIORITY => Ok(before),
             Ok(before) => {
-                self.meter(before);
+                // SAFETY: a map element.
+                unsafe { meter(self.buffer, before) };
                 Ok(before)
             }
             Err(PutError::Closed) => Err(Refused::Closed),
             Err(PutError::Contended) => Err(Refused::Because(Reason::Contended)),
-        }
-    }
-
-    /// Takes note of when the packet with this number came, if the meter wants to know.
-    #[inline(always)]
-    fn meter(&self, number: u32) {
-        // SAFETY: fields of a map element; each is one word, since other processors write them. Should one
-        // that began sooner come later, the meter is off by what came between, until it is looked at again.
-        unsafe {
-            let first = &raw mut (*self.buffer).first;
-            let noted = match buffer::meter(first.read_volatile(), number) {
-                Meter::First => first,
-                Meter::Latest => &raw mut (*self.buffer).latest,
-                Meter::None => return,
-            };
-            noted.write_volatile(buffer::mark(number, now()));
         }
     }
 
@@ -437,6 +422,26 @@ impl Queue {
         if !buffer::free(self, index) {
             count::count(0, Reason::SlotLost, 0);
         }
+    }
+}
+
+/// Takes note of when the packet with this number came, if the meter wants to know. A function of its own, since
+/// among the other steps of a put it costs a fifth of the stack.
+///
+/// # Safety
+/// The buffer is a map element.
+#[inline(never)]
+unsafe fn meter(buffer: *mut Buffer, number: u32) {
+    // SAFETY: fields of a map element; each is one word, since other processors write them. Should one
+    // that began sooner come later, the meter is off by what came between, until it is looked at again.
+    unsafe {
+        let first = &raw mut (*buffer).first;
+        let noted = match buffer::meter(first.read_volatile(), number) {
+            Meter::First => first,
+            Meter::Latest => &raw mut (*buffer).latest,
+            Meter::None => return,
+        };
+        noted.write_volatile(buffer::mark(number, now()));
     }
 }
 

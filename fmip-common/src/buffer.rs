@@ -126,11 +126,10 @@ pub struct Buffer {
     pub tails: [u64; QUEUES],
     /// What is held now, in both queues: packets and octets ([`packets_of`], [`octets_of`]).
     pub load: u64,
-    /// Arrival of the first packet of the stream.
-    pub first_ns: u64,
-    /// Which packet of the stream came last when that was looked at last, and how long after the first one
-    /// ([`metered`], [`metered_number`], [`metered_ns`]). 0: only the first one came.
-    pub metered: u64,
+    /// Of the stream: the packet that the meter begins with ([`mark`]). 0: the first one.
+    pub first: u64,
+    /// The packet that came last when that was looked at last ([`mark`]): [`metered`] is between the two.
+    pub latest: u64,
     /// Bound on the packets held.
     pub max_packets: u32,
     /// So many packets are held whatever others hold.
@@ -148,8 +147,10 @@ pub struct Buffer {
     pub trimmed: u64,
     /// Bound on the time that a packet waits, in nanoseconds.
     pub max_age_ns: u64,
+    /// Packets of the stream that were ever taken.
+    pub taken: u64,
     /// Keeps the taker's words apart from the rest.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 2],
     /// Packets that were not sent, by what kept them: the `DROPPED_` constants.
     pub dropped: [u64; DROPS],
 }
@@ -191,8 +192,8 @@ impl Buffer {
         Self {
             tails: [EMPTY as u64; QUEUES],
             load: 0,
-            first_ns: 0,
-            metered: 0,
+            first: 0,
+            latest: 0,
             max_packets: bounds.packets,
             guaranteed: bounds.guaranteed,
             max_octets: bounds.octets,
@@ -201,7 +202,8 @@ impl Buffer {
             released: 0,
             trimmed: 0,
             max_age_ns,
-            reserved: [0; 3],
+            taken: 0,
+            reserved: [0; 2],
             dropped: [0; DROPS],
         }
     }
@@ -421,35 +423,70 @@ pub const fn one_packet(octets: u64) -> u64 {
     1 << OCTET_BITS | octets
 }
 
-/// Whether the time is taken at which a packet with this number came: at every one of a few, at some of many.
-/// The clock costs as much as all the other steps of a put.
+/// How long the meter goes back beyond what is held: from the last tick's time to that of a packet ten
+/// milliseconds may be missing, which must not count.
+pub const METERED_NS: u64 = 250_000_000;
+
+/// Nanoseconds are in the lower 40 bits of a mark, the packet's number is in the upper 24: both come round, and
+/// what is compared is near.
+const NS_BITS: u32 = 40;
+const NUMBER_MASK: u64 = (1 << (u64::BITS - NS_BITS)) - 1;
+const NS_MASK: u64 = (1 << NS_BITS) - 1;
+/// So much less than none is taken for less, not for eighteen minutes: processors overtake one another.
+const EARLIER_NS: u64 = 1 << 30;
+
+/// A packet's number in the stream, and when it came.
 #[inline(always)]
-pub const fn is_metered(number: u32) -> bool {
-    number < 32 || number.is_multiple_of(16)
+pub const fn mark(number: u32, ns: u64) -> u64 {
+    (number as u64) << NS_BITS | ns & NS_MASK
 }
 
-/// Nanoseconds are in the lower 40 bits, a quarter of an hour; the number is in the upper 24.
-const METERED_BITS: u32 = 40;
+/// What the meter does with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meter {
+    /// It begins with it: the packet's mark is [`Buffer::first`].
+    First,
+    /// The packet's mark is [`Buffer::latest`].
+    Latest,
+    /// Nothing.
+    None,
+}
 
-/// A packet's number and how long after the first one it came, as long as both can be told.
+/// What the meter that begins with `first` does with a packet of this number: it looks at each of a few, and at
+/// some of many. The clock costs as much as all the other steps of a put.
 #[inline(always)]
-pub const fn metered(number: u32, ns: u64) -> Option<u64> {
-    if number >> (u64::BITS - METERED_BITS) != 0 || ns >> METERED_BITS != 0 {
+pub const fn meter(first: u64, number: u32) -> Meter {
+    match (number as u64).wrapping_sub(first >> NS_BITS) & NUMBER_MASK {
+        0 => Meter::First,
+        1..32 => Meter::Latest,
+        _ if number.is_multiple_of(16) => Meter::Latest,
+        _ => Meter::None,
+    }
+}
+
+/// The packets that came after `first` up to `latest`, and in what time; `None` if there are none.
+#[inline(always)]
+pub const fn metered(first: u64, latest: u64) -> Option<(u64, u64)> {
+    let packets = (latest >> NS_BITS).wrapping_sub(first >> NS_BITS) & NUMBER_MASK;
+    let ns = latest.wrapping_sub(first) & NS_MASK;
+    if packets == 0 || packets > NUMBER_MASK / 2 || ns > NS_MASK - EARLIER_NS {
         return None;
     }
-    Some((number as u64) << METERED_BITS | ns)
+    Some((packets, ns))
 }
 
-/// The number.
+/// Where the meter begins when `oldest` is what is held longest: there, once it has gone on for so long that
+/// it is exact all the same. What was there before says nothing of the rate at which packets come now: the node
+/// may have been idle. `None` if it begins where it did: nothing would be left to meter, or too little.
 #[inline(always)]
-pub const fn metered_number(metered: u64) -> u64 {
-    metered >> METERED_BITS
-}
-
-/// The time.
-#[inline(always)]
-pub const fn metered_ns(metered: u64) -> u64 {
-    metered & ((1 << METERED_BITS) - 1)
+pub const fn begins_anew(first: u64, latest: u64, oldest: u64) -> Option<u64> {
+    if metered(oldest, latest).is_none() {
+        return None;
+    }
+    match metered(first, latest) {
+        Some((_, ns)) if ns < METERED_NS => None,
+        _ => Some(oldest),
+    }
 }
 
 /// The slot behind this one, by its link: as the kernel makes it, zero, the next one of the array, so

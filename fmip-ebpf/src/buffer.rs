@@ -10,7 +10,7 @@ use fmip_common::{
     buffer::{
         self, AllocateError, Bounds, Buffer, DROPPED_AGE, DROPPED_CONTENDED, DROPPED_DISCARDED,
         DROPPED_LENGTH, DROPPED_OCTETS, DROPPED_OTHER, DROPPED_PACKETS, DROPPED_POOL, DROPS, Full,
-        Memory, PRIORITY, PRIORITY_RESERVE, PutError, QUEUES, STREAM, Slot, Take,
+        Memory, Meter, PRIORITY, PRIORITY_RESERVE, PutError, QUEUES, STREAM, Slot, Take,
     },
     event::Kind,
     limits::FRAME_BYTES,
@@ -349,9 +349,8 @@ impl Queue {
         match buffer::put(self, queue, index) {
             Ok(before) if queue == PRIORITY => Ok(before),
             Ok(before) => {
-                if buffer::is_metered(before) {
-                    self.meter(before);
-                }
+                // SAFETY: a map element.
+                unsafe { meter(self.buffer, before) };
                 Ok(before)
             }
             Err(PutError::Closed) => Err(Refused::Closed),
@@ -359,29 +358,41 @@ impl Queue {
         }
     }
 
-    /// Takes note of when the packet with this number came.
-    #[inline(always)]
-    fn meter(&self, number: u32) {
-        let now = now();
-        // SAFETY: fields of a map element; volatile, since other processors write them.
-        unsafe {
-            let first = &raw mut (*self.buffer).first_ns;
-            if number == 0 {
-                first.write_volatile(now);
-                return;
-            }
-            let since = now.wrapping_sub(first.read_volatile());
-            // None, too, if the first one's processor has not come so far.
-            if let Some(metered) = buffer::metered(number, since) {
-                (&raw mut (*self.buffer).metered).write_volatile(metered);
-            }
-        }
-    }
-
     /// Takes the oldest packet of a queue. One taker at a time: the drain program.
     #[inline(always)]
     pub(crate) fn take(&self, queue: usize) -> Take {
-        buffer::take(self, queue)
+        let taken = buffer::take(self, queue);
+        if queue == STREAM
+            && let Take::Slot(_) = taken
+        {
+            self.meter_anew();
+        }
+        taken
+    }
+
+    /// A packet of the stream was taken: the meter need not go back to it.
+    #[inline(always)]
+    fn meter_anew(&self) {
+        let oldest = buffer::oldest(self, STREAM).and_then(slot_at);
+        // SAFETY: fields of a map element, and a slot that is in the queue, which changes only when it is
+        // taken; this is the one taker.
+        unsafe {
+            let number = (*self.buffer).taken + 1;
+            (*self.buffer).taken = number;
+            let first = &raw mut (*self.buffer).first;
+            let anew = match oldest {
+                // The next one says itself when it came; if it came just now, it has said it already.
+                None => Some(buffer::mark(number as u32, now())),
+                Some(oldest) => buffer::begins_anew(
+                    first.read_volatile(),
+                    (&raw const (*self.buffer).latest).read_volatile(),
+                    buffer::mark(number as u32, (*oldest).arrival_ns),
+                ),
+            };
+            if let Some(anew) = anew {
+                first.write_volatile(anew);
+            }
+        }
     }
 
     /// The content of a slot that was taken.
@@ -411,6 +422,26 @@ impl Queue {
         if !buffer::free(self, index) {
             count::count(0, Reason::SlotLost, 0);
         }
+    }
+}
+
+/// Takes note of when the packet with this number came, if the meter wants to know. A function of its own, since
+/// among the other steps of a put it costs a fifth of the stack.
+///
+/// # Safety
+/// The buffer is a map element.
+#[inline(never)]
+unsafe fn meter(buffer: *mut Buffer, number: u32) {
+    // SAFETY: fields of a map element; each is one word, since other processors write them. Should one
+    // that began sooner come later, the meter is off by what came between, until it is looked at again.
+    unsafe {
+        let first = &raw mut (*buffer).first;
+        let noted = match buffer::meter(first.read_volatile(), number) {
+            Meter::First => first,
+            Meter::Latest => &raw mut (*buffer).latest,
+            Meter::None => return,
+        };
+        noted.write_volatile(buffer::mark(number, now()));
     }
 }
 

@@ -670,12 +670,15 @@ impl Simulation {
         self.log.iter().filter_map(event).collect()
     }
 
-    /// Asserts that nothing is left: nothing installed, no handover, no deadline.
+    /// Asserts that nothing is left: nothing installed, no handover, nothing that is counted or found by one, no
+    /// deadline.
     pub(super) fn assert_clean(&self) {
         assert_eq!(self.installed, BTreeSet::new());
         assert_eq!(self.mn.handovers(), []);
         assert_eq!(self.par.handovers(), []);
         assert_eq!(self.nar.handovers(), []);
+        assert_eq!(self.par.left_of_handovers(), [""; 0]);
+        assert_eq!(self.nar.left_of_handovers(), [""; 0]);
         assert_eq!(self.mn.poll_timeout(), None);
         assert_eq!(self.par.poll_timeout(), None);
         assert_eq!(self.nar.poll_timeout(), None);

@@ -257,6 +257,13 @@ pub const MODES: &[Mode] = &[
         movement::held_return,
     ),
     Mode::new(
+        "held-again",
+        "the mobile node comes back, and goes to a third router before it has what was held for it",
+        movement::with_slow_hold,
+        movement::held_again,
+    )
+    .with_third_router(),
+    Mode::new(
         "chain",
         "the mobile node moves on to a third router before the first tunnel ends",
         as_is,

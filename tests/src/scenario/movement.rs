@@ -204,6 +204,44 @@ pub(super) fn held_return(stage: &mut Stage) -> Result<Run> {
     Ok(run)
 }
 
+/// The previous router has sent the mobile node, which is back, part of what it held for it when the link layer
+/// reports that it is gone again; the rest goes after it to a third router.
+pub(super) fn held_again(stage: &mut Stage) -> Result<Run> {
+    stage.prepare(AccessPoint::New)?;
+    move_as_prepared(stage)?;
+    stage.prepare(AccessPoint::Previous)?;
+    stage.leave()?;
+    stage.arrive(AccessPoint::Previous)?;
+    stage.attached(Router::Previous)?;
+    stage.par.wait_for("first-released", SOON)?;
+    stage.hear(AccessPoint::Third, "PrRtAdv 0")?;
+    stage.link_down()?;
+    stage.departed(Router::Previous)?;
+    ensure!(
+        stage.par.count("buffer-drained") == 0,
+        "what was held had all left before the mobile node left again"
+    );
+    stage.lab.detach()?;
+    stage.arrive(AccessPoint::Third)?;
+    stage.par.wait_for("buffer-drained", SOON)?;
+    let run = lossless(stage)?;
+    stage.story.check_order(&[
+        "par: HI 0",
+        "nar: HAck 0",
+        "par: FBack 0",
+        "mn: FBU",
+        "nar: HI 0",
+        "par: HAck 0",
+        "nar: FBack 0",
+        &una(PCOA),
+        "mn: FBU",
+        "par: HI 1",
+        "third: HAck 0",
+        "par: FBack 0",
+    ])?;
+    Ok(run)
+}
+
 /// The second router hands over the address that the first tunnel ends at.
 pub(super) fn chain(stage: &mut Stage) -> Result<Run> {
     stage.prepare(AccessPoint::New)?;

@@ -44,6 +44,12 @@ fn a_node_that_comes_back_before_it_has_all_gets_the_rest_there() {
     play("held-return");
 }
 
+// Rows: BUF-08
+#[test]
+fn a_node_that_leaves_again_before_it_has_all_gets_the_rest_where_it_goes() {
+    play("held-again");
+}
+
 // Rows: TUN-01, TUN-03
 #[test]
 fn a_node_that_moves_on_gets_its_packets_through_both_tunnels() {

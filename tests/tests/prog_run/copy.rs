@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use fmip_common::{
-    buffer::{DRAIN_RELEASE, DRAIN_TRIM, DrainJob, OUTCOME_EMPTY, Slot},
+    buffer::{Buffer, DRAIN_RELEASE, DRAIN_TRIM, DrainJob, OUTCOME_EMPTY, Slot, mark, metered},
     reason::Reason,
 };
-use fmip_ctl::io::pool::BufferLimits;
+use fmip_ctl::io::{mapped::MappedArray, monotonic_ns, pool::BufferLimits};
 
 use crate::{
     bench::{Bench, POOL, Router, Verdict, WIDE, address::*, in_namespace, later, on_router},
@@ -198,6 +198,78 @@ fn a_packet_out_of_a_tunnel_is_copied_and_forwarded() {
         let copied = Packet::read(&bench.slot(0)?);
         assert_eq!((copied.source, copied.hop_limit), (OTHER, 63));
         assert_eq!(copied.payload, inner.payload);
+        Ok(())
+    });
+}
+
+/// How long the meter goes back, in nanoseconds.
+fn metered_time(bench: &Bench, buffer: u32) -> Result<u64> {
+    let found = bench.drain.buffer(buffer)?;
+    let metered = metered(found.first, found.latest);
+    let (_, ns) = metered.context("nothing was metered")?;
+    Ok(ns)
+}
+
+const LONG_AGO_NS: u64 = 10_000_000_000;
+
+/// As if the packet in the first slot, with which the meter began, had come long ago.
+fn age(bench: &mut Bench, buffer: u32) -> Result<()> {
+    let buffers = MappedArray::<Buffer>::new(bench.programs.ebpf(), "BUFFERS")?;
+    let found = buffers.get(buffer).context("a buffer")?;
+    let long_ago = monotonic_ns().saturating_sub(LONG_AGO_NS);
+    let aged = Buffer {
+        first: mark(0, long_ago),
+        ..found
+    };
+    buffers.set(buffer, &aged)?;
+    let aged = bench.slots.get(0).context("a slot")?;
+    let aged = Slot {
+        arrival_ns: long_ago,
+        ..aged
+    };
+    bench.slots.set(0, &aged)
+}
+
+/// A node that was all but idle, and whose packets come often now.
+// Rows: BUF-03, BUF-04
+#[test]
+fn the_meter_does_not_remember_what_left_the_window() {
+    // Only the first is out of the window when copies are trimmed: then the buffer is empty, or it is not.
+    for before in [1, 3] {
+        on_router(|bench, router| {
+            let buffer = copy(bench, router)?;
+            for number in 0..before {
+                goes_on(bench, router, number, Reason::Copied);
+            }
+            age(bench, buffer)?;
+            assert_eq!(trim(bench, buffer, LONG_AGO_NS / 2)?.0, 1);
+            for number in before..10 {
+                goes_on(bench, router, number, Reason::Copied);
+            }
+            let ns = metered_time(bench, buffer)?;
+            assert!(ns < LONG_AGO_NS, "{ns} ns");
+            Ok(())
+        });
+    }
+}
+
+/// One packet, nothing for long, and then many.
+// Rows: BUF-03, BUF-04
+#[test]
+fn the_meter_does_not_remember_what_was_released() {
+    on_router(|bench, router| {
+        let receiver = Receiver::new()?;
+        let buffer = bench.maps.hold(PCOA, router.next_hop(), None, later())?;
+        feed(bench, router, 0..1)?;
+        age(bench, buffer)?;
+        feed(bench, router, 1..10)?;
+        install(bench)?;
+        let ns = metered_time(bench, buffer)?;
+        assert!(ns >= LONG_AGO_NS, "{ns} ns");
+        bench.drain(DRAIN_RELEASE, buffer, 1)?;
+        let ns = metered_time(bench, buffer)?;
+        assert!(ns < LONG_AGO_NS, "{ns} ns");
+        receiver.packets(1)?;
         Ok(())
     });
 }

@@ -6,8 +6,7 @@ use anyhow::Result;
 use fmip_common::{
     buffer::{
         Bounds, Buffer, CLOSED, DRAIN_CLOSE, DRAIN_RELEASE, DROPPED_OCTETS, DROPPED_PACKETS,
-        DROPPED_POOL, OUTCOME_DONE, PRIORITY_RESERVE, STREAM, metered_ns, metered_number,
-        one_packet,
+        DROPPED_POOL, OUTCOME_DONE, PRIORITY_RESERVE, STREAM, mark, metered, one_packet,
     },
     limits::FRAME_BYTES,
     reason::Reason,
@@ -75,8 +74,8 @@ fn a_packet_is_held_as_it_came_but_one_hop_older() {
         let open = Buffer::open(&bounds, WIDE.policy.age.as_nanos() as u64);
         let mut expected = Buffer {
             load: one_packet(octets(&first)) + one_packet(octets(&second)),
-            first_ns: found.first_ns,
-            metered: found.metered,
+            first: found.first,
+            latest: found.latest,
             high_water: 2,
             ..open
         };
@@ -84,9 +83,10 @@ fn a_packet_is_held_as_it_came_but_one_hop_older() {
         expected.tails[STREAM] = 2 << 32 | 1;
         expected.heads[STREAM] = 0;
         assert_eq!(found, expected);
-        assert_eq!(metered_number(found.metered), 1);
-        let last_ns = found.first_ns + metered_ns(found.metered);
-        assert!(before < found.first_ns && found.first_ns < last_ns && last_ns < after);
+        let of = |from, to| metered(from, to).expect("one is after the other");
+        assert_eq!(of(mark(u32::MAX, before), found.first).0, 1);
+        assert_eq!(of(found.first, found.latest).0, 1);
+        assert_eq!(of(found.latest, mark(2, after)).0, 1);
         // As of the tick before, and ticks are 10 ms apart at most.
         for slot in [0, 1] {
             let arrival = bench.slots.get(slot).expect("a slot").arrival_ns;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fmip_common::buffer::{Buffer, metered_ns, metered_number};
+use fmip_common::buffer::{Buffer, metered};
 
 use super::{
     Pace,
@@ -13,10 +13,11 @@ use super::{
 pub(super) const BACK_TO_BACK: u32 = 5;
 /// The pace while nothing has been metered yet: one packet, or all in one instant.
 const UNMETERED: Duration = Duration::from_micros(100);
+
 /// The mean time between packets entering the buffer, if it can be told.
 pub(super) fn metered_interval(buffer: &Buffer) -> Option<Duration> {
-    let interval = metered_ns(buffer.metered).checked_div(metered_number(buffer.metered))?;
-    Some(Duration::from_nanos(interval)).filter(|interval| !interval.is_zero())
+    let (packets, ns) = metered(buffer.first, buffer.latest)?;
+    Some(Duration::from_nanos(ns / packets)).filter(|interval| !interval.is_zero())
 }
 
 /// When packets of one buffer are due.
@@ -60,14 +61,17 @@ impl Pacer {
         }
     }
 
-    /// Takes note that `packets` were sent; `metered` is the mean time between arrivals.
+    /// Takes note that `packets` were sent; `metered` is the mean time between arrivals, or `None` if it is
+    /// not known anew.
     pub(super) fn released(&mut self, packets: u32, metered: Option<Duration>, now: Instant) {
         let Pace::Metered { catch_up } = self.pace else {
             // Behind the others whose turn it is.
             self.wake = now;
             return;
         };
-        self.interval = metered.map_or(UNMETERED, |interval| interval.div_f64(catch_up));
+        if let Some(interval) = metered {
+            self.interval = interval.div_f64(catch_up);
+        }
         if self.burst > 0 {
             self.burst = self.burst.saturating_sub(packets);
             if self.burst == 0 {
@@ -90,8 +94,10 @@ impl Pacer {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
-    use fmip_common::buffer::{Bounds, metered};
+    use fmip_common::buffer::{Bounds, Meter, begins_anew, mark, meter};
 
     const METERED: Pace = Pace::Metered { catch_up: 2.0 };
     const MS: Duration = Duration::from_millis(1);
@@ -156,17 +162,185 @@ mod tests {
         assert_eq!(pacer.wake, start);
     }
 
-    // Rows: BUF-03, BUF-04
-    #[test]
-    fn the_rate_is_metered_over_all_that_entered() {
+    fn open() -> Buffer {
         let bounds = Bounds {
             packets: 1,
             guaranteed: 1,
             octets: 1,
         };
-        let mut buffer = Buffer::open(&bounds, 1);
+        Buffer::open(&bounds, 1)
+    }
+
+    // Rows: BUF-03, BUF-04
+    #[test]
+    fn the_rate_is_metered_from_the_first_packet_to_the_last() {
+        let mut buffer = open();
+        assert_eq!(metered_interval(&buffer), None, "no packet has a rate");
+        buffer.first = mark(3, 1_000_000_000);
         assert_eq!(metered_interval(&buffer), None, "one packet has no rate");
-        buffer.metered = metered(10, 10_000_000).expect("a short time");
+        buffer.latest = mark(13, 1_010_000_000);
         assert_eq!(metered_interval(&buffer), Some(MS));
+    }
+
+    #[test]
+    fn what_cannot_be_metered_anew_goes_on_at_the_pace_of_before() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(METERED, start);
+        pacer.released(5, Some(20 * MS), start);
+        pacer.released(1, None, pacer.wake);
+        assert_eq!(pacer.wake, start + 20 * MS);
+    }
+
+    /// A buffer as the programs fill and empty it, and how its packets would leave.
+    struct Stream {
+        buffer: Buffer,
+        /// When each of those that are held came.
+        held: VecDeque<Duration>,
+        put: u32,
+        start: Instant,
+    }
+
+    impl Stream {
+        fn new() -> Self {
+            Self {
+                buffer: open(),
+                held: VecDeque::new(),
+                put: 0,
+                start: Instant::now(),
+            }
+        }
+
+        fn put(&mut self, now: Duration) {
+            let noted = mark(self.put, now.as_nanos() as u64);
+            match meter(self.buffer.first, self.put) {
+                Meter::First => self.buffer.first = noted,
+                Meter::Latest => self.buffer.latest = noted,
+                Meter::None => {}
+            }
+            self.put += 1;
+            self.held.push_back(now);
+        }
+
+        fn take(&mut self, now: Duration) {
+            self.held.pop_front();
+            self.buffer.taken += 1;
+            let mark = |time: Duration| mark(self.buffer.taken as u32, time.as_nanos() as u64);
+            let anew = match self.held.front() {
+                None => Some(mark(now)),
+                // As of the tick before.
+                Some(came) => begins_anew(
+                    self.buffer.first,
+                    self.buffer.latest,
+                    mark(*came - Duration::from_nanos(came.as_nanos() as u64 % 4_000_000)),
+                ),
+            };
+            self.buffer.first = anew.unwrap_or(self.buffer.first);
+        }
+
+        /// Releases what is held from `now` on, while packets go on coming at this interval. Returns the most
+        /// that waited once a while had passed, and when nothing was held any more.
+        fn release(&mut self, now: Duration, interval: Duration) -> (usize, Duration) {
+            let start = self.start;
+            let at = |pacer: &Pacer| pacer.wake.duration_since(start);
+            let mut pacer = Pacer::new(METERED, start + now);
+            let (begin, mut next, mut most) = (now, now + interval, 0);
+            loop {
+                let now = at(&pacer);
+                while next <= now {
+                    self.put(next);
+                    next += interval;
+                }
+                if now > begin + 200 * MS {
+                    most = most.max(self.held.len());
+                }
+                let due = pacer.packets_due(start + now).min(self.held.len() as u32);
+                for _ in 0..due {
+                    self.take(now);
+                }
+                if self.held.is_empty() {
+                    return (most, now - begin);
+                }
+                assert!(now < begin + 10_000 * MS, "{} wait still", self.held.len());
+                pacer.released(due, metered_interval(&self.buffer), start + now);
+            }
+        }
+    }
+
+    /// Copies are made of all that comes to a node, and most of what came is long gone when it leaves.
+    // Rows: BUF-03, BUF-04, BUF-09
+    #[test]
+    fn a_call_after_a_long_silence_is_released_at_its_own_rate() {
+        const WINDOW: Duration = Duration::from_millis(200);
+        for (idle, silence, call) in [
+            (600_u32, 1000, 60_000),
+            (600, 1000, 300),
+            (3, 400_000, 60_000),
+        ] {
+            let mut stream = Stream::new();
+            let idle_until = silence * MS * idle;
+            let end = idle_until + MS * call;
+            let (mut now, mut next) = (Duration::ZERO, Duration::ZERO);
+            while now < end {
+                now += MS * 10;
+                if next <= now {
+                    stream.put(next);
+                    next += if next < idle_until {
+                        silence * MS
+                    } else {
+                        20 * MS
+                    };
+                }
+                while stream
+                    .held
+                    .front()
+                    .is_some_and(|came| *came + WINDOW <= now)
+                {
+                    stream.take(now);
+                }
+            }
+            // It has left, and is found 300 milliseconds later.
+            for _ in 0..15 {
+                now += 20 * MS;
+                stream.put(now);
+            }
+            let backlog = stream.held.len();
+            let (most, took) = stream.release(now, 20 * MS);
+            assert!(most <= backlog, "the backlog grows: {backlog}, then {most}");
+            assert!(took < WINDOW + 500 * MS, "{took:?} for {backlog}");
+        }
+    }
+
+    /// What came before a silence is held as well.
+    // Rows: BUF-03, BUF-04, BUF-09
+    #[test]
+    fn a_silence_between_what_is_held_does_not_slow_down_what_comes_after_it() {
+        for before in [1, 3] {
+            let mut stream = Stream::new();
+            for number in 0..before {
+                stream.put(20 * MS * number);
+            }
+            let mut now = 5000 * MS;
+            for _ in 0..30 {
+                now += 20 * MS;
+                stream.put(now);
+            }
+            let (_, took) = stream.release(now, 20 * MS);
+            assert!(took < 900 * MS, "{took:?}");
+        }
+    }
+
+    // Rows: BUF-03
+    #[test]
+    fn a_fast_stream_leaves_none_behind_though_its_times_are_those_of_ticks() {
+        for interval in [MS, MS / 10] {
+            let mut stream = Stream::new();
+            let mut now = Duration::ZERO;
+            while now < 1000 * MS {
+                stream.put(now);
+                now += interval;
+            }
+            let (_, took) = stream.release(now, interval);
+            assert!(took < 1200 * MS, "{took:?}");
+        }
     }
 }

@@ -87,6 +87,11 @@ impl Announcement {
         self.peer == other.peer && (1..SHORTLY).contains(&between)
     }
 
+    /// Whether `other` is the same HI: the numbers of two PARs have nothing to do with each other.
+    pub(super) fn is_same_question(&self, other: &Self) -> bool {
+        self.sequence == other.sequence && self.same_node(other)
+    }
+
     /// Whether both are about the same mobile node on the same link, by the word of the same PAR.
     pub(in super::super) fn same_node(&self, other: &Self) -> bool {
         let key = |a: &Self| (a.peer, a.pcoa, a.lla, a.interface);

@@ -168,7 +168,7 @@ impl Handover {
                 Next::Stays
             }
             // HI-18, HI-14: the answer was lost, or is still on its way.
-            (_, Input::Announced(again)) if again.sequence == self.announcement.sequence => {
+            (_, Input::Announced(again)) if again.is_same_question(&self.announcement) => {
                 context.counters.count(Reason::Duplicate);
                 self.answer(context);
                 Next::Stays

@@ -33,6 +33,12 @@ impl Arrivals {
         self.by_address.len()
     }
 
+    /// Whether nothing is found by anything.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_address.is_empty() && self.by_pcoa.is_empty() && self.by_node.is_empty()
+    }
+
     pub(super) fn contains(&self, address: Ipv6Addr) -> bool {
         self.by_address.contains_key(&address)
     }

@@ -137,14 +137,26 @@ impl AccessRouter {
             ..announcement
         };
         let address = grant.address();
-        if self.arriving.get(address).is_some() {
-            return self.drive_nar(now, address, nar::Input::Announced(announcement));
-        }
+        let standing = self.arriving.get(address).map(nar::Handover::announcement);
+        let is_of_another = match standing {
+            Some(standing) if standing.same_node(&announcement) => {
+                return self.drive_nar(now, address, nar::Input::Announced(announcement));
+            }
+            Some(standing) => match self.may_take_over(standing, &announcement) {
+                Ok(()) => true,
+                Err(refusal) => return self.refuse_hi(to, refusal),
+            },
+            None => false,
+        };
         // It is expected at one place only: elsewhere nothing is kept for it (MOV-06, SEC-07).
         let elsewhere = self.arriving.of_pcoa(announcement.pcoa);
         let elsewhere = elsewhere.filter(|of| of.is_awaited());
+        let elsewhere = elsewhere.filter(|of| of.announcement().address() != address);
         if let Some(elsewhere) = elsewhere.map(|of| of.announcement().address()) {
             self.drive_nar(now, elsewhere, nar::Input::Withdrawn);
+        }
+        if is_of_another {
+            return self.take_over(now, address, announcement);
         }
         self.newcomers.remove(address);
         // One that comes back has the place that it leaves.
@@ -172,6 +184,37 @@ impl AccessRouter {
             _ => Handover::expect(announcement, inherits, &mut context),
         };
         self.admit_nar(handover);
+    }
+
+    /// Whether `announcement` may take the place of one that another router made, or the same one of another
+    /// address: the mobile node was announced from there and came from here (MOV-04).
+    fn may_take_over(
+        &self,
+        standing: &Announcement,
+        announcement: &Announcement,
+    ) -> Result<(), Refusal> {
+        let node = |of: &Announcement| (of.lla, of.interface);
+        if node(standing) != node(announcement) {
+            return Err(announcement.in_use());
+        }
+        let (peer, limits) = (announcement.peer, &self.config.limits);
+        if peer != standing.peer && self.tally.peer_is_full(peer, limits) {
+            return Err((HackCode::Resources, Reason::Resources));
+        }
+        Ok(())
+    }
+
+    /// Makes the handover of the mobile node with `address` that of another announcement. What is held for
+    /// it goes on being held; but it counts for another router, and is found by another address.
+    fn take_over(&mut self, now: Instant, address: Ipv6Addr, announcement: Announcement) {
+        let Some(mut handover) = self.release_nar(address) else {
+            return;
+        };
+        let (mut context, ..) = self.context(now);
+        match handover.handle(nar::Input::Announced(announcement), &mut context) {
+            nar::Next::Stays => self.admit_nar(handover),
+            nar::Next::Ends => self.start_copying(address),
+        }
     }
 
     /// SEC-07.

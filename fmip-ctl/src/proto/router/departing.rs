@@ -27,6 +27,12 @@ impl Departing {
         self.handovers.len()
     }
 
+    /// Whether nothing is found by anything.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.handovers.is_empty() && self.asked.is_empty()
+    }
+
     pub(super) fn contains(&self, pcoa: Ipv6Addr) -> bool {
         self.handovers.contains_key(&pcoa)
     }

@@ -36,6 +36,11 @@ impl Tally {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.peers.is_empty() && self.links.is_empty()
+    }
+
     pub(super) fn peer_is_full(&self, peer: Ipv6Addr, limits: &Limits) -> bool {
         self.peers.get(&peer).copied().unwrap_or(0) >= limits.max_per_peer
     }

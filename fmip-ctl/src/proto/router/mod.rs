@@ -216,6 +216,19 @@ impl AccessRouter {
         departing.chain(arriving).collect()
     }
 
+    /// What is counted of handovers, and what they are found by: nothing while there are none.
+    #[cfg(test)]
+    pub(super) fn left_of_handovers(&self) -> Vec<&'static str> {
+        [
+            ("tally", self.tally.is_empty()),
+            ("departing", self.departing.is_empty()),
+            ("arriving", self.arriving.is_empty()),
+        ]
+        .into_iter()
+        .filter_map(|(name, is_empty)| (!is_empty).then_some(name))
+        .collect()
+    }
+
     fn handle_packet(
         &mut self,
         now: Instant,

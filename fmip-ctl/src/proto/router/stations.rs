@@ -88,19 +88,23 @@ impl AccessRouter {
             return;
         };
         let station = self.stations.remove(&address);
-        if !self.clear_arrival(now, address) {
+        let arrived = self.arriving.get(address);
+        if arrived.is_some_and(|handover| handover.is_awaited()) {
             return; // It was here before: what comes for it is held already.
         }
+        let arrived = arrived.map(|handover| handover.announcement().lla);
         let requested = || Some(self.departing.get(address)?.request()?.lla);
         let link_address = station.map(|station| station.link_address);
-        let Some(link_address) = link_address.or_else(requested) else {
+        let Some(link_address) = link_address.or_else(requested).or(arrived) else {
             debug!(%address, "a mobile node left that was not known to be here");
             return self.counters.count(Reason::UnknownStation);
         };
         let copied = station.is_some_and(|station| station.copied);
         self.copies -= usize::from(copied);
         if !self.departing.contains(address) {
-            if self.is_full() || self.tally.link_is_full(interface, &self.config.limits) {
+            // One that came by a handover has the place of that.
+            let full = self.is_full() || self.tally.link_is_full(interface, &self.config.limits);
+            if arrived.is_none() && full {
                 self.counters.count(Reason::Resources);
                 if copied {
                     let command = Command::RemoveBuffer { address };
@@ -114,6 +118,7 @@ impl AccessRouter {
         if copied && let Some(handover) = self.departing.get_mut(address) {
             handover.adopt_copies(link_address);
         }
+        self.clear_arrival(now, address);
         let departed = par::Input::Departed {
             link_address,
             lifetime,
@@ -122,13 +127,14 @@ impl AccessRouter {
     }
 
     /// Ends the handover that brought `address` here, so that its packets can be held; not while
-    /// its mobile node is still expected.
+    /// its mobile node is still expected. What that has not got yet stays held, for the handover that it
+    /// leaves with.
     pub(super) fn clear_arrival(&mut self, now: Instant, address: Ipv6Addr) -> bool {
-        match self.arriving.get(address) {
-            Some(handover) if handover.is_awaited() => return false,
-            Some(_) => self.drive_nar(now, address, nar::Input::Withdrawn),
-            None => {}
+        let awaited = |handover: &nar::Handover| handover.is_awaited();
+        if self.arriving.get(address).is_some_and(awaited) {
+            return false;
         }
+        self.take_leftover(now, address);
         true
     }
 

@@ -277,3 +277,94 @@ fn a_whole_handover_with_an_assigned_address_leaves_nothing_behind() {
     assert_eq!(simulation.count("nar: release-buffer"), 1);
     simulation.assert_clean();
 }
+
+const THIRD: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 3, 0, 0, 0, 0, 1);
+
+/// As [`assigning`], with a third router as neighbor, and room for one handover with each.
+fn assigning_for_two() -> Simulation {
+    nar_with(|config| {
+        let pool = "2001:db8:2::a:0/126".parse().unwrap();
+        config.access[0].addressing = Addressing::Assigned { pool };
+        config.limits.max_per_peer = 1;
+        let third = Peer {
+            address: THIRD,
+            prefix: "2001:db8:3::/64".parse().unwrap(),
+            ..config.peers[0].clone()
+        };
+        config.peers.push(third);
+    })
+}
+
+/// What the third router says of a mobile node that was there, and is at the NAR with `ncoa`.
+fn moved_from_third(ncoa: Ipv6Addr) -> HandoverInitiate {
+    HandoverInitiate {
+        code: HiCode::OtherSource,
+        pcoa: Some("2001:db8:3::7".parse().unwrap()),
+        ncoa: Some(ncoa),
+        ..HI
+    }
+}
+
+// Rows: MOV-04, SEC-07, HI-17
+#[test]
+fn a_node_that_comes_by_another_router_than_the_one_that_announced_it_counts_as_that_one_s() {
+    for here in [false, true] {
+        let mut simulation = assigning_for_two();
+        let ncoa = assigned(&mut simulation, HI);
+        if here {
+            simulation.inject(Node::Nar, ACCESS, una(ncoa, MN_LLA).encode());
+        }
+        simulation.run(SECOND);
+        simulation.log.clear();
+        // The numbers of two routers have nothing to do with each other.
+        simulation.inject(Node::Nar, CORE, hi(THIRD, moved_from_third(ncoa)));
+        let (_, answer) = simulation.messages(Node::Nar, "HAck").next().unwrap();
+        assert_eq!(answer.destination, THIRD);
+        assert_eq!(hacks(&simulation), [(HackCode::NcoaValid, None)]);
+        assert_eq!(simulation.nar.handovers()[0].peer, THIRD);
+        assert_eq!(simulation.nar.handovers().len(), 1);
+        // The router that announced it may announce another one.
+        assigned(&mut simulation, hi_of(8));
+        let full = HandoverInitiate {
+            sequence: 9,
+            mn_lla: Some(lla(9)),
+            pcoa: Some("2001:db8:3::9".parse().unwrap()),
+            code: HiCode::PcoaSource,
+            ..moved_from_third(LAST)
+        };
+        simulation.inject(Node::Nar, CORE, hi(THIRD, full));
+        assert_eq!(hacks(&simulation).pop(), Some((HackCode::Resources, None)));
+        // What was held for it is released when it comes, once.
+        if !here {
+            assert_eq!(simulation.count("nar: release-buffer"), 0);
+            simulation.inject(Node::Nar, ACCESS, una(ncoa, MN_LLA).encode());
+            assert_eq!(simulation.count("nar: release-buffer"), 1);
+        }
+        assert_eq!(simulation.count("nar: remove-buffer"), 0);
+        simulation.run(FOREVER);
+        simulation.assert_clean();
+    }
+}
+
+// Rows: SEC-07, HI-18
+#[test]
+fn a_router_that_has_no_room_left_takes_no_node_from_another_one() {
+    let mut simulation = assigning_for_two();
+    let ncoa = assigned(&mut simulation, HI);
+    let another = HandoverInitiate {
+        mn_lla: Some(lla(9)),
+        code: HiCode::PcoaSource,
+        ..moved_from_third(LAST)
+    };
+    simulation.inject(Node::Nar, CORE, hi(THIRD, another));
+    let moved = HandoverInitiate {
+        sequence: 8,
+        pcoa: Some("2001:db8:3::8".parse().unwrap()),
+        ..moved_from_third(ncoa)
+    };
+    simulation.inject(Node::Nar, CORE, hi(THIRD, moved));
+    assert_eq!(hacks(&simulation).pop(), Some((HackCode::Resources, None)));
+    assert_eq!(simulation.count("nar: remove-buffer"), 0);
+    simulation.run(FOREVER);
+    simulation.assert_clean();
+}

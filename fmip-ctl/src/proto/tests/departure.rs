@@ -401,6 +401,92 @@ fn a_mobile_node_that_leaves_soon_after_it_came_is_held_for_too() {
     simulation.assert_clean();
 }
 
+/// A mobile node that came by a handover and has not got yet all that was held for it.
+fn draining(departure: Departure, attached: bool) -> Simulation {
+    let mut simulation = par_with(departure);
+    simulation.drain = SECOND * 5;
+    simulation.inject(Node::Par, CORE, hi(NAR, HI_BACK));
+    if attached {
+        simulation.input(Node::Par, ATTACHED);
+    }
+    simulation.inject(Node::Par, ACCESS, una(PCOA, MN_LLA).encode());
+    simulation.run(Duration::from_millis(100));
+    assert_eq!(simulation.par.handovers()[0].state, "draining");
+    simulation.log.clear();
+    simulation
+}
+
+// Rows: BUF-08
+#[test]
+fn what_a_mobile_node_that_leaves_again_has_not_got_yet_stays_held_for_it() {
+    for departure in [HOLD, COPY] {
+        // Whether or not the link layer said that it came.
+        for attached in [false, true] {
+            let mut simulation = draining(departure, attached);
+            simulation.input(Node::Par, DEPARTED);
+            assert_eq!(commands(&simulation), [buffering(&simulation)]);
+            assert_eq!(simulation.par.handovers().len(), 1);
+            assert_eq!(simulation.par.handovers()[0].state, "departed");
+            simulation.inject(Node::Par, CORE, FBU_MOVED.bytes());
+            answer(&mut simulation, HackCode::NcoaValid, None);
+            assert_eq!(simulation.count("par: install-tunnel"), 1);
+            simulation.run(FOREVER);
+            assert_eq!(simulation.count("par: remove-buffer"), 0);
+            simulation.assert_clean();
+        }
+        // It is back, without another word.
+        let mut simulation = draining(departure, true);
+        simulation.input(Node::Par, DEPARTED);
+        simulation.input(Node::Par, ATTACHED);
+        assert_eq!(
+            simulation.steps(),
+            ["par: start-buffering", "par: release-buffer"]
+        );
+        simulation.input(Node::Par, DEPARTED);
+        simulation.run(FOREVER);
+        assert_eq!(simulation.count("par: remove-buffer"), 1);
+        simulation.assert_clean();
+        // It cannot be held any longer.
+        let mut simulation = draining(departure, true);
+        simulation.fail(Node::Par, "start-buffering");
+        simulation.input(Node::Par, DEPARTED);
+        assert_eq!(simulation.count("par: remove-buffer"), 1);
+        simulation.assert_clean();
+    }
+}
+
+// Rows: BUF-08
+#[test]
+fn what_a_mobile_node_has_not_got_yet_that_writes_from_elsewhere_goes_there() {
+    for departure in [HOLD, COPY] {
+        let mut simulation = draining(departure, true);
+        simulation.inject(Node::Par, CORE, FBU_MOVED.bytes());
+        assert_eq!(simulation.steps(), ["par: start-buffering", "par: -> hi"]);
+        answer(&mut simulation, HackCode::NcoaValid, None);
+        assert_eq!(simulation.count("par: install-tunnel"), 1);
+        simulation.run(FOREVER);
+        assert_eq!(simulation.count("par: remove-buffer"), 0);
+        simulation.assert_clean();
+    }
+}
+
+// Rows: SEC-07, BUF-05
+#[test]
+fn a_mobile_node_that_leaves_again_has_the_place_that_it_came_by() {
+    let mut par = router_config(false);
+    par.access[0].departure = HOLD;
+    par.limits.max_per_link = 1;
+    let mut simulation = Simulation::with(mobile_node_config(), par, router_config(true));
+    simulation.inject(Node::Par, CORE, hi(NAR, HI_BACK));
+    simulation.input(Node::Par, ATTACHED);
+    simulation.inject(Node::Par, ACCESS, una(PCOA, MN_LLA).encode());
+    simulation.input(Node::Par, DEPARTED);
+    assert_eq!(simulation.par.counters().resources, 0);
+    assert_eq!(simulation.par.handovers()[0].state, "departed");
+    simulation.run(FOREVER);
+    simulation.assert_clean();
+}
+
 // Rows: HI-12
 #[test]
 fn the_address_of_a_mobile_node_on_its_link_is_nobody_elses() {

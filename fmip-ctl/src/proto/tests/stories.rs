@@ -52,6 +52,9 @@ enum Happening {
     },
     Hi {
         back: bool,
+        /// From a third router, to the NAR.
+        third: bool,
+        moved: bool,
         sequence: u16,
         host: u16,
         lla: u8,
@@ -120,8 +123,11 @@ fn happening() -> impl Strategy<Value = Happening> {
                 Happening::Fbu { back, moved, sequence, lifetime: lifetime * 15, host }
             },
         ),
-        4 => (any::<bool>(), 1..5_u16, 0..3_u16, 1..3_u8)
-            .prop_map(|(back, sequence, host, lla)| Happening::Hi { back, sequence, host, lla }),
+        4 => (any::<bool>(), any::<bool>(), any::<bool>(), 1..5_u16, 0..3_u16, 1..3_u8).prop_map(
+            |(back, third, moved, sequence, host, lla)| {
+                Happening::Hi { back, third: third && !back, moved, sequence, host, lla }
+            },
+        ),
         3 => (100..106_u16, prop_oneof![0..6_u8, 127..131_u8])
             .prop_map(|(sequence, code)| Happening::Hack { sequence, code }),
         2 => (any::<bool>(), 1..3_u8).prop_map(|(back, lla)| Happening::Una(back, lla)),
@@ -172,19 +178,34 @@ fn station(attached: bool, address: Ipv6Addr, link_address: MacAddr) -> Input {
     })
 }
 
-fn with_departure(nar: bool, departure: Departure) -> RouterConfig {
+const THIRD: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 3, 0, 0, 0, 0, 1);
+
+/// The PAR, or the NAR, which may assign addresses.
+fn with_departure(nar: bool, assigns: bool, departure: Departure) -> RouterConfig {
     let mut config = router_config(nar);
     config.access[0].departure = departure;
+    if nar {
+        let third = Peer {
+            address: THIRD,
+            prefix: "2001:db8:3::/64".parse().unwrap(),
+            ..config.peers[0].clone()
+        };
+        config.peers.push(third);
+    }
+    if nar && assigns {
+        let pool = "2001:db8:2::ff:fe00:0/126".parse().unwrap();
+        config.access[0].addressing = Addressing::Assigned { pool };
+    }
     config
 }
 
-fn tell(departure: Departure, story: &[Happening]) -> Simulation {
+fn tell(assigns: bool, departure: Departure, story: &[Happening]) -> Simulation {
     let mut mobile_node = mobile_node_config();
     mobile_node.silent_router_interval = Some(5 * SECOND);
     let mut simulation = Simulation::with(
         mobile_node,
-        with_departure(false, departure),
-        with_departure(true, departure),
+        with_departure(false, assigns, departure),
+        with_departure(true, assigns, departure),
     );
     let host_on =
         |link, host: u16| Ipv6Addr::new(0x2001, 0xdb8, link, 0, 0, 0xff, 0xfe00, 1 + host);
@@ -229,13 +250,26 @@ fn tell(departure: Departure, story: &[Happening]) -> Simulation {
             }
             Happening::Hi {
                 back,
+                third,
+                moved,
                 sequence,
                 host,
                 lla: last,
             } => {
                 let (router, peer) = routers(back);
+                let peer = if third { THIRD } else { peer };
                 let (message, link) = if back { (HI_BACK, 1) } else { (HI, 2) };
+                let code = match moved {
+                    false => message.code,
+                    true => HiCode::OtherSource,
+                };
+                let pcoa = match third {
+                    false => message.pcoa,
+                    true => Some(host_on(3, 0)),
+                };
                 let message = HandoverInitiate {
+                    code,
+                    pcoa,
                     sequence,
                     ncoa: Some(host_on(link, host)),
                     mn_lla: Some(lla(last)),
@@ -292,8 +326,12 @@ fn tell(departure: Departure, story: &[Happening]) -> Simulation {
             }
             Happening::Reload(departure) => {
                 let now = simulation.now;
-                simulation.par.reload(now, with_departure(false, departure));
-                simulation.nar.reload(now, with_departure(true, departure));
+                simulation
+                    .par
+                    .reload(now, with_departure(false, assigns, departure));
+                simulation
+                    .nar
+                    .reload(now, with_departure(true, assigns, departure));
                 for node in [Node::Par, Node::Nar] {
                     simulation.carry_out(node);
                 }
@@ -309,10 +347,11 @@ proptest! {
     // Rows: BUF-06
     #[test]
     fn whatever_happens_nothing_outlives_its_lifetime(
+        assigns in any::<bool>(),
         departure in departure(),
         story in proptest::collection::vec(happening(), 0..40),
     ) {
-        let mut simulation = tell(departure, &story);
+        let mut simulation = tell(assigns, departure, &story);
         // Whoever is on a link is copied for as long as that lasts.
         for (node, address) in [(Node::Par, PCOA), (Node::Nar, NCOA)] {
             simulation.input(node, station(false, address, MN_LLA));
@@ -328,10 +367,11 @@ proptest! {
 
     #[test]
     fn whatever_happened_a_shutdown_removes_all_that_is_left(
+        assigns in any::<bool>(),
         departure in departure(),
         story in proptest::collection::vec(happening(), 0..40),
     ) {
-        let mut simulation = tell(departure, &story);
+        let mut simulation = tell(assigns, departure, &story);
         for node in [Node::Mn, Node::Par, Node::Nar] {
             simulation.input(node, Input::Admin(Admin::Shutdown));
         }

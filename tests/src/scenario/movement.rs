@@ -149,7 +149,7 @@ pub(super) fn ping_pong(stage: &mut Stage) -> Result<Run> {
     stage.arrive(AccessPoint::Previous)?;
     stage.story.wait_for("mn", "FBU to end")?;
     stage.par.wait_for("tunnel-removed", SOON)?;
-    let tunnelled = watch.tunnelled_during(100, SOON)?;
+    let tunnelled = watch.tunnelled_of_next(100, SOON)?;
     ensure!(
         tunnelled == 0,
         "{tunnelled} packets still went through the tunnel"

@@ -12,8 +12,9 @@ use crate::{
     handover::run_of,
     report::Run,
     stream::{Direction, Passage, StreamConfig, Streams},
+    testing::packets,
     topology::{AccessPoint, Lab, MN_LLA, PCOA, Router},
-    wait::{SOON, elapse},
+    wait::{SOON, elapse, wait_until},
 };
 
 /// Packets per second each way, and their size in bytes: a voice call's ten times over.
@@ -266,6 +267,22 @@ impl Stage {
         run.held = status["held"].as_u64().unwrap_or(0);
         run.released = status["released"].as_u64().unwrap_or(0);
         Ok((run, passages))
+    }
+
+    /// Packets that a router held and nobody came for, once it has none left.
+    pub fn discarded(&self, router: Router) -> Result<u64> {
+        wait_until("all that was held to go", SOON, || {
+            let status = self.controllers.router(router).status()?;
+            let [held, released, discarded] =
+                ["held", "released", "drop-discarded"].map(|reason| packets(&status, reason));
+            Ok((held == released + discarded).then_some(discarded))
+        })
+    }
+
+    /// Packets that a router held, and the mobile node got.
+    pub fn released(&self, router: Router) -> Result<u64> {
+        let status = self.controllers.router(router).status()?;
+        Ok(packets(&status, "released"))
     }
 
     /// Everything that a person needs to find out why it went wrong.

@@ -57,6 +57,8 @@ impl Shared {
 struct Tally {
     tunnelled: u64,
     direct: u64,
+    /// The lowest number that a tunnelled packet of a stream bore.
+    first_tunnelled: Option<u64>,
     next: Next,
 }
 
@@ -87,7 +89,11 @@ impl Tally {
             return;
         };
         match kind {
-            Kind::Tunnelled => self.tunnelled += 1,
+            Kind::Tunnelled => {
+                self.tunnelled += 1;
+                let first = self.first_tunnelled.into_iter().chain(number).min();
+                self.first_tunnelled = first;
+            }
             Kind::Direct => self.direct += 1,
         }
         let (Next::Begun(passed), Some(number)) = (&mut self.next, number) else {
@@ -148,6 +154,11 @@ impl Watch {
     /// Packets so far that the previous access router has sent through a tunnel.
     pub fn tunnelled(&self) -> u64 {
         self.shared.tally().tunnelled
+    }
+
+    /// The number of the first packet of the stream that the previous access router has sent through a tunnel.
+    pub fn first_tunnelled(&self) -> Option<u64> {
+        self.shared.tally().first_tunnelled
     }
 
     /// Waits until the stream has sent `packets` more to the previous care-of address, and returns how many
@@ -296,6 +307,18 @@ mod tests {
         assert_eq!(next_of(1, &frames), (2, 0));
         let frames = [direct(4), direct(5), tunnelled(4), direct(6)];
         assert_eq!(next_of(1, &frames), (2, 0));
+    }
+
+    #[test]
+    fn the_first_one_in_the_tunnel_is_that_with_the_lowest_number() {
+        let mut tally = Tally::default();
+        tally.enter(&frame(&packet(PAR, NAR, TUNNEL, &[])));
+        tally.enter(&direct(3));
+        assert_eq!(tally.first_tunnelled, None);
+        for number in [6, 5, 7] {
+            tally.enter(&tunnelled(number));
+        }
+        assert_eq!(tally.first_tunnelled, Some(5));
     }
 
     #[test]

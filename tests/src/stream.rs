@@ -100,6 +100,21 @@ impl StreamConfig {
     }
 }
 
+/// The number that a packet of a stream bears, from its payload.
+pub(crate) fn number_of(payload: &[u8]) -> Option<u64> {
+    StreamHeader::read(payload)
+        .map(|header| header.sequence)
+        .filter(|sequence| *sequence != StreamHeader::PROBE)
+}
+
+/// The payload of the packet with that number.
+#[cfg(test)]
+pub(crate) fn numbered_payload(sequence: u64) -> [u8; StreamHeader::SIZE] {
+    let mut payload = [0; StreamHeader::SIZE];
+    StreamHeader { sequence, time: 0 }.write(&mut payload);
+    payload
+}
+
 /// The account of both directions.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {

@@ -26,7 +26,7 @@ fn an_fbu_with_a_bad_key_redirects_nothing() {
     .unwrap_or_else(|error| panic!("{error:#}\n{}", controllers.account()));
 
     // The traffic goes on as if nothing had been asked for.
-    assert_eq!(watch.tunnelled_during(250, SOON).unwrap(), 0);
+    assert_eq!(watch.tunnelled_of_next(250, SOON).unwrap(), 0);
     assert_eq!(watch.tunnelled(), 0);
     let status = controllers.par.status().unwrap();
     assert_eq!(testing::packets(&status, "tunnel-sent"), 0, "{status}");

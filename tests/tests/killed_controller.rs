@@ -37,7 +37,7 @@ fn assert_redirection_ends(victim: impl Fn(&mut Controllers) -> &mut Controller)
     // The binding is older than this.
     elapse(LIFETIME).unwrap();
     assert_eq!(
-        watch.tunnelled_during(250, SOON).unwrap(),
+        watch.tunnelled_of_next(250, SOON).unwrap(),
         0,
         "traffic is redirected beyond the binding's lifetime"
     );

@@ -44,7 +44,7 @@ fn what_was_made_for_a_node_that_never_arrives_ends() {
     par_events
         .wait_for("tunnel-removed", LIFETIME + SOON)
         .unwrap();
-    assert_eq!(watch.tunnelled_during(250, SOON).unwrap(), 0);
+    assert_eq!(watch.tunnelled_of_next(250, SOON).unwrap(), 0);
 
     // Every packet that was held has left in a counted way, and no buffer is bound.
     wait_until("all held packets to be accounted for", SOON, || {

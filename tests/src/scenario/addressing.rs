@@ -1,5 +1,7 @@
 //! Handovers in which the new router has a say about the mobile node's address.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 
 use super::{
@@ -16,6 +18,11 @@ use crate::{
 /// The addresses that the new router assigns, without the length and what follows it.
 pub(crate) const POOL: &str = "2001:db8:2:0:a551:";
 
+/// How long the new router asks whether somebody has an address. Who has it answers at once; nobody else makes
+/// the router wait, so that it hears the answer however late it comes to read it. A repeated HI changes nothing
+/// meanwhile.
+const PROBE: Duration = Duration::from_secs(5);
+
 pub(super) fn with_pool(settings: &mut Settings) {
     let new = settings.router(Router::New);
     new.set_access("addressing", "assigned");
@@ -27,7 +34,7 @@ pub(super) fn with_pool(settings: &mut Settings) {
 pub(super) fn with_probe(settings: &mut Settings) {
     settings
         .router(Router::New)
-        .set_access("duplicate-probe-ms", 100);
+        .set_access("duplicate-probe-ms", PROBE.as_millis() as i64);
 }
 
 pub(super) fn with_kept_pcoa(settings: &mut Settings) {

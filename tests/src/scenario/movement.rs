@@ -47,13 +47,8 @@ pub(super) fn stays(stage: &mut Stage) -> Result<Run> {
     stage.par.wait_for("tunnel-removed", SOON)?;
     let run = stage.close()?;
     // What was in the tunnel meanwhile has nobody to go to.
-    let status = stage.controllers.nar.status()?;
-    let discarded = status["reasons"]["drop-discarded"]["packets"].as_u64();
-    check(
-        "downlink",
-        &run.downlink,
-        Harm::LostAtMost(discarded.unwrap_or(0)),
-    )?;
+    let discarded = stage.discarded(Router::New)?;
+    check("downlink", &run.downlink, Harm::LostAtMost(discarded))?;
     check("uplink", &run.uplink, Harm::None)?;
     stage
         .story
@@ -74,8 +69,14 @@ pub(super) fn broken_off(stage: &mut Stage) -> Result<Run> {
     stage.prepare(AccessPoint::New)?;
     move_as_prepared(stage)?;
     let run = stage.close()?;
-    check("downlink", &run.downlink, Harm::MayLoseInGap)?;
+    // What was in the tunnel the first time has nobody to go to; of the second time nothing is lost.
+    let discarded = stage.discarded(Router::New)?;
+    check("downlink", &run.downlink, Harm::LostAtMost(discarded))?;
     check("uplink", &run.uplink, Harm::None)?;
+    ensure!(
+        stage.released(Router::New)? > 0,
+        "the new router held nothing the second time"
+    );
     stage.story.check_order(&[
         "mn: FBU",
         "par: HI 0",
@@ -123,9 +124,14 @@ pub(super) fn superseded(stage: &mut Stage) -> Result<Run> {
     stage.arrive(AccessPoint::Third)?;
     stage.flows()?;
     let run = stage.close()?;
-    // What went to the first router in between is held there for nobody.
-    check("downlink", &run.downlink, Harm::MayLoseInGap)?;
+    // What went to the first router in between is held there for nobody; the other one's comes.
+    let discarded = stage.discarded(Router::New)?;
+    check("downlink", &run.downlink, Harm::LostAtMost(discarded))?;
     check("uplink", &run.uplink, Harm::None)?;
+    ensure!(
+        stage.released(Router::Third)? > 0,
+        "the third router held nothing"
+    );
     stage.story.check_order(&[
         "par: HI 0",
         "nar: HAck 0",
@@ -149,7 +155,7 @@ pub(super) fn ping_pong(stage: &mut Stage) -> Result<Run> {
     stage.arrive(AccessPoint::Previous)?;
     stage.story.wait_for("mn", "FBU to end")?;
     stage.par.wait_for("tunnel-removed", SOON)?;
-    let tunnelled = watch.tunnelled_during(100, SOON)?;
+    let tunnelled = watch.tunnelled_of_next(100, SOON)?;
     ensure!(
         tunnelled == 0,
         "{tunnelled} packets still went through the tunnel"

@@ -7,10 +7,11 @@ use anyhow::{Context, Result, ensure};
 pub(crate) use super::addressing::POOL;
 use super::{
     predictive::una,
-    reactive::finish,
+    reactive::{finish, finish_late_tunnel},
     stage::{Harm, Stage, check},
 };
 use crate::{
+    capture::Watch,
     controller::Settings,
     netns::NetNs,
     report::Run,
@@ -166,6 +167,7 @@ fn goes_by_the_routers(stage: &mut Stage) -> Result<Run> {
 /// NAACK 4: the new router has promised to take the previous address (HAck 3), and the mobile node did
 /// not hear of it.
 pub(super) fn pcoa(stage: &mut Stage) -> Result<Run> {
+    let watch = Watch::start(&stage.lab)?;
     stage.while_frozen(Router::New, |stage| {
         stage.controllers.mn.trigger("impend", AccessPoint::New)?;
         stage.story.wait_for("par", "HI 0")?;
@@ -174,10 +176,7 @@ pub(super) fn pcoa(stage: &mut Stage) -> Result<Run> {
     stage.story.wait_for("par", "FBack 1")?;
     stage.arrive(AccessPoint::New)?;
     answered(stage, 4)?;
-    stage.mn_says("buffer-drained")?;
-    let run = stage.close()?;
-    check("downlink", &run.downlink, Harm::MayLoseInGap)?;
-    check("uplink", &run.uplink, Harm::None)?;
+    let run = finish_late_tunnel(stage, &watch, |_| 0)?;
     stage.story.check_order(&[
         "par: HI 0",
         "nar: HAck 3",

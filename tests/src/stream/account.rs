@@ -6,6 +6,10 @@ use serde::Serialize;
 
 use super::header::StreamHeader;
 
+/// How many packets may have arrived between the first and the last one of those that were lost in one gap: at
+/// its ends some get through.
+const STRAYS: u64 = 2;
+
 /// What became of one direction's packets.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Direction {
@@ -24,6 +28,9 @@ pub struct Direction {
     /// The longest time a packet was under way, in milliseconds.
     #[serde(skip)]
     pub longest_delay_ms: f64,
+    /// In how many gaps packets were lost: runs of numbers that never arrived, but for two at most.
+    #[serde(skip)]
+    pub gaps: u64,
 }
 
 /// The way of one packet; times are since the streams' start.
@@ -90,7 +97,30 @@ impl Account {
             reordered: self.reordered,
             longest_gap_ms: milliseconds(self.longest_gap),
             longest_delay_ms: milliseconds(self.longest_delay),
+            gaps: self.gaps(sent),
         }
+    }
+
+    fn gaps(&self, sent: u64) -> u64 {
+        let mut gaps = 0;
+        // What has arrived since the gap began, if it goes on.
+        let mut strays = None;
+        for sequence in 0..sent {
+            if self.has_seen(sequence) {
+                strays = strays
+                    .map(|strays| strays + 1)
+                    .filter(|strays| *strays <= STRAYS);
+            } else if strays.is_none() {
+                gaps += 1;
+                strays = Some(0);
+            }
+        }
+        gaps
+    }
+
+    fn has_seen(&self, sequence: u64) -> bool {
+        let word = self.seen.get((sequence / 64) as usize).copied();
+        word.unwrap_or(0) & (1 << (sequence % 64)) != 0
     }
 
     /// What became of the packets that were `sent` at these times.
@@ -167,6 +197,27 @@ mod tests {
     #[test]
     fn each_packet_behind_a_later_one_is_reordered() {
         assert_eq!(counts(&[0, 3, 1, 2, 4], 5), (5, 0, 0, 2));
+    }
+
+    #[test]
+    fn what_was_lost_in_one_go_is_one_gap() {
+        let gaps = |arrivals: &[u64], sent| account_of(arrivals).close(sent).gaps;
+        let but = |lost: &[u64]| -> Vec<u64> {
+            let all = 0..200;
+            all.filter(|sequence| !lost.contains(sequence)).collect()
+        };
+        let run: Vec<u64> = (60..140).collect();
+        assert_eq!(gaps(&but(&[]), 200), 0);
+        assert_eq!(gaps(&but(&run), 200), 1);
+        assert_eq!(gaps(&[], 200), 1);
+        assert_eq!(gaps(&[0, 1], 200), 1);
+        // One gets through at each end.
+        assert_eq!(gaps(&but(&[&[58][..], &run, &[141]].concat()), 200), 1);
+        // Far from it, or too many.
+        assert_eq!(gaps(&but(&[&[20][..], &run].concat()), 200), 2);
+        assert_eq!(gaps(&but(&[&run[..], &[144]].concat()), 200), 2);
+        let every_other: Vec<u64> = (60..140).step_by(2).collect();
+        assert_eq!(gaps(&but(&every_other), 200), 14);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use fmip_tests::{
     capture::Story,
     controller::{Controllers, Settings},
     testing,
+    wait::SOON,
+    wait_until,
 };
 use serde_json::json;
 
@@ -18,7 +20,7 @@ fn a_router_that_reads_its_file_again_tells_of_the_neighbors_in_it() {
     let mut settings = testing::settings();
     let previous = settings.router(Router::Previous);
     previous.set_neighbor(Router::New, "fast-handover", false);
-    let controllers = Controllers::start(&lab, &settings).unwrap();
+    let mut controllers = Controllers::start(&lab, &settings).unwrap();
     let story = Story::start(&lab).unwrap();
     let mn = controllers.mn.subscribe().unwrap();
     controllers.mn.trigger("impend", AccessPoint::New).unwrap();
@@ -28,17 +30,29 @@ fn a_router_that_reads_its_file_again_tells_of_the_neighbors_in_it() {
         .check_order(&["mn: RtSolPr", "par: PrRtAdv 3"])
         .unwrap();
 
-    // Something that cannot be: all stays as it was.
+    // Something that cannot be: all stays as it was, what is right in the file included.
     previous_says(&mut settings, "maybe");
+    let previous = settings.router(Router::Previous);
+    previous.set_neighbor(Router::New, "fast-handover", true);
     controllers.par.rewrite(&lab, &settings).unwrap();
     let refused = controllers.par.request(&json!({"command": "reload"}));
     let error = format!("{:#}", refused.unwrap_err());
     assert!(error.contains("addressing"), "{error}");
+    // That is what a mobile node hears that asks again: one that has forgotten the answer.
+    controllers.mn.restart(&lab, &settings).unwrap();
+    let mn = controllers.mn.subscribe().unwrap();
+    controllers.mn.trigger("impend", AccessPoint::New).unwrap();
+    let failed = mn.wait_for_another("handover-failed", 0).unwrap();
+    assert_eq!(failed.fields["reason"], "no-fast-handover");
+    wait_until("the second answer on the wire", SOON, || {
+        let answers = story.all().into_iter();
+        let answers = answers.filter(|seen| seen.by == "par" && seen.what == "PrRtAdv 3");
+        Ok((answers.count() >= 2).then_some(()))
+    })
+    .unwrap();
     story.check_never("par", "PrRtAdv 0").unwrap();
 
     previous_says(&mut settings, "stateless");
-    let previous = settings.router(Router::Previous);
-    previous.set_neighbor(Router::New, "fast-handover", true);
     controllers.par.rewrite(&lab, &settings).unwrap();
     controllers
         .par

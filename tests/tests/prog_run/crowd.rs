@@ -14,7 +14,8 @@ use fmip_ctl::io::{
     load::ROUTER,
     pool::Room,
 };
-use fmip_tests::wait_until;
+use fmip_tests::{NetNs, wait_until};
+use rustix::{process::setpriority_process, thread::gettid};
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::{
@@ -28,6 +29,9 @@ const NODES: u16 = 1000;
 const EACH: u32 = 110;
 /// Far longer than a machine under load needs.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// The drain works while the test orders: a test that is kept from running meanwhile orders when much has
+/// left already, which says nothing. So often is it tried again.
+const ROUNDS: u32 = 20;
 /// Where the number of a packet stands.
 const NUMBER: usize = ETHERNET + IPV6 + 8;
 const XDP_DROP: u32 = 1;
@@ -80,80 +84,124 @@ fn receive(receiver: &Receiver, packets: usize) -> Result<Vec<(u16, u32)>> {
     Ok(received)
 }
 
+/// Asks the scheduler to run this thread no later than the drain's. Without the rights for it there are more
+/// rounds.
+fn hurry() {
+    let _ = setpriority_process(Some(gettid()), -20);
+}
+
+/// Plays `round`, each time in a namespace of its own, until it says that it has ordered in time.
+fn until_in_time(mut round: impl FnMut(&NetNs) -> Result<bool> + Send) {
+    for _ in 0..ROUNDS {
+        let mut in_time = None;
+        in_namespace(|namespace| {
+            in_time = Some(round(namespace)?);
+            Ok(())
+        });
+        // None: it was skipped.
+        if in_time != Some(false) {
+            return;
+        }
+        eprintln!("much had left before all was ordered: once more");
+    }
+    panic!(
+        "in {ROUNDS} rounds much had left before all was ordered: the drain serves one alone, or this \
+         machine is too busy to tell"
+    );
+}
+
 // Rows: BUF-08
 #[test]
 fn of_a_thousand_nodes_that_are_released_at_once_none_waits_for_another_ones_hundredth_packet() {
+    until_in_time(release_a_thousand);
+}
+
+/// Whether all were ordered before any of them had half of what nobody may have ahead of another.
+fn release_a_thousand(namespace: &NetNs) -> Result<bool> {
+    const AHEAD: u64 = 50;
     let room = Room {
         packets: u32::from(NODES) * EACH,
         nodes: NODES.into(),
         // Exactly what each of them needs: none takes another's.
         guaranteed: EACH,
     };
-    in_namespace(|namespace| {
-        let mut bench = Bench::with_room(room, WIDE)?;
-        let router = Router::new(namespace, &mut bench)?;
-        let receiver = Receiver::with_room(600 << 20)?;
-        for number in 0..NODES {
-            let hop = router.next_hop();
-            bench.maps.hold(node(number), hop, None, later())?;
+    let mut bench = Bench::with_room(room, WIDE)?;
+    let router = Router::new(namespace, &mut bench)?;
+    let receiver = Receiver::with_room(600 << 20)?;
+    for number in 0..NODES {
+        let hop = router.next_hop();
+        bench.maps.hold(node(number), hop, None, later())?;
+    }
+    for number in 0..NODES {
+        feed(&mut bench, number, EACH)?;
+    }
+    assert_eq!(bench.maps.slots_in_use()?, u64::from(room.packets));
+    // All at hand, so that they are ordered in one instant.
+    let releases = (0..NODES)
+        .map(|number| {
+            let release = bench.maps.release(node(number), later())?;
+            release.context("nothing to release")
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let (reporter, mut reports) = unbounded_channel();
+    let drain = Drain::start(bench.programs, bench.drain, reporter)?;
+    let (most, received) = thread::scope(|scope| {
+        let receiving = scope.spawn(|| receive(&receiver, room.packets as usize));
+        hurry();
+        let start = Instant::now();
+        for release in releases {
+            drain.release(release);
         }
-        for number in 0..NODES {
-            feed(&mut bench, number, EACH)?;
-        }
-        assert_eq!(bench.maps.slots_in_use()?, u64::from(room.packets));
-        // All at hand, so that they are ordered in one instant.
-        let releases = (0..NODES)
-            .map(|number| {
-                let release = bench.maps.release(node(number), later())?;
-                release.context("nothing to release")
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let (reporter, mut reports) = unbounded_channel();
-        let drain = Drain::start(bench.programs, bench.drain, reporter)?;
-        let received = thread::scope(|scope| {
-            let receiving = scope.spawn(|| receive(&receiver, room.packets as usize));
-            let start = Instant::now();
-            for release in releases {
-                drain.release(release);
+        // Read when all are ordered: those that had more by then were not ordered with the others.
+        let accounts = bench.maps.buffers()?;
+        let most = accounts.iter().map(|buffer| buffer.released).max();
+        let mut drained = 0;
+        wait_until("all nodes to be drained", DEADLINE, || {
+            while let Ok(report) = reports.try_recv() {
+                drained += u16::from(matches!(report, Report::Drained { .. }));
             }
-            let mut drained = 0;
-            wait_until("all nodes to be drained", DEADLINE, || {
-                while let Ok(report) = reports.try_recv() {
-                    drained += u16::from(matches!(report, Report::Drained { .. }));
-                }
-                Ok((drained == NODES).then_some(()))
-            })?;
-            eprintln!("{} packets drained in {:?}", room.packets, start.elapsed());
-            receiving.join().expect("no panic inside")
+            Ok((drained == NODES).then_some(()))
         })?;
+        eprintln!("{} packets drained in {:?}", room.packets, start.elapsed());
+        let received = receiving.join().expect("no panic inside")?;
+        anyhow::Ok((most.context("no account")?, received))
+    })?;
 
-        let mut next = vec![0; NODES.into()];
-        let mut first = vec![usize::MAX; NODES.into()];
-        let mut hundredth = usize::MAX;
-        for (place, &(node, number)) in received.iter().enumerate() {
-            let node = usize::from(node);
-            assert_eq!(number, next[node], "of node {node}");
-            next[node] += 1;
-            match number {
-                0 => first[node] = place,
-                99 => hundredth = hundredth.min(place),
-                _ => {}
-            }
+    let mut next = vec![0; NODES.into()];
+    let mut first = vec![usize::MAX; NODES.into()];
+    let mut hundredth = usize::MAX;
+    for (place, &(node, number)) in received.iter().enumerate() {
+        let node = usize::from(node);
+        assert_eq!(number, next[node], "of node {node}");
+        next[node] += 1;
+        match number {
+            0 => first[node] = place,
+            99 => hundredth = hundredth.min(place),
+            _ => {}
         }
-        assert!(next.iter().all(|&next| next == EACH), "{next:?}");
-        let last_first = first.iter().max().copied().unwrap_or(usize::MAX);
-        assert!(
-            last_first < hundredth,
-            "the first packet of some node came as number {last_first}, the hundredth of some other as \
-             number {hundredth}"
-        );
-        assert_eq!(bench.maps.slots_in_use()?, 0);
-        Ok(())
-    });
+    }
+    assert!(next.iter().all(|&next| next == EACH), "{next:?}");
+    assert_eq!(bench.maps.slots_in_use()?, 0);
+    eprintln!("some node had {most} packets when the last one was ordered");
+    if most >= AHEAD {
+        return Ok(false);
+    }
+    let last_first = first.iter().max().copied().unwrap_or(usize::MAX);
+    assert!(
+        last_first < hundredth,
+        "the first packet of some node came as number {last_first}, the hundredth of some other as \
+         number {hundredth}"
+    );
+    Ok(true)
 }
 
 #[test]
 fn a_new_node_does_not_wait_until_one_with_a_full_buffer_is_drained() {
+    until_in_time(release_one_more);
+}
+
+/// Whether the one with the full buffer was not drained when the new one was ordered.
+fn release_one_more(namespace: &NetNs) -> Result<bool> {
     const MANY: u32 = 10_000;
     // What may have been under way already when it was ordered: the run of that moment.
     const RUN: u64 = 256;
@@ -162,42 +210,44 @@ fn a_new_node_does_not_wait_until_one_with_a_full_buffer_is_drained() {
         nodes: 2,
         guaranteed: 1,
     };
-    in_namespace(|namespace| {
-        let mut bench = Bench::with_room(room, WIDE)?;
-        let router = Router::new(namespace, &mut bench)?;
-        let receiver = Receiver::with_room(100 << 20)?;
-        for (number, packets) in [(0, MANY), (1, 1)] {
-            let hop = router.next_hop();
-            bench.maps.hold(node(number), hop, None, later())?;
-            feed(&mut bench, number, packets)?;
+    let mut bench = Bench::with_room(room, WIDE)?;
+    let router = Router::new(namespace, &mut bench)?;
+    let receiver = Receiver::with_room(100 << 20)?;
+    for (number, packets) in [(0, MANY), (1, 1)] {
+        let hop = router.next_hop();
+        bench.maps.hold(node(number), hop, None, later())?;
+        feed(&mut bench, number, packets)?;
+    }
+    let (reporter, mut reports) = unbounded_channel();
+    let drain = Drain::start(bench.programs, bench.drain, reporter)?;
+    let (before, received) = thread::scope(|scope| {
+        let receiving = scope.spawn(|| receive(&receiver, room.packets as usize));
+        let mut release = |number| -> Result<()> {
+            let release = bench.maps.release(node(number), later())?;
+            drain.release(release.context("nothing to release")?);
+            Ok(())
+        };
+        hurry();
+        release(0)?;
+        let deadline = Instant::now() + DEADLINE;
+        while reports.try_recv().is_err() {
+            ensure!(Instant::now() < deadline, "nothing is released");
+            thread::yield_now();
         }
-        let (reporter, mut reports) = unbounded_channel();
-        let drain = Drain::start(bench.programs, bench.drain, reporter)?;
-        let (before, received) = thread::scope(|scope| {
-            let receiving = scope.spawn(|| receive(&receiver, room.packets as usize));
-            let mut release = |number| -> Result<()> {
-                let release = bench.maps.release(node(number), later())?;
-                drain.release(release.context("nothing to release")?);
-                Ok(())
-            };
-            release(0)?;
-            let deadline = Instant::now() + DEADLINE;
-            while reports.try_recv().is_err() {
-                ensure!(Instant::now() < deadline, "nothing is released");
-                thread::yield_now();
-            }
-            release(1)?;
-            let accounts = bench.maps.buffers()?;
-            let first = accounts.iter().find(|buffer| buffer.address == node(0));
-            let before = first.context("no account")?.released;
-            anyhow::Ok((before, receiving.join().expect("no panic inside")?))
-        })?;
-        let place = received.iter().position(|&(node, _)| node == 1);
-        let place = place.context("its packet never came")? as u64;
-        assert!(
-            place <= before + RUN && before + RUN < u64::from(MANY),
-            "it came behind {place} others, {before} of which were sent before it was ordered"
-        );
-        Ok(())
-    });
+        release(1)?;
+        let accounts = bench.maps.buffers()?;
+        let first = accounts.iter().find(|buffer| buffer.address == node(0));
+        let before = first.context("no account")?.released;
+        anyhow::Ok((before, receiving.join().expect("no panic inside")?))
+    })?;
+    if before + RUN >= u64::from(MANY) {
+        return Ok(false);
+    }
+    let place = received.iter().position(|&(node, _)| node == 1);
+    let place = place.context("its packet never came")? as u64;
+    assert!(
+        place <= before + RUN,
+        "it came behind {place} others, {before} of which were sent before it was ordered"
+    );
+    Ok(true)
 }

@@ -12,7 +12,10 @@
 use std::{
     io::Read as _,
     net::Ipv6Addr,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    sync::atomic::{
+        AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -38,16 +41,19 @@ use crate::{
     receiver::Receiver,
 };
 
-/// Packets of each sender.
+/// Packets of each sender at least.
 const EACH: u32 = 1_000_000;
+/// Handovers at least, each of which switches three times: how many there are in so many packets is a matter of
+/// the machine's other work, and the senders go on until there were as many.
+const HANDOVERS: u64 = 400;
 /// Packets of one sender that are under way at most, held ones included: all of them together find room in
 /// the ring of a veth (256 frames).
 const WINDOW: u32 = 100;
 /// Every so many packets one is signalling.
 const SIGNALLING: u32 = 8;
 /// Packets that must be held before a release, and go straight on before the next hold.
-const SOME: u32 = 20;
-/// Far longer than a machine under load needs.
+const SOME: u64 = 20;
+/// Far longer than a machine under load needs, for all and for each step.
 const DEADLINE: Duration = Duration::from_secs(300);
 /// The buffers rest between two uses.
 const ROOM: Room = Room {
@@ -61,17 +67,32 @@ const MOBILITY: u8 = 135;
 /// How far everybody is.
 #[derive(Default)]
 struct Progress {
+    handovers: AtomicU64,
+    /// Of each sender, when it has ended.
+    sent: [AtomicU32; SENDERS.len()],
+    /// How many senders have ended.
+    ended: AtomicUsize,
     received: [AtomicU32; SENDERS.len()],
     failed: AtomicBool,
 }
 
 impl Progress {
-    fn received(&self) -> u32 {
-        self.received.iter().map(|count| count.load(Relaxed)).sum()
+    fn received(&self) -> u64 {
+        total(&self.received)
+    }
+
+    /// Packets that were sent, once there will be no more.
+    fn all(&self) -> Option<u64> {
+        (self.ended.load(Acquire) == SENDERS.len()).then(|| total(&self.sent))
     }
 
     fn goes_on(&self) -> bool {
-        self.received() < EACH * SENDERS.len() as u32 && !self.failed.load(Relaxed)
+        self.all().is_none_or(|all| self.received() < all) && !self.failed.load(Relaxed)
+    }
+
+    fn sender_ends(&self, place: usize, sent: u32) {
+        self.sent[place].store(sent, Relaxed);
+        self.ended.fetch_add(1, Release);
     }
 
     /// Notes a failure, so that the others end, too.
@@ -88,6 +109,11 @@ impl Progress {
         }
         Ok(())
     }
+}
+
+fn total(counts: &[AtomicU32]) -> u64 {
+    let counts = counts.iter();
+    counts.map(|count| u64::from(count.load(Relaxed))).sum()
 }
 
 // Rows: BUF-08
@@ -109,7 +135,6 @@ fn in_millions_of_packets_and_thousands_of_switches_none_is_lost_doubled_strande
             reports: &mut reports,
             router: &router,
             held: 0,
-            switches: 0,
         };
         handovers.hold()?;
         thread::scope(|scope| {
@@ -125,15 +150,18 @@ fn in_millions_of_packets_and_thousands_of_switches_none_is_lost_doubled_strande
             receiving.join().expect("no panic inside")?;
             result
         })?;
-        let Handovers { held, switches, .. } = handovers;
-        let all = u64::from(EACH) * SENDERS.len() as u64;
+        let held = handovers.held;
+        let switches = progress.handovers.load(Relaxed);
+        let all = progress.all().context("a sender did not end")?;
         eprintln!("{all} packets, {held} of them held, in {switches} handovers");
-        // Each switches three times. How many there are is a matter of the machine's other work.
-        assert!(switches > 400, "only {switches} handovers");
-        assert!(held > u64::from(SOME) * switches / 2, "only {held} held");
         assert!(
-            held < all - u64::from(SOME) * switches / 2,
-            "only {held} not held"
+            switches >= HANDOVERS,
+            "only {switches} handovers in {DEADLINE:?}"
+        );
+        assert!(held > SOME * switches / 2, "only {held} held");
+        assert!(
+            held < all - SOME * switches / 2,
+            "{held} held, and only the rest of {all} not"
         );
         assert_eq!(maps.slots_in_use()?, 0);
         for (reason, count) in maps.counts()? {
@@ -154,7 +182,6 @@ struct Handovers<'a> {
     reports: &'a mut UnboundedReceiver<Report>,
     router: &'a Router,
     held: u64,
-    switches: u64,
 }
 
 impl Handovers<'_> {
@@ -175,8 +202,8 @@ impl Handovers<'_> {
                     .first()
                     .map_or((0, 0), |buffer| (buffer.held, buffer.waiting));
                 // The last ones may be fewer: nobody comes behind them.
-                let all = u64::from(EACH) * SENDERS.len() as u64;
-                Ok(held >= u64::from(SOME) || u64::from(progress.received()) + waiting >= all)
+                let all = progress.all();
+                Ok(held >= SOME || all.is_some_and(|all| progress.received() + waiting >= all))
             })?;
             let release = self.maps.release(NCOA, later())?;
             self.drain.release(release.context("nothing to release")?);
@@ -209,7 +236,7 @@ impl Handovers<'_> {
                         "of {held} packets {released} were released, {dropped} dropped"
                     );
                     self.held += held;
-                    self.switches += 1;
+                    progress.handovers.fetch_add(1, Relaxed);
                     return Ok(());
                 }
                 Ok(Report::FirstReleased { .. }) => {}
@@ -232,7 +259,9 @@ fn feed(place: usize, interface: u32, progress: &Progress) -> Result<()> {
     let _ = sched_setaffinity(None, &processors);
     let transmitter = Transmitter::new()?;
     let mut numbers = [0; 2];
-    for sent in 0..EACH {
+    let deadline = Instant::now() + DEADLINE;
+    let mut sent = 0;
+    while sent < EACH || progress.handovers.load(Relaxed) < HANDOVERS && Instant::now() < deadline {
         let is_signalling = sent % SIGNALLING == 0;
         let number = &mut numbers[usize::from(is_signalling)];
         let packet = Packet {
@@ -250,7 +279,9 @@ fn feed(place: usize, interface: u32, progress: &Progress) -> Result<()> {
             link_destination: Some(MacAddr(ROUTER_MAC)),
             bytes: packet.octets()[ETHERNET..].to_vec().into(),
         })?;
+        sent += 1;
     }
+    progress.sender_ends(place, sent);
     Ok(())
 }
 

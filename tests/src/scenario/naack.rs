@@ -176,7 +176,7 @@ pub(super) fn pcoa(stage: &mut Stage) -> Result<Run> {
     stage.story.wait_for("par", "FBack 1")?;
     stage.arrive(AccessPoint::New)?;
     answered(stage, 4)?;
-    let run = finish_late_tunnel(stage, &watch, |_| 0)?;
+    let run = finish_late_tunnel(stage, &watch)?;
     stage.story.check_order(&[
         "par: HI 0",
         "nar: HAck 3",

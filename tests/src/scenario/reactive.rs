@@ -96,9 +96,7 @@ pub(super) fn fback_missed(stage: &mut Stage) -> Result<Run> {
     stage
         .mn_says("fback-received")
         .context("the previous router does not answer")?;
-    // On busy processors the first packets that come are lost at the mobile node, whose kernel counts them as
-    // for an address that is not its own: some, and not half of what was held.
-    let run = finish_late_tunnel(stage, &watch, |released| released / 2)?;
+    let run = finish_late_tunnel(stage, &watch)?;
     stage.story.check_order(&[
         "mn: FBU",
         "par: HI 0",
@@ -113,12 +111,8 @@ pub(super) fn fback_missed(stage: &mut Stage) -> Result<Run> {
 
 /// Waits for what was held, of a mobile node that left before the new router had answered. What came between
 /// went out on the link that the node had left. From its HAck on the new router holds: of what went into the
-/// tunnel, which begins behind the HAck, no more is lost than `may_lose` says of as many as were released.
-pub(super) fn finish_late_tunnel(
-    stage: &mut Stage,
-    watch: &Watch,
-    may_lose: impl FnOnce(u64) -> u64,
-) -> Result<Run> {
+/// tunnel, which begins behind the HAck, nothing is lost.
+pub(super) fn finish_late_tunnel(stage: &mut Stage, watch: &Watch) -> Result<Run> {
     stage.mn_says("buffer-drained")?;
     let (run, passages) = stage.close_with_passages()?;
     let first = watch.first_tunnelled();
@@ -127,8 +121,7 @@ pub(super) fn finish_late_tunnel(
     let lost = before.filter(|passage| passage.arrived.is_none()).count() as u64;
     check("downlink", &run.downlink, Harm::MayLoseInGap)?;
     let released = stage.released(Router::New)?;
-    let more = may_lose(released);
-    check("downlink", &run.downlink, Harm::LostAtMost(lost + more))
+    check("downlink", &run.downlink, Harm::LostAtMost(lost))
         .with_context(|| format!("of what went into the tunnel, from number {first} on"))?;
     check("uplink", &run.uplink, Harm::None)?;
     ensure!(released > 0, "the new router held nothing");

@@ -37,6 +37,7 @@ impl MobileNode {
         self.enter(Link::behind(&destination, self.access_point));
         let router = destination.router;
         self.order_router(Owner::Rest, router.address, Some(router.lla));
+        self.expect_tunnel(destination.ncoa);
         if self.config.announcement == Announcement::Una {
             self.announce(now, &destination, destination.ncoa);
         }
@@ -54,6 +55,7 @@ impl MobileNode {
         let router = destination.router;
         self.order_router(Owner::Rest, router.address, Some(router.lla));
         self.configure(&destination);
+        self.expect_tunnel(destination.ncoa);
         self.ask_from_here(now, destination, destination.ncoa, None);
         // The router would ask for it before it can deliver the FBack.
         if self.config.announcement == Announcement::Una {

@@ -198,9 +198,6 @@ impl MobileNode {
             due: now + timeout,
         };
         self.farewell = None; // FBU-16: superseded
-        if reactive && care_of == destination.ncoa {
-            self.expect_tunnel(care_of);
-        }
         self.send_fbu(now, &request);
         self.set_phase(Phase::AwaitingFback(request));
     }

@@ -257,6 +257,7 @@ impl MobileNode {
     fn resume(&mut self, now: Instant, request: Request) {
         let (destination, care_of) = (request.destination, request.care_of);
         if care_of == destination.ncoa {
+            self.expect_tunnel(care_of);
             self.begin_announcing(now, care_of);
         }
         self.ask_from_here(now, destination, care_of, Some(request));

@@ -45,6 +45,7 @@ impl MobileNode {
                 }
                 let mut destination = announced.destination;
                 destination.ncoa = ncoa;
+                self.expect_tunnel(ncoa);
                 self.announce(now, &destination, ncoa);
                 self.configure(&destination);
                 self.ask_from_here(now, destination, ncoa, None);

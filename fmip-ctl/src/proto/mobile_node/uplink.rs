@@ -111,8 +111,13 @@ impl MobileNode {
     }
 
     /// Takes packets for the address in use out of the tunnel that an FBU asks for: what the PAR has
-    /// held may be here before its FBack is. What is sent is still held.
+    /// held may be here before its FBack is; and what the new router has held, if it was asked to and its
+    /// answer was not heard, as soon as `care_of` is announced. What is sent is still held.
     pub(super) fn expect_tunnel(&mut self, care_of: Ipv6Addr) {
+        // There will be no FBU.
+        if self.key().is_none() {
+            return;
+        }
         let pcoa = self.origin.pcoa;
         let (tunnel, router_lla) = (self.tunnel(care_of), self.link().router_lla);
         let uplink = self.uplinks.iter_mut().find(|uplink| uplink.pcoa == pcoa);

@@ -46,10 +46,11 @@ fn an_fbu_follows_the_una_where_no_fback_came() {
             mobile_steps(&simulation),
             [
                 "mn: set-default-router",
+                // What the new router holds may come out of the tunnel at once, and what the PAR holds before
+                // the FBack does.
+                "mn: hold-uplink",
                 "mn: -> na",
                 "mn: configure-address",
-                // What the PAR holds may come out of the tunnel before the FBack does.
-                "mn: hold-uplink",
                 "mn: -> fbu"
             ]
         );
@@ -297,7 +298,7 @@ fn a_link_that_flaps_before_the_fback_makes_it_ask_again() {
     simulation.come_up(AP2);
     assert_eq!(
         mobile_steps(&simulation),
-        ["mn: -> na", "mn: hold-uplink", "mn: -> fbu"]
+        ["mn: hold-uplink", "mn: -> na", "mn: -> fbu"]
     );
     simulation.run(Duration::from_millis(100));
     assert_eq!(simulation.count("mn: release-uplink"), 1);

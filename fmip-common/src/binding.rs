@@ -348,8 +348,8 @@ pub struct NextHop {
     /// Index of the interface, in the network namespace of the programs.
     pub interface: u32,
     /// Index of the interface that XDP programs give frames to: of a VLAN its parent, else the same. 0: it
-    /// takes none, and what leaves there goes by way of the kernel. [`LOOPBACK`]: it takes none, and what a
-    /// mobile node's drain takes out of a buffer is passed up there, from where it is sent on.
+    /// takes none, and what leaves there goes by way of the kernel. [`LOOPBACK`], of a mobile node: what its
+    /// drain takes out of a buffer is passed up there, from where it is sent on.
     pub port: u32,
     /// The VLAN tags that frames carry on that port, the outer one first.
     pub tags: [Tag; 2],

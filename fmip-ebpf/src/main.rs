@@ -6,7 +6,8 @@
 //! * `fmip_drain` (XDP): takes packets out of the handover buffers; run by the controller with
 //!   live frames, and attached to a parked interface so that such a run is cheap.
 //! * `fmip_clock` (XDP): tells the controller what the kernel's ticks are; attached nowhere.
-//! * `fmip_mobile_in`, `fmip_mobile_out` (TC): on the interface of a mobile node.
+//! * `fmip_mobile_in`, `fmip_mobile_out` (TC): on the interface of a mobile node; `fmip_release` (TC): on its
+//!   loopback, for what was held.
 //! * `fmip_probe` (XDP), `fmip_probe_sent`, `fmip_probe_failed` (raw tracepoints): whether a driver
 //!   takes redirected frames.
 
@@ -123,8 +124,8 @@ pub fn fmip_mobile_out(ctx: TcContext) -> i32 {
     tc_verdict(outcome, packet.arrived(), packet.interface(), Side::Out)
 }
 
-/// Sends out of a mobile node's interface what the drain has passed up on the loopback: for drivers that
-/// take no redirected frames, such as all of 802.11.
+/// Sends out of a mobile node's interface what the drain has passed up on the loopback: by the kernel's ordinary
+/// transmission, as what the node sends next, and in front of it.
 #[classifier]
 #[inline(always)]
 pub fn fmip_release(ctx: TcContext) -> i32 {

@@ -807,10 +807,9 @@ fn the_host_is_left_as_it_was_found_at_the_new_router_after_ctrl_c() {
     leaves_no_trace(STATES[3], Signal::INT);
 }
 
-/// A node whose interface takes no redirected frames, as none of 802.11 does: what it held leaves by way of
-/// the loopback.
+/// A node whose interface is no veth, but a bridge with the wire as its port.
 #[test]
-fn the_host_is_left_as_it_was_found_with_a_radio_that_takes_no_redirected_frames() {
+fn the_host_is_left_as_it_was_found_with_a_bridge_as_its_interface() {
     let Some(_turn) = testing::shared_turn() else {
         return;
     };
@@ -822,7 +821,7 @@ fn the_host_is_left_as_it_was_found_with_a_radio_that_takes_no_redirected_frames
 
 /// As such a node, between the same two networks with traffic: it loses nothing, and keeps the order.
 #[test]
-fn what_leaves_by_way_of_the_loopback_keeps_its_order() {
+fn a_bridge_as_its_interface_keeps_the_order_of_what_was_held() {
     let Some(_turn) = testing::shared_turn() else {
         return;
     };

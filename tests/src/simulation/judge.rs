@@ -9,7 +9,10 @@ use fmip_ctl::{
 
 use super::{
     flow::Loss,
-    plan::{Leg, Manner, Plan, mobile_of_address, prefix, router_address, router_of_address},
+    plan::{
+        Leg, Manner, Plan, mobile_of_address, own_address, prefix, router_address,
+        router_of_address,
+    },
     summary::Summary,
     world::NodeId,
 };
@@ -47,6 +50,8 @@ struct Move {
     began: Instant,
     arrived: Option<(Instant, usize)>,
     accepted: bool,
+    /// Whether it told people that nothing but a Binding Update completes it.
+    told: bool,
     /// Whether it knew in the end which address it has, and how its packets leave.
     settled: bool,
     failed: Option<String>,
@@ -65,6 +70,8 @@ struct Account {
     visits: Vec<(usize, Instant)>,
     /// The router that its address in use is of.
     home: Option<usize>,
+    /// That address, once it has told of one.
+    address: Option<Ipv6Addr>,
     /// Messages that were lost since it came to where it is.
     losses: u32,
     /// Whether it was still on its way to an address here when it moved on.
@@ -203,7 +210,10 @@ impl Judge {
         let is_clear = last_visit(leg.to).is_none_or(|when| when + MAX_LIFETIME < now);
         let is_short = leg.gap < PROXY_LIFETIME;
         let account = &mut self.accounts[mobile];
+        // A key is for the address that it makes of its link-layer address alone.
+        let is_keyed = (account.address).is_none_or(|of| of == own_address(mobile, from));
         let is_due = self.plain
+            && is_keyed
             && leg.manner == Manner::Predicted
             && is_clear
             && is_short
@@ -219,6 +229,7 @@ impl Judge {
             began: now,
             arrived: None,
             accepted: false,
+            told: false,
             settled: false,
             failed: None,
             losses: 0,
@@ -258,7 +269,7 @@ impl Judge {
             false => self.totals.others += loss,
         }
         let home = self.accounts[mobile].home;
-        let told = current.accepted || current.failed.is_some();
+        let told = current.accepted || current.failed.is_some() || current.told;
         let account = &mut self.accounts[mobile];
         account.is_lost = !current.settled;
         // Back at the link of the address that it never gave up.
@@ -316,14 +327,25 @@ impl Judge {
         let NodeId::Mobile(mobile) = node else {
             return None;
         };
-        let current = self.accounts[mobile].current.as_mut()?;
+        let account = &mut self.accounts[mobile];
+        if let Event::CareOfAddress { care_of, .. } = event {
+            account.address = Some(*care_of);
+        }
+        let current = account.current.as_mut()?;
         match event {
+            // If it is an ordinary move, people know.
+            Event::CareOfAddress { fast, .. } => {
+                current.settled = true;
+                current.told |= !fast;
+            }
             Event::FbackReceived { status } if *status < 128 => current.accepted = true,
             Event::FellBack { .. } => {
                 current.settled = true;
                 current.failed.get_or_insert_with(|| "FellBack".to_owned());
             }
-            Event::HandoverFailed { reason } => current.failed = Some(format!("{reason:?}")),
+            Event::HandoverFailed { reason } | Event::EndingFailed { reason } => {
+                current.failed = Some(format!("{reason:?}"));
+            }
             _ => {}
         }
         None

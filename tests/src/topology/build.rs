@@ -342,8 +342,8 @@ impl Lab {
         self.first_address()
     }
 
-    /// Makes the mobile node's interface one whose driver takes no redirected frames, as those of 802.11
-    /// are: a bridge, with the end of the wire as its port.
+    /// Makes the mobile node's interface one whose driver takes no redirected frames, as none of 802.11 does: a
+    /// bridge, with the end of the wire as its port.
     pub fn make_mobile_node_plain(&mut self) -> Result<()> {
         const PORT: &str = "port0";
         self.mn.ip(&format!("link set {WLAN} down"))?;

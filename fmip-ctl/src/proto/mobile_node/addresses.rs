@@ -79,6 +79,7 @@ impl MobileNode {
         self.addresses.waiting.take_if(|of| *of == address);
         self.addresses.kept.retain(|of| *of != address);
         self.remove_address(address);
+        self.give_up_tunnel(address);
     }
 
     /// An address could not be configured, and is not there.
@@ -93,6 +94,15 @@ impl MobileNode {
             | Command::RemoveAddress { address: of, .. } => of == address,
             _ => false,
         });
+        self.give_up_tunnel(address);
+    }
+
+    /// An earlier address that the mobile node cannot have again: nothing begins from it, and nothing that
+    /// comes for it is taken.
+    fn give_up_tunnel(&mut self, address: Ipv6Addr) {
+        if address != self.origin.pcoa && self.has_tunnel(address) {
+            self.lose_uplink(address);
+        }
     }
 
     /// Back on the link of this address, which may have been removed meanwhile.
@@ -173,6 +183,9 @@ impl MobileNode {
             let waiting = self.addresses.waiting;
             self.add_address(address, prefix_length);
             self.addresses.waiting = waiting;
+        }
+        if !self.addresses.present.contains(&address) {
+            return; // Another node has it, too.
         }
         self.addresses.kept.push(address);
         let interface = self.config.interface;

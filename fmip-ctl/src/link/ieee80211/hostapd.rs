@@ -206,13 +206,8 @@ impl Stations {
         station: MacAddr,
     ) -> Option<StationChange> {
         let interface = *self.access_points.get(&access_point)?;
-        self.said.remove(&(access_point, station));
-        let at = self.at.get(&(interface, station))?;
-        if at.access_point != access_point {
-            return None;
-        }
-        self.at.remove(&(interface, station));
-        Some(StationChange::Left { interface, station })
+        let was_here = self.at.contains_key(&(interface, station));
+        self.gone(access_point, station).filter(|_| was_here)
     }
 
     /// As [`Stations::disconnected`], if it need not have said before that the station had come.

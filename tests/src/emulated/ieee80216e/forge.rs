@@ -1,6 +1,9 @@
 //! Somebody near the mobile station who forges what a base station would say (RFC 5270 section 8).
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -51,6 +54,8 @@ pub struct Flood {
 
 /// New base stations in one forged MOB_NBR-ADV.
 const BASE_STATIONS: u32 = 16;
+/// How many messages are made up for at once.
+const MADE_UP: u32 = 32;
 /// The upper half of their BSIDs.
 const OPERATOR: [u8; 3] = [0x02, 0xba, 0xd0];
 
@@ -63,12 +68,22 @@ impl Flood {
         // It gives access to no link.
         let radio = Radio::open(interface, ETHERTYPE, "")?;
         let mut random = fastrand::Rng::with_seed(u64::from(self.messages));
+        let mut due = Instant::now();
         for number in 0..self.messages {
             let frame = self.frame(number, &mut random)?;
             radio.send(&frame).context("the forged frame is not sent")?;
-            thread::sleep(self.interval);
+            let now = Instant::now();
+            due = self.next_due(due, now);
+            thread::sleep(due.saturating_duration_since(now));
         }
         Ok(())
+    }
+
+    /// When the message after the one that was due at `due` is due. Who is woken late makes up for it, by
+    /// no more messages at once than a socket has room for.
+    fn next_due(&self, due: Instant, now: Instant) -> Instant {
+        let earliest = now.checked_sub(self.interval * MADE_UP);
+        (due + self.interval).max(earliest.unwrap_or(now))
     }
 
     fn frame(&self, number: u32, random: &mut fastrand::Rng) -> Result<Bytes> {
@@ -185,16 +200,20 @@ mod tests {
 
     const BS: MacAddr = MacAddr([2, 0, 0, 0, 10, 1]);
 
-    fn pdus(forgery: Forgery, messages: u32) -> Vec<(MacAddr, Pdu)> {
-        let flood = Flood {
+    fn flood(forgery: Forgery, messages: u32) -> Flood {
+        Flood {
             forgery,
             as_base_station: BS,
             station: MacAddr([2, 0, 0, 0, 0, 1]),
             target: MacAddr([2, 0, 0, 0, 10, 2]),
             cid: 7,
             messages,
-            interval: Duration::ZERO,
-        };
+            interval: Duration::from_millis(1),
+        }
+    }
+
+    fn pdus(forgery: Forgery, messages: u32) -> Vec<(MacAddr, Pdu)> {
+        let flood = flood(forgery, messages);
         let mut random = fastrand::Rng::with_seed(1);
         let frames = (0..messages).map(|number| flood.frame(number, &mut random).unwrap());
         frames
@@ -203,6 +222,17 @@ mod tests {
                 (frame.source, Pdu::decode(&frame.pdu).unwrap().pdu)
             })
             .collect()
+    }
+
+    #[test]
+    fn who_is_woken_late_makes_up_for_it_but_not_for_all_at_once() {
+        let flood = flood(Forgery::BaseStations, 1);
+        let (due, interval) = (Instant::now(), flood.interval);
+        assert_eq!(flood.next_due(due, due), due + interval);
+        let late = due + 10 * interval;
+        assert_eq!(flood.next_due(due, late), due + interval);
+        let later = due + 100 * interval;
+        assert_eq!(flood.next_due(due, later), later - MADE_UP * interval);
     }
 
     #[test]

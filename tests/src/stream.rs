@@ -184,6 +184,8 @@ struct Finished {
 struct Flow {
     path: Arc<Mutex<Arc<Path>>>,
     stop: Arc<AtomicBool>,
+    /// How many packets have gone out so far.
+    sent: Arc<AtomicU64>,
     received: Arc<AtomicU64>,
     /// Where the newest packet came from.
     newest_source: Arc<Mutex<Option<SocketAddrV6>>>,
@@ -195,26 +197,29 @@ impl Flow {
     fn start(config: StreamConfig, path: Path, receive: UdpSocket, start: Instant) -> Result<Self> {
         let path = Arc::new(Mutex::new(Arc::new(path)));
         let stop = Arc::<AtomicBool>::default();
+        let sent = Arc::<AtomicU64>::default();
         // Set, with the number of packets sent, when the sender is done.
-        let sent = Arc::<Mutex<Option<u64>>>::default();
+        let sent_in_all = Arc::<Mutex<Option<u64>>>::default();
         let received = Arc::<AtomicU64>::default();
         let newest_source = Arc::<Mutex<Option<SocketAddrV6>>>::default();
         let sender = thread::Builder::new().name("sender".into()).spawn({
             let (path, stop, sent) = (path.clone(), stop.clone(), sent.clone());
+            let sent_in_all = sent_in_all.clone();
             move || {
                 let mut sending = Sending::default();
-                let result = send_all(config, &path, &stop, start, &mut sending);
-                *sent.lock().expect("no holder panics") = Some(sending.times.len() as u64);
+                let result = send_all(config, &path, &stop, start, &sent, &mut sending);
+                *sent_in_all.lock().expect("no holder panics") = Some(sending.times.len() as u64);
                 result.map(|()| sending)
             }
         })?;
         let receiver = thread::Builder::new().name("receiver".into()).spawn({
             let (received, newest_source) = (received.clone(), newest_source.clone());
-            move || receive_all(&receive, start, &sent, &received, &newest_source)
+            move || receive_all(&receive, start, &sent_in_all, &received, &newest_source)
         })?;
         Ok(Self {
             path,
             stop,
+            sent,
             received,
             newest_source,
             sender,
@@ -308,6 +313,29 @@ impl Streams {
     pub fn received(&self) -> (u64, u64) {
         let count = |flow: &Flow| flow.received.load(Ordering::Relaxed);
         (count(self.downlink_flow()), count(self.uplink_flow()))
+    }
+
+    /// How many packets have been sent so far, those included that the system refused: downlink, uplink.
+    pub fn sent(&self) -> (u64, u64) {
+        let count = |flow: &Flow| flow.sent.load(Ordering::Relaxed);
+        (count(self.downlink_flow()), count(self.uplink_flow()))
+    }
+
+    /// Waits until `packets` more than `before`, which [`Streams::sent`] was, have been sent in each
+    /// direction.
+    pub fn wait_for_sent(
+        &self,
+        before: (u64, u64),
+        packets: u64,
+        deadline: Duration,
+    ) -> Result<()> {
+        let what = format!("{packets} packets to be sent each way");
+        wait_until(&what, deadline, || {
+            self.check()?;
+            let now = self.sent();
+            let enough = now.0 >= before.0 + packets && now.1 >= before.1 + packets;
+            Ok(enough.then_some(()))
+        })
     }
 
     /// Waits until `packets` more have arrived in each direction.
@@ -442,6 +470,7 @@ fn send_all(
     path: &Mutex<Arc<Path>>,
     stop: &AtomicBool,
     start: Instant,
+    sent: &AtomicU64,
     sending: &mut Sending,
 ) -> Result<()> {
     let pace = Pace::new(config.rate);
@@ -466,6 +495,7 @@ fn send_all(
                     return Err(error).with_context(|| format!("cannot send to {}", current.to));
                 }
             }
+            sent.store(sending.times.len() as u64, Ordering::Relaxed);
         }
         let next = pace.time_of(sending.times.len() as u64);
         let next = next.saturating_sub(start.elapsed());
@@ -484,7 +514,7 @@ fn send_all(
 fn receive_all(
     socket: &UdpSocket,
     start: Instant,
-    sent: &Mutex<Option<u64>>,
+    sent_in_all: &Mutex<Option<u64>>,
     received: &AtomicU64,
     newest_source: &Mutex<Option<SocketAddrV6>>,
 ) -> Result<Account> {
@@ -512,7 +542,7 @@ fn receive_all(
             Err(error) if is_timeout(&error) => {}
             Err(error) => bail!("cannot receive: {error}"),
         }
-        let Some(sent) = *sent.lock().expect("no holder panics") else {
+        let Some(sent) = *sent_in_all.lock().expect("no holder panics") else {
             quiet_since = Instant::now();
             continue;
         };
@@ -568,6 +598,34 @@ mod tests {
     fn a_sender_that_was_held_up_catches_up_in_bounded_bursts() {
         let pace = Pace::new(5000);
         assert_eq!(pace.due(Duration::from_secs(1), 10), MAX_BURST);
+    }
+
+    #[test]
+    fn a_flow_tells_what_it_has_sent_whether_or_not_it_arrives() {
+        let bind = || {
+            let socket = UdpSocket::bind("[::1]:0").unwrap();
+            let timeout = Some(Duration::from_millis(20));
+            socket.set_read_timeout(timeout).unwrap();
+            socket
+        };
+        // Nobody reads what is sent there.
+        let elsewhere = bind();
+        let SocketAddr::V6(to) = elsewhere.local_addr().unwrap() else {
+            panic!("bound to another family");
+        };
+        let path = Path { socket: bind(), to };
+        let config = StreamConfig::new(500, MIN_SIZE).unwrap();
+        let flow = Flow::start(config, path, bind(), Instant::now()).unwrap();
+        wait_until("packets to be sent", SOON, || {
+            Ok((flow.sent.load(Ordering::Relaxed) >= 10).then_some(()))
+        })
+        .unwrap();
+        assert_eq!(flow.received.load(Ordering::Relaxed), 0);
+        flow.stop.store(true, Ordering::Relaxed);
+        let sent = flow.sent.clone();
+        let direction = flow.finish().unwrap().direction;
+        assert_eq!(direction.sent, sent.load(Ordering::Relaxed));
+        assert_eq!(direction.lost, direction.sent);
     }
 
     #[test]

@@ -22,6 +22,8 @@ const RATE: u32 = 500;
 const SIZE: usize = 200;
 /// The time between leaving one access point and being at the next.
 const GAP: Duration = Duration::from_millis(100);
+/// How many packets each way make that a gap of the traffic, too, however late their senders are woken.
+const SENT_IN_GAP: u64 = 10;
 /// How many packets must pass each way until traffic counts as flowing.
 const FLOWS: u64 = 100;
 
@@ -143,7 +145,11 @@ impl Stage {
 
     /// After the link-layer gap the radio is there, which the mobile node is not told.
     pub fn go_to(&self, access_point: AccessPoint) -> Result<()> {
+        let streams = self.streams();
+        let before = streams.sent();
         elapse(GAP)?;
+        // Of a sender that was not run meanwhile nothing could be lost, and nothing held.
+        streams.wait_for_sent(before, SENT_IN_GAP, SOON)?;
         self.lab.attach(access_point)
     }
 

@@ -227,7 +227,7 @@ pub(super) fn held_again(stage: &mut Stage) -> Result<Run> {
         stage.par.count("buffer-drained") == 0,
         "what was held had all left before the mobile node left again"
     );
-    stage.lab.detach()?;
+    stage.lab.leave()?;
     stage.arrive(AccessPoint::Third)?;
     stage.par.wait_for("buffer-drained", SOON)?;
     let run = lossless(stage)?;

@@ -105,12 +105,12 @@ impl Stage {
 
     // What the mobile node's link layer tells it
 
-    /// It hears an access point; returns once the previous router has told about it.
+    /// It hears an access point; returns once it knows from the previous router which router is behind it.
     pub fn hear(&self, access_point: AccessPoint, prrtadv: &str) -> Result<()> {
         self.controllers.mn.trigger("new-link", access_point)?;
         self.story.wait_for("par", prrtadv)?;
-        // A request is answered behind what arrived before it.
-        self.controllers.mn.status().map(drop)
+        // It may be one that was sent before, and what is on the wire has not been heard yet.
+        knows(&self.controllers.mn, access_point, "router")
     }
 
     /// It is about to move there; returns once it wants to switch.
@@ -300,6 +300,23 @@ impl Stage {
             self.controllers.account()
         )
     }
+}
+
+/// Waits until a mobile node knows that of an access point, by what its router said: `router`, `unknown` or
+/// the like.
+///
+/// # Errors
+/// If it does not come to know it, or cannot be asked.
+pub fn knows(mn: &Controller, access_point: AccessPoint, knowledge: &str) -> Result<()> {
+    let what = format!("the mobile node to know {access_point} as {knowledge}");
+    wait_until(&what, SOON, || {
+        let state = mn.request(&json!({"command": "show-mobile"}))?;
+        let known = state["access_points"].as_array().is_some_and(|known| {
+            (known.iter())
+                .any(|of| of["access_point"] == access_point.id() && of["knowledge"] == knowledge)
+        });
+        Ok(known.then_some(()))
+    })
 }
 
 /// What a direction of the traffic may have suffered.

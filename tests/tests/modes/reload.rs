@@ -4,6 +4,7 @@ use fmip_tests::{
     AccessPoint, Lab, Router,
     capture::Story,
     controller::{Controllers, Settings},
+    scenario::stage::knows,
     testing,
     wait::SOON,
     wait_until,
@@ -64,7 +65,8 @@ fn a_router_that_reads_its_file_again_tells_of_the_neighbors_in_it() {
     });
     controllers.par.request(&told).unwrap();
     story.wait_for("par", "PrRtAdv 4").unwrap();
-    controllers.mn.status().unwrap();
+    // What is on the wire has not been heard yet.
+    knows(&controllers.mn, AccessPoint::New, "router").unwrap();
     controllers.mn.trigger("impend", AccessPoint::New).unwrap();
     mn.wait_for_another("link-switch", 0).unwrap();
 }

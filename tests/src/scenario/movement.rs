@@ -66,6 +66,13 @@ pub(super) fn broken_off(stage: &mut Stage) -> Result<Run> {
         .trigger("link-up", AccessPoint::Previous)?;
     stage.story.wait_for("mn", "FBU to end")?;
     stage.par.wait_for("tunnel-removed", SOON)?;
+    // Neither is an answer to the second attempt.
+    let reason = stage.mn_gives_up()?;
+    ensure!(
+        reason == "elsewhere",
+        "it gave up for another reason: {reason}"
+    );
+    stage.mn.wait_for_another("buffer-drained", 0)?;
     stage.prepare(AccessPoint::New)?;
     move_as_prepared(stage)?;
     let run = stage.close()?;

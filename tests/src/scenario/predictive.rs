@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 
 use super::stage::{Harm, Stage, check};
 use crate::{
+    controller::Events,
     report::Run,
     topology::{AccessPoint, Router},
-    wait::SOON,
 };
 
 /// RFC 5568 figure 2.
@@ -60,10 +60,13 @@ fn ordered(stage: &mut Stage, ncoa: Option<Ipv6Addr>) -> Result<Run> {
 
 /// Leaves for the new router, and waits until what was held on both sides has gone out.
 pub(super) fn move_as_prepared(stage: &Stage) -> Result<()> {
+    // That of a handover before this one is no word about this one.
+    let drained = |events: &Events| events.count("buffer-drained");
+    let (nar, mn) = (drained(&stage.nar), drained(&stage.mn));
     stage.leave()?;
     stage.arrive(AccessPoint::New)?;
-    stage.nar.wait_for("buffer-drained", SOON)?;
-    stage.mn_says("buffer-drained")?;
+    stage.nar.wait_for_another("buffer-drained", nar)?;
+    stage.mn.wait_for_another("buffer-drained", mn)?;
     stage.flows()
 }
 

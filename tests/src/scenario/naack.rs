@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 pub(crate) use super::addressing::POOL;
 use super::{
+    addressing::has_host_route,
     predictive::una,
     reactive::{finish, finish_late_tunnel},
     stage::{Harm, Stage, check},
@@ -15,7 +16,7 @@ use crate::{
     controller::Settings,
     netns::NetNs,
     report::Run,
-    topology::{AccessPoint, PCOA, Router},
+    topology::{AccessPoint, Router},
     wait::{SOON, wait_until},
 };
 
@@ -183,8 +184,7 @@ pub(super) fn pcoa(stage: &mut Stage) -> Result<Run> {
         &una(Router::New.care_of_address()),
         "nar: RA with NAACK 4",
     ])?;
-    let routes = stage.lab.nar.ip(&format!("-6 route show {PCOA}"))?;
-    ensure!(!routes.is_empty(), "the new router has no host route");
+    has_host_route(stage)?;
     Ok(run)
 }
 

@@ -190,7 +190,7 @@ pub const MODES: &[Mode] = &[
     Mode::new(
         "naack-late",
         "as before, but the mobile node finds that out by itself before the router answers",
-        naack::with_router_address,
+        naack::with_late_router_address,
         naack::router_address_late,
     ),
     Mode::new(

@@ -1,6 +1,6 @@
 //! Arrivals with an address that the mobile node cannot have: the new router's answer to its UNA.
 
-use std::net::UdpSocket;
+use std::{net::UdpSocket, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
@@ -20,6 +20,9 @@ use crate::{
     wait::{SOON, wait_until},
 };
 
+/// The time between two UNAs where the answer is late: what answers the first of them comes long before the last.
+const UNA_INTERVAL: Duration = Duration::from_secs(5);
+
 pub(super) fn with_configure(settings: &mut Settings) {
     settings
         .router(Router::New)
@@ -37,6 +40,14 @@ pub(super) fn with_router_address(settings: &mut Settings) {
     settings
         .router(Router::New)
         .set_access("on-invalid-ncoa", "use-router-address");
+}
+
+/// As [`with_router_address`]; the mobile node, which believes an answer for a moment behind its last UNA only,
+/// still does when it has found out by itself and the router has been thawed.
+pub(super) fn with_late_router_address(settings: &mut Settings) {
+    with_router_address(settings);
+    let interval = UNA_INTERVAL.as_millis() as u64;
+    settings.timers.insert("una-interval-ms", interval);
 }
 
 pub(super) fn with_known_nodes(settings: &mut Settings) {

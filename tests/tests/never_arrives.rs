@@ -32,7 +32,10 @@ fn what_was_made_for_a_node_that_never_arrives_ends() {
         Ok(status["held"].as_u64().filter(|held| *held > 0))
     })
     .unwrap_or_else(|error| panic!("{error:#}\n{}", controllers.account()));
-    assert!(watch.tunnelled() > 0);
+    wait_until("packets in the tunnel", SOON, || {
+        Ok((watch.tunnelled() > 0).then_some(()))
+    })
+    .unwrap();
 
     // The new router forgets the node.
     prepared.nar.wait_for("buffer-expired", SOON).unwrap();

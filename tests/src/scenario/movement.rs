@@ -12,7 +12,7 @@ use crate::{
     controller::Settings,
     report::Run,
     topology::{AccessPoint, PCOA, Router},
-    wait::SOON,
+    wait::{SOON, wait_until},
 };
 
 /// Option-Code 5: the router stays, and so does the address; nothing more is said (RFC 4260 section 3).
@@ -157,7 +157,10 @@ pub(super) fn ping_pong(stage: &mut Stage) -> Result<Run> {
     let watch = Watch::start(&stage.lab)?;
     stage.prepare(AccessPoint::New)?;
     move_as_prepared(stage)?;
-    ensure!(watch.tunnelled() > 0, "nothing went through a tunnel");
+    // What has crossed the core may not have been read yet.
+    wait_until("packets in a tunnel", SOON, || {
+        Ok((watch.tunnelled() > 0).then_some(()))
+    })?;
     stage.leave()?;
     stage.arrive(AccessPoint::Previous)?;
     stage.story.wait_for("mn", "FBU to end")?;

@@ -14,6 +14,7 @@ use crate::{
     controller::Settings,
     report::Run,
     topology::{AccessPoint, Router},
+    wait::{SOON, wait_until},
 };
 
 /// How far back the previous router has copies: longer than everything takes.
@@ -115,8 +116,9 @@ pub(super) fn fback_missed(stage: &mut Stage) -> Result<Run> {
 pub(super) fn finish_late_tunnel(stage: &mut Stage, watch: &Watch) -> Result<Run> {
     stage.mn_says("buffer-drained")?;
     let (run, passages) = stage.close_with_passages()?;
-    let first = watch.first_tunnelled();
-    let first = usize::try_from(first.context("nothing went through a tunnel")?)?;
+    // What has crossed the core may not have been read yet.
+    let first = wait_until("packets in a tunnel", SOON, || Ok(watch.first_tunnelled()))?;
+    let first = usize::try_from(first)?;
     let before = passages.iter().take(first);
     let lost = before.filter(|passage| passage.arrived.is_none()).count() as u64;
     check("downlink", &run.downlink, Harm::MayLoseInGap)?;

@@ -301,24 +301,20 @@ impl Rig {
         Ok(times)
     }
 
-    /// UNA-06: the router does not stand in for the node any more, and has it as its neighbor.
+    /// UNA-06: the router does not stand in for the node any more, and has it as its neighbor; both come behind
+    /// what it held.
     fn check_arrived(&self, node: Node) -> Result<()> {
         let ncoa = node.ncoa;
-        let proxy = self.nar.ip_json("-6 neigh show proxy")?;
-        let entries = proxy.as_array().into_iter().flatten();
-        let mut addresses = entries.filter_map(|entry| entry["dst"].as_str());
-        ensure!(
-            !addresses.any(|address| address.parse() == Ok(ncoa)),
-            "the router still stands in for {ncoa}"
-        );
-        let entry = &self
-            .nar
-            .ip_json(&format!("-6 neigh show {ncoa} dev acc0"))?[0];
-        ensure!(
-            entry["lladdr"] == node.lla.to_string(),
-            "the router takes {entry} for its neighbor {ncoa}"
-        );
-        Ok(())
+        let what = format!("the router to have {ncoa} as its neighbor, and not to stand in for it");
+        wait_until(&what, SOON, || {
+            let proxy = self.nar.ip_json("-6 neigh show proxy")?;
+            let entries = proxy.as_array().into_iter().flatten();
+            let mut addresses = entries.filter_map(|entry| entry["dst"].as_str());
+            let stands_in = addresses.any(|address| address.parse() == Ok(ncoa));
+            let of = format!("-6 neigh show {ncoa} dev acc0");
+            let is_neighbor = self.nar.ip_json(&of)?[0]["lladdr"] == node.lla.to_string();
+            Ok((is_neighbor && !stands_in).then_some(()))
+        })
     }
 
     /// Hands one node over; the microseconds from its UNA to its first packet.

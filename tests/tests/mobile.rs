@@ -5,8 +5,9 @@ use std::{
     collections::BTreeSet,
     fs,
     net::Ipv6Addr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -227,6 +228,23 @@ fn end(stage: &mut Stage, signal: Signal) -> Result<()> {
     Ok(())
 }
 
+/// Where the mobile node's packets to the correspondent begin, by the kernel's choice.
+fn begins_from(mn: &NetNs) -> Result<Value> {
+    let route = mn.ip_json("-6 route get 2001:db8:c::2")?;
+    Ok(route[0]["prefsrc"].clone())
+}
+
+/// Waits until nothing begins from the new address, but from the old one. An advertisement that comes while the
+/// kernel still checks an address makes that one that anything may begin from, and the kernel tells nobody before
+/// the check is over.
+fn is_held_back(mn: &NetNs) -> Result<()> {
+    wait_until("the new address to be held back", SOON, || {
+        let new = address(mn, NCOA)?.context("the new address is not there")?;
+        let is_held_back = new["deprecated"] == true && begins_from(mn)? == json!(PCOA);
+        Ok(is_held_back.then_some(()))
+    })
+}
+
 #[test]
 fn a_node_that_is_not_told_where_it_is_waits_until_it_knows_and_is_handed_over() {
     let Some(_turn) = testing::shared_turn() else {
@@ -235,6 +253,12 @@ fn a_node_that_is_not_told_where_it_is_waits_until_it_knows_and_is_handed_over()
     let mut settings = testing::settings();
     settings.finds_its_place = true;
     let lab = Lab::build().unwrap();
+    // The routers advertise again and again, and what they say would give the address back.
+    let hear_routers = |so: bool| {
+        let key = format!("ipv6/conf/{WLAN}/accept_ra");
+        lab.mn.sysctl(&key, so.into()).unwrap();
+    };
+    hear_routers(false);
     lab.mn
         .ip(&format!("-6 address flush dev {WLAN} scope global"))
         .unwrap();
@@ -273,6 +297,7 @@ fn a_node_that_is_not_told_where_it_is_waits_until_it_knows_and_is_handed_over()
             .then_some(()))
     })
     .unwrap();
+    hear_routers(true);
     lab.solicit_routers().unwrap();
     mn.wait_ready().unwrap();
     let state = show_mobile(&settings, &mn).unwrap();
@@ -353,13 +378,12 @@ fn an_address_that_the_kernel_makes_first_is_held_back_and_watched_like_one_of_o
         stage.flows()?;
         let mn = &stage.lab.mn;
         let entry = || address(mn, NCOA)?.context("the address is not there");
+        is_held_back(mn)?;
         let new = entry()?;
         ensure!(
-            new["deprecated"] == true && (new["tentative"] != true || new["optimistic"] == true),
+            new["tentative"] != true || new["optimistic"] == true,
             "{new}"
         );
-        let route = mn.ip_json("-6 route get 2001:db8:c::2")?;
-        ensure!(route[0]["prefsrc"] == json!(PCOA), "{route}");
         wait_until("the last word", SOON, || {
             let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
             Ok(state["announcing"].is_null().then_some(()))
@@ -378,9 +402,7 @@ fn an_address_that_the_kernel_makes_first_is_held_back_and_watched_like_one_of_o
                 Ok((heard()? > before).then_some(()))
             })?;
         }
-        wait_until("the address to be held back", SOON, || {
-            Ok((entry()?["deprecated"] == true).then_some(()))
-        })?;
+        is_held_back(mn)?;
         let taken = fmip_ctl(
             &stage.settings,
             &stage.controllers.mn,
@@ -405,7 +427,10 @@ fn an_address_that_the_kernel_makes_first_is_held_back_and_watched_like_one_of_o
 // Rows: UNA-10
 #[test]
 fn the_last_word_comes_when_the_kernel_has_checked_the_address() {
+    // RFC 4862 section 5.4.2: silence is consent by then, however late the kernel says so.
+    const CONSENT: Duration = Duration::from_secs(2);
     play(testing::settings(), |stage| {
+        let began = Instant::now();
         hand_over(stage)?;
         let flags = |what: &str| -> Result<bool> {
             let entry = address(&stage.lab.mn, NCOA)?.context("the address is not there")?;
@@ -413,10 +438,11 @@ fn the_last_word_comes_when_the_kernel_has_checked_the_address() {
         };
         wait_until("the check to be over", SOON, || {
             let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
+            let announces = state["announcing"]["address"] == json!(NCOA);
             // Looked at behind that: what is not over now was not over then.
             let is_over = !flags("optimistic")? && !flags("tentative")?;
             ensure!(
-                is_over || state["announcing"]["address"] == json!(NCOA),
+                is_over || announces || began.elapsed() >= CONSENT,
                 "it has said its last word before the address was checked: {state}"
             );
             Ok(is_over.then_some(()))
@@ -475,6 +501,30 @@ fn a_router_that_starts_after_the_node_is_found_and_hands_over() {
     });
 }
 
+/// A directory for what a program writes that the mobile node tells of a care-of address; it is removed however the
+/// test ends.
+struct Told(PathBuf);
+
+impl Told {
+    fn new(name: &str) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("told")
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
 /// Has the mobile node tell a shell script of a care-of address.
 fn insert_hook(settings: &mut Settings, script: String, timeout_s: i64) {
     let command = vec!["/bin/sh".to_owned(), "-c".to_owned(), script];
@@ -490,12 +540,13 @@ fn insert_hook(settings: &mut Settings, script: String, timeout_s: i64) {
 #[test]
 fn what_mobile_ipv6_has_started_ends_with_a_program_that_takes_too_long() {
     let mut settings = testing::settings();
-    let file = std::env::temp_dir().join(format!("fmip-hook-child-{}", std::process::id()));
+    let told = Told::new("fmip-hook-child").unwrap();
+    let file = told.file();
     let script = format!(
         "sleep 1000 & echo $! > {0}.part; mv {0}.part {0}; wait",
         file.display()
     );
-    insert_hook(&mut settings, script, 1);
+    insert_hook(&mut settings, script, 5);
     play(settings, |stage| {
         hand_over(stage)?;
         let child = wait_until("the program to have run", SOON, || {
@@ -507,19 +558,20 @@ fn what_mobile_ipv6_has_started_ends_with_a_program_that_takes_too_long() {
             let lives = fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
             Ok((!lives).then_some(()))
         })?;
-        let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
-        let counted = &state["counters"];
-        ensure!(counted["on-care-of-address-timed-out"] == 1, "{counted}");
-        Ok(())
+        wait_until("that to be counted", SOON, || {
+            let state = show_mobile(&stage.settings, &stage.controllers.mn)?;
+            let is_counted = state["counters"]["on-care-of-address-timed-out"] == 1;
+            Ok(is_counted.then_some(()))
+        })
     });
-    let _ = fs::remove_file(&file);
 }
 
 // Rows: TUN-07, MOV-02
 #[test]
 fn mobile_ipv6_is_told_and_says_when_the_tunnel_can_end() {
     let mut settings = testing::settings();
-    let file = std::env::temp_dir().join(format!("fmip-hook-{}", std::process::id()));
+    let told = Told::new("fmip-hook").unwrap();
+    let file = told.file();
     // It does not compete with the controller that waits for it.
     let script = format!(
         "while [ $(nice) -lt 0 ]; do sleep 0.01; done; \
@@ -528,7 +580,6 @@ fn mobile_ipv6_is_told_and_says_when_the_tunnel_can_end() {
     );
     insert_hook(&mut settings, script, 30);
     play(settings, |stage| registered(stage, &file));
-    let _ = fs::remove_file(&file);
 }
 
 fn registered(stage: &mut Stage, file: &Path) -> Result<()> {
@@ -562,16 +613,12 @@ fn registered(stage: &mut Stage, file: &Path) -> Result<()> {
         old["deprecated"] == true && old["valid_life_time"].as_u64() > Some(1 << 31),
         "{old}"
     );
-    let new = address(mn, NCOA)?.context("the new address is not there")?;
-    ensure!(new["deprecated"] == true, "{new}");
-    let begins_from = |mn: &NetNs| -> Result<Value> {
-        let route = mn.ip_json("-6 route get 2001:db8:c::2")?;
-        Ok(route[0]["prefsrc"].clone())
-    };
-    ensure!(begins_from(mn)? == json!(PCOA), "{:?}", begins_from(mn)?);
+    is_held_back(mn)?;
 
     // What Mobile IPv6 does now: the correspondent hears of the new address.
     stage.streams().follow_new_address(&stage.lab, SOON)?;
+    // Nothing is on its way to the old address any more, which the end of the tunnel would lose.
+    stage.flows()?;
     let (settings, controller) = (&stage.settings, &stage.controllers.mn);
     let refused = fmip_ctl(
         settings,
@@ -592,7 +639,9 @@ fn registered(stage: &mut Stage, file: &Path) -> Result<()> {
     let removed = stage.par.wait_for("tunnel-removed", SOON)?;
     ensure!(removed.fields["reason"] == "ended", "{removed:?}");
     stage.story.wait_for("mn", "FBU to end")?;
-    ensure!(begins_from(mn)? == json!(NCOA), "{:?}", begins_from(mn)?);
+    wait_until("packets to begin from the new address", SOON, || {
+        Ok((begins_from(mn)? == json!(NCOA)).then_some(()))
+    })?;
     let ended = stage.mn_says("tunnel-removed")?;
     ensure!(ended.fields["reason"] == "ended", "{ended:?}");
     wait_until("the old address to go", SOON, || {
@@ -624,7 +673,8 @@ fn registered(stage: &mut Stage, file: &Path) -> Result<()> {
 #[test]
 fn without_anybody_who_registers_the_new_address_is_used_when_the_tunnel_has_ended() {
     let mut settings = testing::settings();
-    settings.lifetime_s = 2;
+    // Longer than the move takes on a busy machine.
+    settings.lifetime_s = 6;
     play(settings, |stage| {
         hand_over(stage)?;
         let ended = stage.mn_says("tunnel-removed")?;
@@ -643,14 +693,16 @@ fn back_on_its_link_the_old_address_has_what_it_had() {
     play(testing::settings(), |stage| {
         let before = address(&stage.lab.mn, PCOA)?.context("the address is not there")?;
         hand_over(stage)?;
-        let kept = address(&stage.lab.mn, PCOA)?.context("the address is gone")?;
-        ensure!(kept["deprecated"] == true, "{kept}");
+        // The last that is done of a move, behind the release of what was held.
+        wait_until("the old address to be held back", SOON, || {
+            let kept = address(&stage.lab.mn, PCOA)?.context("the address is gone")?;
+            Ok((kept["deprecated"] == true).then_some(()))
+        })?;
         stage.leave()?;
         stage.arrive(AccessPoint::Previous)?;
-        wait_until("the address to be as it was", SOON, || {
-            let now = address(&stage.lab.mn, PCOA)?.context("the address is gone")?;
-            Ok((now["deprecated"] != true).then_some(()))
-        })?;
+        has_but(&stage.lab.mn, PCOA, NCOA, "2001:db8:2::/64")?;
+        let marks = ["dynamic", "mngtmpaddr", "noprefixroute"];
+        has_marks_of(&stage.lab.mn, &before, &marks)?;
         let now = address(&stage.lab.mn, PCOA)?.context("the address is gone")?;
         for life in ["valid_life_time", "preferred_life_time"] {
             // Advertised anew meanwhile, it has as much as it ever had, and never more.
@@ -660,13 +712,6 @@ fn back_on_its_link_the_old_address_has_what_it_had() {
                 "{life}: {before:?}, {now:?}"
             );
         }
-        for mark in ["dynamic", "mngtmpaddr", "noprefixroute"] {
-            ensure!(now[mark] == before[mark], "{mark}: {before}, {now}");
-        }
-        ensure!(
-            address(&stage.lab.mn, NCOA)?.is_none(),
-            "the address of the other link is still there"
-        );
         stage.flows()
     });
 }
@@ -686,6 +731,15 @@ fn has_but(mn: &NetNs, here: Ipv6Addr, left: Ipv6Addr, prefix: &str) -> Result<(
         Ok((is_used && is_gone).then_some(()))
     })
     .with_context(|| format!("{:#?}", addresses(mn)))
+}
+
+/// Waits until the old address has those marks again that it had.
+fn has_marks_of(mn: &NetNs, before: &Value, marks: &[&str]) -> Result<()> {
+    wait_until("the address to be as it was", SOON, || {
+        let now = address(mn, PCOA)?.context("the address is gone")?;
+        Ok(marks.iter().all(|of| now[of] == before[of]).then_some(()))
+    })
+    .with_context(|| format!("it was {before:#}; there are {:#?}", addresses(mn)))
 }
 
 // Rows: W11-15, MOV-01
@@ -712,12 +766,8 @@ fn after_a_fall_back_the_old_address_is_gone_and_back_on_its_link_it_is_what_it_
         has_but(&stage.lab.mn, PCOA, NCOA, new)?;
         stage.flows()?;
         // Nothing of it is ours any more, and so it stays.
-        wait_until("the address to be as it was", SOON, || {
-            let now = address(&stage.lab.mn, PCOA)?.context("the address is gone")?;
-            let marks = ["dynamic", "mngtmpaddr", "noprefixroute", "optimistic"];
-            Ok(marks.iter().all(|of| now[of] == before[of]).then_some(()))
-        })
-        .with_context(|| format!("{:#?}", addresses(&stage.lab.mn)))?;
+        let marks = ["dynamic", "mngtmpaddr", "noprefixroute", "optimistic"];
+        has_marks_of(&stage.lab.mn, &before, &marks)?;
         end(stage, Signal::TERM)?;
         let left = address(&stage.lab.mn, PCOA)?.context("the address is gone")?;
         ensure!(left["deprecated"] != true, "{left}");

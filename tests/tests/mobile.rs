@@ -781,6 +781,14 @@ fn freeze_host(stage: &Stage) -> Result<Host> {
         .lab
         .mn
         .sysctl(&format!("ipv6/conf/{WLAN}/accept_ra"), 0)?;
+    // What nobody advertises any more would end half a minute after the last advertisement.
+    let of = format!("default dev {WLAN} proto ra");
+    let routes = stage.lab.mn.ip_json(&format!("-6 route show {of}"))?;
+    let mut gateways = routes.as_array().into_iter().flatten();
+    let gateway = gateways.find_map(|route| route["gateway"].as_str());
+    let gateway = gateway.with_context(|| format!("no router was heard: {routes}"))?;
+    let route = format!("-6 route replace {of} via {gateway} metric 1024 expires 86400");
+    stage.lab.mn.ip(&route)?;
     for (router, link_address) in [(PAR, "02:00:00:00:0a:ff"), (NAR, "02:00:00:00:0b:ff")] {
         // What people say of the routers, which is not so any more.
         let entry = format!("{router} lladdr {link_address} dev {WLAN} nud permanent");

@@ -121,6 +121,10 @@ reasons! {
     /// To the mobile node, its buffer being drained, but handed to the kernel: its link takes no redirected
     /// frames.
     DeliveredByKernel = 43, "delivered-passed";
+    /// NAR: a mobile node's own probe for duplicates of the address that is defended for it here, from its
+    /// own link-layer address: kept from the kernel, which would answer it as if another had the address
+    /// until the controller has heard the UNA before it (RFC 5568 section 5.3).
+    OwnProbe = 44, "drop-own-probe";
 }
 
 /// How many reasons there are.

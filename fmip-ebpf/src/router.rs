@@ -39,6 +39,9 @@ pub(crate) fn handle_in(packet: &mut impl Packet) -> Outcome {
     if let Some(outcome) = signal::intercept(packet, &header, Node::Router) {
         return outcome;
     }
+    if signal::is_own_probe(packet, &header) {
+        return Outcome::Drop(Reason::OwnProbe);
+    }
     let (header, origin, bound) = match from_host(packet, &header) {
         Some(Ok(bound)) => (header, Origin::Host, bound),
         Some(Err(outcome)) => return outcome,

@@ -35,6 +35,9 @@ const PARAMETER_PROBLEM: u8 = 4;
 const ICMPV6_HEADER: u32 = 8;
 /// ICMPv6 Router Advertisement (RFC 4861 section 4.2).
 const ROUTER_ADVERTISEMENT: u8 = 134;
+/// ICMPv6 Neighbor Solicitation (RFC 4861 section 4.3), and where its target address stands in it.
+const NEIGHBOR_SOLICITATION: u8 = 135;
+const TARGET: usize = 8;
 /// ICMPv6 Neighbor Advertisement (RFC 4861 section 4.4): an UNA is one.
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 /// Its S flag. An UNA has it not (RFC 5568 section 6.3), nor has an answer to a probe for duplicates
@@ -74,6 +77,29 @@ enum Kind {
     Copied,
     /// The kernel's as well, to whatever address it came.
     Overheard,
+}
+
+/// Whether a mobile node that is expected on this link, or is on it already, asks whether another has the
+/// address that is bound for it (RFC 4862 section 5.4.2). The kernel defends the address until the controller
+/// has heard the UNA that came first, and is not to defend it against the node itself.
+#[inline(always)]
+pub(crate) fn is_own_probe(packet: &impl Packet, header: &Ipv6) -> bool {
+    if header.next_header != ICMPV6
+        || header.source != Address([0; 2])
+        || packet.read_ip::<u8>(IPV6_HEADER) != Some(NEIGHBOR_SOLICITATION)
+    {
+        return false;
+    }
+    let target = packet.read_ip::<[u64; 2]>(IPV6_HEADER + TARGET);
+    let (Some(target), Some(address)) = (target, packet.read::<[u8; 6]>(6)) else {
+        return false;
+    };
+    let station = Station {
+        interface: packet.interface(),
+        address,
+        ..Station::default()
+    };
+    is_bound_for(&station, &Address(target))
 }
 
 /// Gives the packet to the controller if it is signalling to this node; what becomes of it then.
@@ -275,10 +301,13 @@ fn link_layer([a, b, c, d, e, f]: [u8; 6]) -> Address {
 /// or from the PCoA of a node whose packets are held.
 #[inline(always)]
 fn is_expected(station: &Station, header: &Ipv6) -> bool {
-    if STATIONS.get_ptr(station).is_some() {
-        return true;
-    }
-    let bound = lookup::binding(&header.source);
+    STATIONS.get_ptr(station).is_some() || is_bound_for(station, &header.source)
+}
+
+/// Whether an address is bound here for a station.
+#[inline(always)]
+fn is_bound_for(station: &Station, address: &Address) -> bool {
+    let bound = lookup::binding(address);
     let node = lookup::node(&bound.binding);
     bound.state == State::InForce
         && node.interface == station.interface

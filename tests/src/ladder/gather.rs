@@ -23,8 +23,9 @@ const PASSED_ON: Duration = Duration::from_millis(20);
 /// How long after it was sent somebody may tell that he has sent it: the other end may be quicker. What is
 /// for everybody is told before it is sent.
 const TOLD: Duration = Duration::from_millis(50);
-/// How long a router may take to answer a solicitation (RFC 4861 section 6.2.6: half a second at most).
-const ANSWERED: Duration = Duration::from_millis(500);
+/// How long a router may take to answer a solicitation: half a second (RFC 4861 section 6.2.6), and what a
+/// busy machine adds.
+const ANSWERED: Duration = Duration::from_millis(1500);
 /// A silence of that length in the packets to the mobile node is shown.
 const SILENCE: Duration = Duration::from_millis(20);
 

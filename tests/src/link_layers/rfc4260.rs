@@ -4,6 +4,8 @@
 //! The text is of RFC 4068. Where it has an FNA, RFC 5568 has a UNA; and the FBU that the FNA would have
 //! had inside follows the UNA. So in the reactive scenarios `g` comes before `cdef`.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
@@ -73,7 +75,7 @@ pub(super) fn predictive(scene: &mut Scene) -> Result<Run> {
 /// RFC 4260 section 7.2: the firmware performs steps 1 to 4 without asking the host.
 pub(super) fn reactive_known(scene: &mut Scene) -> Result<Run> {
     scene.begin_at_the_start();
-    scene.stage.story.wait_for("par", "PrRtAdv 0")?;
+    scene.knows(AccessPoint::New, "router")?;
     scene.firmware_moves(AccessPoint::New)?;
     let run = react(scene)?;
     // The host's own scans found nothing: the one meant is that of the firmware.
@@ -415,10 +417,12 @@ pub(super) fn dot1x_unforeseen(setup: &mut Setup) {
 /// the node is held as long.
 pub(super) fn dot1x_survived(scene: &mut Scene) -> Result<Run> {
     let run = predictive(scene)?;
+    let of_nar = |name| scene.stage.nar.wait_for(name, SOON);
+    let (held, released) = (of_nar("buffer-started")?, of_nar("first-released")?);
+    let held_for = Duration::from_nanos(released.time_ns - held.time_ns);
     ensure!(
-        run.downlink.longest_gap_ms >= DOT1X_MS as f64,
-        "the gap was {} ms, shorter than 802.1X",
-        run.downlink.longest_gap_ms
+        held_for >= Duration::from_millis(DOT1X_MS),
+        "the packets were held for {held_for:?}, less than 802.1X takes"
     );
     Ok(run)
 }
@@ -437,7 +441,7 @@ pub(super) fn dot1x_expired(scene: &mut Scene) -> Result<Run> {
     check(
         &ladder,
         &[
-            step("5", &[Is::what("802.1X")]),
+            step("e", &[Is::what("HAck 0").from(Nar).to(Par)]),
             step("expiry", &[Is::what("buffer expired").from(Nar)]),
             step("6", &[Is::what("layer 2 update")]),
         ],

@@ -340,6 +340,7 @@ fn verdicts(program: Program, reason: Reason) -> &'static [Verdict] {
         | R::TooLong
         | R::Unchangeable
         | R::CongestionLost
+        | R::OwnProbe
         | R::Signal => &[Drop],
         // Of what the kernel gets in any case, only the copy is lost.
         R::SignalLost | R::SignalSourceRate | R::SignalLinkRate | R::SignalShare => &[Pass, Drop],

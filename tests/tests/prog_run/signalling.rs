@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use fmip_common::reason::Reason;
+use fmip_common::{binding::NextHop, reason::Reason};
 use fmip_ctl::wire::{
     self, FastBindingAck, FastBindingStatus, FastBindingUpdate, HackCode, HandoverAck,
     HandoverInitiate, HiCode, MacAddr, Message, NeighborAdvertisement, PrRtAdv, PrRtAdvCode,
@@ -293,6 +293,56 @@ fn a_binding_error_and_a_problem_with_a_mobility_header_are_copied() {
             ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
             assert_eq!(bench.signal(), None);
         }
+        Ok(())
+    });
+}
+
+/// A router stands in for the address of a node that is expected, but not against that node, which probes
+/// for duplicates as soon as it has sent its UNA.
+// Rows: UNA-03
+#[test]
+fn a_nodes_own_probe_for_duplicates_is_kept_from_the_kernel_and_no_other() {
+    let probe = |source: &str, of: Ipv6Addr, link_source: MacAddr| -> anyhow::Result<Vec<u8>> {
+        let mut solicitation = vec![135, 0, 0, 0, 0, 0, 0, 0];
+        solicitation.extend(of.octets());
+        let mut octets = Packet {
+            hop_limit: 255,
+            ..Packet::of(
+                source.parse()?,
+                "ff02::1:ff00:1".parse()?,
+                ICMPV6,
+                &solicitation,
+            )
+        }
+        .octets();
+        octets[6..12].copy_from_slice(&link_source.0);
+        Ok(octets)
+    };
+    let another = MacAddr([2, 0, 0, 0, 0, 0x98]);
+    on_router(|bench, router| {
+        let access = router.incoming;
+        let sent = probe("::", NCOA, MAC)?;
+        // Nobody is expected yet.
+        let ran = bench.router_on(access, &sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+        let hop = NextHop::untagged(access, MAC.0, [2; 6]);
+        bench.maps.hold(NCOA, hop, None, later())?;
+        let ran = bench.router_on(access, &sent)?;
+        ran.is_unchanged(Verdict::Drop, Reason::OwnProbe, &sent);
+        for sent in [
+            // Of another node, which has the address or wants it.
+            probe("::", NCOA, another)?,
+            // Of another address.
+            probe("::", PCOA, MAC)?,
+            // No probe: whoever asks where the address is gets the router's answer.
+            probe("fe80::99", NCOA, MAC)?,
+        ] {
+            let ran = bench.router_on(access, &sent)?;
+            ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
+        }
+        // On another link.
+        let ran = bench.router_on(LOOPBACK, &sent)?;
+        ran.is_unchanged(Verdict::Pass, Reason::NoBinding, &sent);
         Ok(())
     });
 }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     order::{Is, Step, check, check_sequence, never, never_after, not_before},
-    stage::{NEAR, SCAN_MIN_INTERVAL, Scene, Setup, Wifi},
+    stage::{LOSSY_HANDSHAKE_MS, NEAR, SCAN_MIN_INTERVAL, Scene, Setup, Wifi},
 };
 use crate::{
     emulated::ieee80211::Step as Step80211,
@@ -179,7 +179,9 @@ pub(super) fn figure_1(setup: &mut Setup) {
         Network::Figure1,
         &[AccessPoint::Relay(1), AccessPoint::Relay(2)],
     );
-    setup.use_802_11(Wifi::quick());
+    let mut wifi = Wifi::quick();
+    wifi.delays.handshake_ms = LOSSY_HANDSHAKE_MS;
+    setup.use_802_11(wifi);
 }
 
 pub(super) fn figure_1_edge(setup: &mut Setup) {
@@ -199,6 +201,8 @@ pub(super) fn figure_1_edge(setup: &mut Setup) {
 pub(super) fn figure_1_same_subnet(scene: &mut Scene) -> Result<Run> {
     scene.begin_at_the_start();
     let [from, to] = [1, 2].map(AccessPoint::Relay);
+    // No answer is on its way any more when it goes.
+    scene.knows(to, "same-link")?;
     scene.walk(from, to)?;
     scene.comes_to(to)?;
     let run = scene.close()?;
@@ -291,6 +295,7 @@ pub(super) fn three_routers(setup: &mut Setup) {
     );
     let mut wifi = Wifi::quick();
     wifi.absent = vec![AccessPoint::New, AccessPoint::Third, AccessPoint::Beside];
+    wifi.delays.handshake_ms = LOSSY_HANDSHAKE_MS;
     setup.use_802_11(wifi);
 }
 
@@ -334,6 +339,7 @@ pub(super) fn out_of_date(setup: &mut Setup) {
     wifi.near = vec![AccessPoint::New];
     wifi.absent = vec![AccessPoint::Third, AccessPoint::Beside];
     wifi.delays.silence_ms = 150;
+    wifi.delays.handshake_ms = LOSSY_HANDSHAKE_MS;
     let minute = 60_000;
     wifi.station
         .insert("scan-min-interval-ms".to_owned(), minute.into());

@@ -119,9 +119,14 @@ impl Setup {
     /// The mobile node's interface is of 802.11, and the emulated air moves it.
     pub fn use_802_11(&mut self, wifi: Wifi) {
         self.wifi = Some(wifi);
-        // Far longer than a roam takes on a busy machine.
+        self.be_patient();
+    }
+
+    /// The routers wait far longer for the mobile node than a move takes on a busy machine.
+    fn be_patient(&mut self) {
         let timers = &mut self.settings.timers;
-        timers.insert("proxy-nd-lifetime-ms", PROXY_ND_LIFETIME_MS);
+        let lifetime = timers.entry("proxy-nd-lifetime-ms").or_default();
+        *lifetime = PROXY_ND_LIFETIME_MS.max(*lifetime);
     }
 
     /// The links are of 802.16e: base stations at the access points, and a mobile station that knows
@@ -136,6 +141,7 @@ impl Setup {
         base_stations: ieee80216e::Settings,
     ) -> &mut ieee80216e::Settings {
         self.names = Names::base_stations();
+        self.be_patient();
         let station = base_stations.mobile_station();
         let table = &mut self.settings.mobile_node;
         table.insert("ieee80216e".to_owned(), station.into());

@@ -256,6 +256,7 @@ pub(crate) fn fixtures(program: Program) -> Result<Vec<Fixture>> {
                 Program::Router if frame[12..14] == [0x86, 0xdd] => match ours {
                     // The node is on the link itself, and nobody in a VLAN speaks for it.
                     true if plain == FROM_KEPT => (Verdict::Drop, Some(Reason::Spoofed)),
+                    true if plain == PROBE_OF_KEPT => (Verdict::Pass, Some(Reason::NoBinding)),
                     true => *expected,
                     false => (Verdict::Pass, Some(Reason::OtherVlan)),
                 },
@@ -282,6 +283,7 @@ pub(crate) fn named(tags: &[(u16, u16)]) -> [Tag; 2] {
 }
 
 const FROM_KEPT: &str = "from the kept address";
+const PROBE_OF_KEPT: &str = "its node's probe of the kept address";
 
 /// The packet in so many tunnels that end somewhere else.
 fn in_tunnels(packet: Packet, tunnels: u32) -> Packet {
@@ -418,6 +420,21 @@ fn router(program: Program) -> Result<Vec<Fixture>> {
             },
             Pass,
             R::LinkScope,
+        ),
+        fixture(
+            PROBE_OF_KEPT,
+            &Packet {
+                link_source: NEXT_HOP_MAC,
+                ..probe(KEPT)?
+            },
+            Drop,
+            R::OwnProbe,
+        ),
+        fixture(
+            "probe of the kept address, by another",
+            &probe(KEPT)?,
+            Pass,
+            R::NoBinding,
         ),
         raw("FBU", frame(PAR, Some(PCOA), fbu()), Drop, R::Signal),
         raw(
@@ -756,6 +773,21 @@ fn icmp(kind: u8, octets: usize) -> Vec<u8> {
     let mut message = vec![0; octets];
     message[0] = kind;
     message
+}
+
+/// Whether anybody else has this address (RFC 4862 section 5.4.2).
+fn probe(target: Ipv6Addr) -> Result<Packet> {
+    let mut solicitation = icmp(135, 8);
+    solicitation.extend(target.octets());
+    Ok(Packet {
+        hop_limit: 255,
+        ..Packet::of(
+            "::".parse()?,
+            "ff02::1:ff00:1".parse()?,
+            ICMPV6,
+            &solicitation,
+        )
+    })
 }
 
 /// A Parameter Problem about a Mobility Header of ours.

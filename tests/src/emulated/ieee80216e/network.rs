@@ -69,6 +69,8 @@ impl Default for Settings {
             others_dbm: None,
             timing: Timing {
                 neighbor_advertisement_ms: 100,
+                // As long as it may, for a machine that is busy.
+                context_ms: 750,
                 ..Timing::default()
             },
         }
@@ -93,6 +95,8 @@ impl Settings {
             ("base-station".to_owned(), AccessPoint::Previous.id().into()),
             ("signal-threshold-dbm".to_owned(), (-75).into()),
             ("scan-min-interval-ms".to_owned(), 100.into()),
+            // No scene is about a base station that is lost, and a busy machine may keep one from its DL-MAPs.
+            ("lost-dl-map-ms".to_owned(), 5000.into()),
             ("scan-duration-frames".to_owned(), 10.into()),
             ("scan-interleaving-frames".to_owned(), 2.into()),
         ])

@@ -239,8 +239,8 @@ fn of_the_advertisements_only_the_answers_are_shown() {
         .saw(2, "air", "mn", Some("nar"), "RS", (NCOA, ALL_ROUTERS))
         .saw(3, "air", "par", Some("mn"), "RA", (PAR, ALL_NODES))
         .saw(4, "air", "nar", Some("mn"), "RA", to_all)
-        .saw(900, "air", "nar", Some("mn"), "RA", to_all)
-        .saw(901, "air", "nar", Some("mn"), "NS 2001:db8::1", to_all);
+        .saw(1900, "air", "nar", Some("mn"), "RA", to_all)
+        .saw(1901, "air", "nar", Some("mn"), "NS 2001:db8::1", to_all);
     assert_eq!(sources.rows(), ["0 MnL3 > Nar: RS", "2 Nar > MnL3: RA"]);
 }
 

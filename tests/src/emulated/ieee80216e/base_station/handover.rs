@@ -252,18 +252,20 @@ impl BaseStation {
         let Some(target) = target else {
             return self.act(Act::local("stays", Some(station)));
         };
-        self.release(now, station);
-        if self.configuration.neighbors.contains(&target) {
-            let known = self.stations.get_mut(&station);
-            if let Some(left) = known.and_then(|known| known.left.as_mut()) {
-                left.target = Some(target);
-            }
+        let is_neighbor = self.configuration.neighbors.contains(&target);
+        if is_neighbor {
+            // First: the target waits for it, and the radio takes its time to leave on a busy machine.
             let context = self.context_of(station);
             self.tell(
                 target,
                 station,
                 backbone::Message::HandoverConfirm { context },
             );
+        }
+        self.release(now, station);
+        let known = self.stations.get_mut(&station);
+        if is_neighbor && let Some(left) = known.and_then(|known| known.left.as_mut()) {
+            left.target = Some(target);
         }
     }
 

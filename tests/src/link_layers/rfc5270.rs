@@ -64,6 +64,7 @@ pub(super) fn set_up_hmac(setup: &mut Setup) {
 pub(super) fn set_up_impatient(setup: &mut Setup) {
     set_up(setup);
     wait_for_link_switch(setup, IMPATIENT);
+    setup.queues = LOSSY_QUEUE;
 }
 
 /// The previous router holds what comes for a station that is said to have left.
@@ -409,8 +410,7 @@ pub(super) fn link_switch_waits(scene: &mut Scene) -> Result<Run> {
 /// Figure 4: the FBU does not come to the previous router.
 pub(super) fn reactive(scene: &mut Scene) -> Result<Run> {
     discover(scene, AccessPoint::New)?;
-    let lost = lose_signalling(scene)?;
-    leave_without_fbu(scene, lost)?;
+    leave_without_fbu(scene)?;
     react(scene).map(|(run, _)| run)
 }
 
@@ -429,9 +429,8 @@ pub(super) fn reactive_held(scene: &mut Scene) -> Result<Run> {
     discover(scene, AccessPoint::New)?;
     // Else it is chance whether the base station's word and the next packet come to the previous router
     // before all of network entry and of the signalling: it holds nothing once it has the HAck.
-    let lost = lose_signalling(scene)?;
     scene.while_frozen(Router::New, |scene| {
-        leave_without_fbu(scene, lost)?;
+        leave_without_fbu(scene)?;
         scene.stage.par.wait_for("first-held", SOON).map(drop)
     })?;
     let (run, ladder) = react(scene)?;
@@ -448,16 +447,9 @@ pub(super) fn reactive_held(scene: &mut Scene) -> Result<Run> {
     Ok(run)
 }
 
-/// The mobile node's FBU will not come to the previous router. The traffic begins anew: a queue that is put
-/// in its place may lose what passes meanwhile.
-fn lose_signalling(scene: &mut Scene) -> Result<Loss> {
-    let lost = Loss::of_signalling(&scene.stage.lab)?;
-    scene.restart_streams()?;
-    Ok(lost)
-}
-
 /// The station leaves, and its FBU has not come to the previous router.
-fn leave_without_fbu(scene: &Scene, lost: Loss) -> Result<()> {
+fn leave_without_fbu(scene: &Scene) -> Result<()> {
+    let lost = Loss::of_signalling(&scene.stage.lab)?;
     fade(scene, AccessPoint::New)?;
     left(scene, AccessPoint::Previous)?;
     lost.end(&scene.stage.lab)
@@ -526,8 +518,7 @@ pub(super) fn indication_before_fback(scene: &mut Scene) -> Result<Run> {
 pub(super) fn another_address(scene: &mut Scene) -> Result<Run> {
     let _other = naack::add_holder_of_ncoa(&scene.stage)?;
     discover(scene, AccessPoint::New)?;
-    let lost = lose_signalling(scene)?;
-    leave_without_fbu(scene, lost)?;
+    leave_without_fbu(scene)?;
     let run = arrive_unprepared(scene)?;
     let ladder = scene.ladder()?;
     const ANNOUNCED: Step<'static> = Step {
@@ -823,28 +814,31 @@ fn is_release(crossed: &Crossed) -> bool {
         })
 }
 
+/// The queue to the previous router, with a class that has room for nothing.
+const LOSSY_QUEUE: &[&str] = &[
+    "qdisc add dev par-air root handle 1: htb default 10",
+    "class add dev par-air parent 1: classid 1:10 htb rate 10gbit quantum 60000",
+    "class add dev par-air parent 1: classid 1:30 htb rate 10gbit quantum 60000",
+    "qdisc add dev par-air parent 1:30 handle 30: pfifo limit 0",
+];
+
 /// Signalling of mobility (next header 135) that the mobile node sends is lost on its way to the previous
-/// router: the class that it gets in a queue has room for nothing.
+/// router: it gets into that class of [`LOSSY_QUEUE`].
 struct Loss;
 
 impl Loss {
     fn of_signalling(lab: &Lab) -> Result<Self> {
-        let port = "par-air";
-        for command in [
-            "qdisc add dev {} root handle 1: htb default 10",
-            "class add dev {} parent 1: classid 1:10 htb rate 10gbit quantum 60000",
-            "class add dev {} parent 1: classid 1:30 htb rate 10gbit quantum 60000",
-            "qdisc add dev {} parent 1:30 handle 30: pfifo limit 0",
-            "filter add dev {} parent 1: protocol ipv6 prio 1 u32 match ip6 protocol 135 0xff flowid 1:30",
-            "filter add dev {} parent 1: protocol ipv6 prio 1 u32 match ip6 protocol 60 0xff flowid 1:30",
-        ] {
-            lab.air.tc(&command.replace("{}", port))?;
+        for next_header in [135, 60] {
+            lab.air.tc(&format!(
+                "filter add dev par-air parent 1: protocol ipv6 prio 1 \
+                 u32 match ip6 protocol {next_header} 0xff flowid 1:30"
+            ))?;
         }
         Ok(Self)
     }
 
     fn end(self, lab: &Lab) -> Result<()> {
-        lab.air.tc("qdisc del dev par-air root")
+        lab.air.tc("filter del dev par-air parent 1: prio 1")
     }
 }
 

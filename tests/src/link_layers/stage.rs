@@ -52,6 +52,9 @@ pub struct Setup {
     pub base_stations: Option<ieee80216e::Settings>,
     /// The emulated 802.11, if the mobile node has such an interface.
     pub wifi: Option<Wifi>,
+    /// What `tc` does to the queues in the air before traffic begins: a queue that is put in the place of
+    /// another may lose what passes meanwhile.
+    pub queues: &'static [&'static str],
 }
 
 /// How long 802.1X takes where a handover is to lose something: longer than a busy machine keeps a sender
@@ -113,6 +116,7 @@ impl Setup {
             ],
             wifi: None,
             base_stations: None,
+            queues: &[],
         }
     }
 
@@ -240,6 +244,9 @@ impl Scene {
     /// If something cannot be built, or the traffic does not flow.
     pub fn set(title: &'static str, setup: Setup) -> Result<Self> {
         let lab = Lab::of(setup.network)?;
+        for command in setup.queues {
+            lab.air.tc(command)?;
+        }
         let mut air = None;
         let mut settings = setup.settings.clone();
         if let Some(wifi) = &setup.wifi {

@@ -369,9 +369,11 @@ impl Lab {
             for process in &mut self.radvd {
                 process.check_running()?;
             }
-            // The kernel's own solicitation may have come before radvd was there to hear it.
-            if asked.is_none_or(|at| at.elapsed() > Duration::from_millis(500)) {
-                self.solicit_routers()?;
+            // The kernel's own solicitation may have come before radvd was there to hear it. It fails as long as
+            // the kernel has not given the interface its link-local address.
+            if asked.is_none_or(|at| at.elapsed() > Duration::from_millis(500))
+                && self.solicit_routers().is_ok()
+            {
                 asked = Some(Instant::now());
             }
             Ok(self.mn_addresses()?.contains(&PCOA).then_some(()))

@@ -429,9 +429,16 @@ impl Drop for Streams {
 }
 
 fn bind(namespace: &NetNs, address: Ipv6Addr, port: u16) -> Result<UdpSocket> {
-    let socket = namespace.run(|| {
-        UdpSocket::bind(SocketAddrV6::new(address, port, 0, 0))
-            .with_context(|| format!("cannot bind to {address} in {}", namespace.name()))
+    let what = format!("{address} in {} to be bound to", namespace.name());
+    // A socket of earlier streams lives on for a moment in a program that was being started when it ended.
+    let socket = wait_until(&what, SOON, || {
+        let bound =
+            namespace.run(|| Ok(UdpSocket::bind(SocketAddrV6::new(address, port, 0, 0))))?;
+        match bound {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+            bound => (bound.map(Some))
+                .with_context(|| format!("cannot bind to {address} in {}", namespace.name())),
+        }
     })?;
     rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER)?;
     rustix::net::sockopt::set_socket_send_buffer_size_force(&socket, SOCKET_BUFFER)?;

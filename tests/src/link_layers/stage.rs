@@ -20,7 +20,7 @@ use crate::{
         place_of_router,
     },
     report::Run,
-    scenario::stage::Stage,
+    scenario::stage::{Stage, knows},
     stream::Passage,
     topology::{AccessPoint, Lab, Network, Router},
     wait::elapse,
@@ -458,17 +458,7 @@ impl Scene {
     /// # Errors
     /// If it does not come to know it, or cannot be asked.
     pub fn knows(&self, access_point: AccessPoint, knowledge: &str) -> Result<()> {
-        let what = format!("the mobile node to know {access_point} as {knowledge}");
-        crate::wait_until(&what, crate::wait::SOON, || {
-            let mn = &self.stage.controllers.mn;
-            let state = mn.request(&json!({"command": "show-mobile"}))?;
-            let known = state["access_points"].as_array().is_some_and(|known| {
-                known.iter().any(|of| {
-                    of["access_point"] == access_point.id() && of["knowledge"] == knowledge
-                })
-            });
-            Ok(known.then_some(()))
-        })
+        knows(&self.stage.controllers.mn, access_point, knowledge)
     }
 
     /// Begins the traffic anew, for an account that does not have what was before.

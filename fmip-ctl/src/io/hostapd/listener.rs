@@ -94,21 +94,29 @@ impl Listener {
 
     /// Serves one connection to its end. `worked`: the stations were told.
     async fn converse(&self, mut connection: Connection, worked: &mut bool) -> Ended {
-        match self.serve(&mut connection, worked).await {
+        // What came while an answer was waited for.
+        let mut events = VecDeque::new();
+        let ended = match self.serve(&mut connection, &mut events, worked).await {
             Ok(never) => match never {},
             Err(ended) => ended,
+        };
+        // It is true though the answer never came, and if this one does not come back nothing else tells it.
+        for event in events {
+            if let Err(ended) = self.tell_event(&event).await {
+                return ended;
+            }
         }
+        ended
     }
 
     async fn serve(
         &self,
         connection: &mut Connection,
+        events: &mut VecDeque<Vec<u8>>,
         worked: &mut bool,
     ) -> Result<std::convert::Infallible, Ended> {
-        // What came while an answer was waited for.
-        let mut events = VecDeque::new();
         loop {
-            let list = self.list(connection, &mut events).await?;
+            let list = self.list(connection, events).await?;
             self.tell(What::Listed(list)).await?;
             *worked = true;
             let mut pings = 0;
@@ -119,13 +127,13 @@ impl Listener {
                     None => match self.receive(connection).await? {
                         Some(datagram) => datagram,
                         None => {
-                            let answer = ask(connection, "PING", &mut events).await?;
+                            let answer = ask(connection, "PING", events).await?;
                             if answer.trim_ascii() != b"PONG" {
                                 self.garbage(&answer, "answers PING").await?;
                             }
                             pings += 1;
                             if pings >= SILENT_PINGS {
-                                attach_again(connection, &mut events).await?;
+                                attach_again(connection, events).await?;
                                 break;
                             }
                             continue;
@@ -136,15 +144,23 @@ impl Listener {
                     self.garbage(&datagram, "answers nothing").await?;
                     continue;
                 }
-                match hostapd::event(&datagram) {
-                    Ok(Event::Other) => {}
-                    Ok(Event::Switched) => break,
-                    Ok(Event::Terminating) => return Err(io::Error::other("it ended").into()),
-                    Ok(event) => self.tell(What::Event(event)).await?,
-                    Err(error) => self.tell(What::Garbage(error.to_string())).await?,
+                if self.tell_event(&datagram).await? {
+                    break;
                 }
             }
         }
+    }
+
+    /// Tells what an event says; whether the list must be read anew.
+    async fn tell_event(&self, datagram: &[u8]) -> Result<bool, Ended> {
+        match hostapd::event(datagram) {
+            Ok(Event::Other) => {}
+            Ok(Event::Switched) => return Ok(true),
+            Ok(Event::Terminating) => return Err(io::Error::other("it ended").into()),
+            Ok(event) => self.tell(What::Event(event)).await?,
+            Err(error) => self.tell(What::Garbage(error.to_string())).await?,
+        }
+        Ok(false)
     }
 
     /// Reads which stations there are.

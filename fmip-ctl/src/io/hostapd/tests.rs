@@ -11,6 +11,8 @@ use super::*;
 use crate::link::ieee80211::control::PATIENCE;
 
 const STATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+/// So long that it never passes: nobody is asked whether it is there, where the play is not about that.
+const NEVER: Duration = Duration::from_secs(3600);
 
 fn address(text: &str) -> Ipv6Addr {
     text.parse().unwrap()
@@ -114,8 +116,10 @@ impl Play {
         let handle = runtime.handle().clone();
         let (end, ended) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || runtime.block_on(ended));
+        let mut hostapds = Hostapds::new(&directory.join("control.sock"));
+        hostapds.ping_interval = NEVER;
         Self {
-            hostapds: Hostapds::new(&directory.join("control.sock")),
+            hostapds,
             directory,
             runtime: handle,
             _end: end,
@@ -205,6 +209,7 @@ fn stations_are_listed_at_first_and_then_told_as_they_come_and_go() {
 #[test]
 fn a_hostapd_that_is_gone_is_tried_again_and_nothing_is_missed() {
     let mut play = Play::new("restart");
+    play.hostapds.ping_interval = listener::PING_INTERVAL;
     play.follow(true);
     // It is not there yet, which is told once.
     assert!(matches!(
@@ -281,8 +286,34 @@ fn one_that_tells_nothing_any_more_is_asked_what_was_missed() {
         let heard = play.hear();
         assert_eq!((heard.notice, heard.changes), (None, missed));
     }
-    daemon.say("<3>AP-STA-DISCONNECTED 02:00:00:00:00:01");
+    // While a question is open: one that nobody answers would be the end of the connection.
+    daemon.answer("PING", "<3>AP-STA-DISCONNECTED 02:00:00:00:00:01");
+    daemon.say("PONG\n");
     assert_eq!(play.hear().changes, [LEFT]);
+}
+
+/// It does not answer, but what it said before is true, and the last that is known if it does not come back.
+#[test]
+fn what_one_said_before_it_hung_is_told() {
+    let mut play = Play::new("hung");
+    play.hostapds.ping_interval = Duration::from_millis(1);
+    let mut daemon = Daemon::start(&play.path());
+    play.follow(true);
+    daemon.answer("ATTACH", "OK\n");
+    daemon.answer("STA-FIRST", LIST);
+    daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+    assert_eq!(play.hear().changes, [CAME]);
+    daemon.answer("PING", "<3>AP-STA-DISCONNECTED 02:00:00:00:00:01");
+    daemon.say("<3>AP-STA-CONNECTED nonsense");
+    daemon.say("<3>AP-STA-CONNECTED 02:00:00:00:00:01");
+    assert_eq!(play.hear().changes, [LEFT]);
+    assert!(play.hear().changes.is_empty());
+    assert_eq!(play.hear().changes, [CAME]);
+    let Some(Notice::HostapdLost { error, .. }) = play.hear().notice else {
+        panic!("it does not answer");
+    };
+    assert!(error.contains("PING"), "{error}");
+    assert_eq!(play.state(), ("lost".to_owned(), 1, 1));
 }
 
 /// What it said before it was gone is no word on what it lists when it is back.

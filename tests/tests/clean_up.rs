@@ -62,7 +62,7 @@ fn ctrl_c_unloads_everything() {
 #[test]
 fn ended_in_the_middle_of_a_handover_it_takes_that_with_it() {
     let Some(_turn) = testing::turn() else { return };
-    let settings = testing::settings();
+    let settings = testing::settings().patient();
     let lab = Lab::build().unwrap();
     let before = traces(&lab);
     let controllers = Controllers::start(&lab, &settings).unwrap();

@@ -21,7 +21,7 @@ const REFUSED: u64 = 20_000;
 /// sends as fast as it can.
 fn assert_handover_under_flood(flooded: AccessPoint) {
     let Some(_turn) = testing::turn() else { return };
-    let settings = testing::settings();
+    let settings = testing::settings().patient();
     let lab = Lab::build().unwrap();
     let controllers = Controllers::start(&lab, &settings).unwrap();
     let router = flooded.router();
@@ -71,7 +71,9 @@ fn assert_handover_under_flood(flooded: AccessPoint) {
     assert_eq!(packets(&status, "signal-lost"), 0, "{status}");
     assert_eq!(packets(&status, "signal-over-share"), 0, "{status}");
     assert!(sent > REFUSED);
-    let told = events.first("signalling-refused").expect("people see it");
+    let told = events
+        .wait_for("signalling-refused", SOON)
+        .unwrap_or_else(|error| explained(error));
     assert_eq!(told.fields["interface"], "acc0");
     assert_eq!(told.fields["reason"], "signal-over-link-rate");
     events

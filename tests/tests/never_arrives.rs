@@ -7,7 +7,11 @@ use fmip_tests::{
     wait_until,
 };
 
-const LIFETIME: Duration = Duration::from_secs(3);
+/// How long the new router waits for the node, in milliseconds, unless the machine is known to be slow: longer
+/// than a look at what it made for it takes.
+const WAIT_MS: u64 = 5_000;
+/// How long the previous one redirects: longer than that.
+const LIFETIME: Duration = Duration::from_secs(10);
 
 // Rows: BUF-06, MOV-06, TUN-06
 #[test]
@@ -15,6 +19,8 @@ fn what_was_made_for_a_node_that_never_arrives_ends() {
     let Some(_turn) = testing::turn() else { return };
     let mut settings = testing::settings();
     settings.lifetime_s = LIFETIME.as_secs() as u32;
+    let timers = &mut settings.timers;
+    timers.entry("proxy-nd-lifetime-ms").or_insert(WAIT_MS);
     let lab = Lab::build().unwrap();
     let before = testing::Traces::of(&lab.nar).unwrap();
     let controllers = Controllers::start(&lab, &settings).unwrap();

@@ -13,13 +13,18 @@ use fmip_tests::{
 };
 use rustix::process::Signal;
 
+/// The node is on its way for longer than its gap if the machine is busy.
+fn settings() -> Settings {
+    testing::settings().patient()
+}
+
 fn assert_lossless(gap_ms: u64, rate: u32) {
     assert_lossless_with(gap_ms, rate, |_| {});
 }
 
 fn assert_lossless_with(gap_ms: u64, rate: u32, adjust: impl Fn(&mut Settings)) {
     let Some(_turn) = testing::turn() else { return };
-    let mut settings = testing::settings();
+    let mut settings = settings();
     adjust(&mut settings);
     assert_lossless_in(&Lab::build().unwrap(), &settings, gap_ms, rate);
 }
@@ -92,7 +97,7 @@ fn what_a_node_holds_gets_out_of_an_interface_that_takes_no_redirected_frames() 
     let Some(_turn) = testing::turn() else { return };
     let mut lab = Lab::build().unwrap();
     lab.make_mobile_node_plain().unwrap();
-    assert_lossless_in(&lab, &testing::settings(), 200, 500);
+    assert_lossless_in(&lab, &settings(), 200, 500);
 }
 
 /// Found on a machine that was busy compiling: 717 of 8617 packets lost. What took them out of a ring on their
@@ -173,7 +178,7 @@ fn assert_lossless_while_stalled(held_up: impl Fn(&Lab) -> (&NetNs, &str)) {
     }
     let Some(_turn) = testing::turn() else { return };
     let played = || -> anyhow::Result<()> {
-        let mut settings = testing::settings();
+        let mut settings = settings();
         settings.buffer.drain = Some("burst".to_owned());
         let lab = Lab::build()?;
         let controllers = Controllers::start(&lab, &settings)?;
@@ -228,7 +233,7 @@ fn what_a_node_held_is_not_overtaken_while_its_access_point_has_no_time() {
 fn drains_before_its_access_point_has_time() -> anyhow::Result<bool> {
     const GAP: Duration = Duration::from_millis(40);
     const BEHIND: Duration = Duration::from_millis(20);
-    let mut settings = testing::settings();
+    let mut settings = settings();
     settings.buffer.drain = Some("burst".to_owned());
     let lab = Lab::build()?;
     let controllers = Controllers::start(&lab, &settings)?;
@@ -266,7 +271,7 @@ fn drains_before_its_access_point_has_time() -> anyhow::Result<bool> {
 fn what_a_node_held_is_of_the_same_flow_as_what_it_sends_then() {
     let Some(_turn) = testing::turn() else { return };
     let played = || -> anyhow::Result<()> {
-        let mut settings = testing::settings();
+        let mut settings = settings();
         settings.buffer.drain = Some("burst".to_owned());
         let lab = Lab::build()?;
         // Slower than the burst, and faster than the stream; CoDel itself is to drop nothing.

@@ -41,7 +41,8 @@ fn only(array: &Value) -> &Value {
 #[test]
 fn a_handover_is_seen_in_bindings_buffers_and_counters() {
     let Some(_turn) = testing::turn() else { return };
-    let settings = testing::settings();
+    // What is shown of a handover is gone when its lifetime has passed.
+    let settings = testing::settings().patient();
     let fmip_ctl = settings.fmip_ctl.as_path();
     let lab = Lab::build().unwrap();
     let controllers = Controllers::start(&lab, &settings).unwrap();

@@ -18,6 +18,15 @@ use crate::{
 const KEY: &str = "6c61622d68616e646f7665722d6b6579";
 const SPI: u32 = 256;
 
+/// How long patient routers wait for a mobile node, and how often a patient node or router asks again: far
+/// beyond what the way or the answer takes on any machine.
+const PATIENCE: [(&str, u64); 4] = [
+    ("proxy-nd-lifetime-ms", 15_000),
+    ("rtsolpr-retries", 7),
+    ("fbu-retries", 7),
+    ("hi-retries", 7),
+];
+
 /// What the lab's configuration files say beyond the topology.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -89,6 +98,14 @@ impl Settings {
             mobile_node: toml::Table::new(),
             strangers: BTreeSet::new(),
         }
+    }
+
+    /// All are patient: a mobile node may be on its way, and an answer too, for longer than the RFC's 1.5 s,
+    /// which may pass on a busy machine. For all that is not about what happens when they have passed.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.timers.extend(PATIENCE);
+        self
     }
 
     /// The settings of one access router.

@@ -79,7 +79,8 @@ impl Mode {
     /// # Errors
     /// If it did not come to what the mode promises: tells what, with all that was seen.
     pub fn play(&self, fmip_ctl: PathBuf, log_level: &str) -> Result<Performance> {
-        let mut settings = Settings::new(fmip_ctl);
+        // No mode is about what happens when the time for a move or an answer has passed.
+        let mut settings = Settings::new(fmip_ctl).patient();
         log_level.clone_into(&mut settings.log_level);
         (self.configure)(&mut settings);
         let mut stage = Stage::set(settings, self.with_third_router)?;
@@ -296,7 +297,7 @@ mod tests {
     #[test]
     fn the_controller_understands_the_files_of_every_mode() {
         for mode in MODES {
-            let mut settings = Settings::new(PathBuf::from("fmip-ctl"));
+            let mut settings = Settings::new(PathBuf::from("fmip-ctl")).patient();
             (mode.configure)(&mut settings);
             for (name, text) in settings.files() {
                 let file = PathBuf::from(format!("{name}.toml"));

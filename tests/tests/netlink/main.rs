@@ -62,7 +62,18 @@ impl Setup {
             Ok((!found.is_empty()).then_some(()))
         })
         .unwrap();
+        setup.wait_for_carrier();
         Some(setup)
+    }
+
+    /// Waits until the kernel says of both ends that they have a carrier: it finds out in its own time.
+    fn wait_for_carrier(&self) {
+        wait_until("the carrier of acc0 and acc1", SOON, || {
+            let ends = self.list("link show type veth");
+            let up = ends.iter().all(|end| end["operstate"] == "UP");
+            Ok((up && ends.len() == 2).then_some(()))
+        })
+        .unwrap();
     }
 
     /// Runs `work` in the namespace, on a runtime of its own.

@@ -40,6 +40,7 @@ fn the_default_router_is_used_without_asking_and_may_be_off_link() {
         // The link comes and goes in the middle of a handover.
         setup.namespace.ip("link set acc1 down")?;
         setup.namespace.ip("link set acc1 up")?;
+        setup.wait_for_carrier();
         assert_eq!(setup.list("-6 neigh show nud permanent").len(), 1);
         assert_eq!(via("2001:db8:ffff::1").0, "2001:db8:3::1");
 
@@ -235,6 +236,7 @@ fn the_router_that_the_kernel_knows_is_kept_when_the_carrier_goes() {
         assert_eq!(route[0]["gateway"], gateway, "{route:?}");
         assert_eq!(permanent().len(), 1);
         setup.namespace.ip("link set acc1 up")?;
+        setup.wait_for_carrier();
         netlink.restore_default_router(acc0.index).await?;
         assert_eq!(permanent().len(), 0);
 

@@ -87,10 +87,11 @@ fn a_packet_is_held_as_it_came_but_one_hop_older() {
         assert_eq!(of(mark(u32::MAX, before), found.first).0, 1);
         assert_eq!(of(found.first, found.latest).0, 1);
         assert_eq!(of(found.latest, mark(2, after)).0, 1);
-        // As of the tick before, and ticks are 10 ms apart at most.
+        // As of the last tick, which may be a while ago if the processor had other work.
+        const COARSE_NS: u64 = 1_000_000_000;
         for slot in [0, 1] {
             let arrival = bench.slots.get(slot).expect("a slot").arrival_ns;
-            assert!(before - 10_000_000 < arrival && arrival < after);
+            assert!(before - COARSE_NS < arrival && arrival < after);
         }
         assert_eq!(bench.maps.slots_in_use()?, 2);
         Ok(())

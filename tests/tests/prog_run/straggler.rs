@@ -36,6 +36,10 @@ const DELIVERED: u32 = 50;
 /// Packets that the feeder may be ahead of the drain: on a busy machine it would fill the pool.
 const AHEAD: u32 = POOL / 2;
 const POOL: u32 = 16384;
+/// Packets that the feeder feeds in full run. On a busy machine it may be as fast as the drain, and the buffer
+/// would never be empty; from there on it feeds one in a while.
+const IN_FULL_RUN: u32 = 5_000;
+const WHILE: Duration = Duration::from_millis(1);
 const XDP_DROP: u32 = 1;
 const XDP_REDIRECT: u32 = 4;
 
@@ -124,6 +128,9 @@ fn feed(router: &Xdp, fed: &AtomicU32, drained: &AtomicU32, failed: &AtomicBool)
     for number in 0.. {
         while held - drained.load(Ordering::Relaxed) > AHEAD && !failed.load(Ordering::Relaxed) {
             thread::yield_now();
+        }
+        if held > IN_FULL_RUN && delivered == 0 {
+            thread::sleep(WHILE);
         }
         let frame = Packet::numbered(CN, NCOA, number).octets();
         let result = router.test_run(TestRunOptions {

@@ -27,15 +27,13 @@ fn start() -> (Lab, Air) {
 
 /// The controllers, that of the mobile node beside the supplicant of the air.
 fn start_controllers(lab: &Lab, air: &Air) -> Controllers {
-    let mut settings = settings();
+    let mut settings = settings().patient();
     let supplicant = air.wpa_supplicant().to_string_lossy().into_owned();
     let radio = toml::Table::from_iter([
         ("control-interface".to_owned(), supplicant.into()),
-        // As long as a busy machine may take, as the routers' below: no test here is about either.
+        // As long as a busy machine may take.
         ("link-switch-wait-ms".to_owned(), 5000.into()),
     ]);
-    let lifetime = settings.timers.insert("proxy-nd-lifetime-ms", 5000);
-    assert_eq!(lifetime, None);
     (settings.mobile_node).insert("ieee80211".to_owned(), radio.into());
     Controllers::start(lab, &settings).unwrap()
 }

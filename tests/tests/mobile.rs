@@ -28,6 +28,11 @@ use serde_json::{Value, json};
 const NCOA: Ipv6Addr = Router::New.care_of_address();
 
 /// Plays with the controllers, and tells all that is known if it goes wrong.
+/// No test here is about a router's time that passes.
+fn settings() -> Settings {
+    testing::settings().patient()
+}
+
 fn play(settings: Settings, play: impl FnOnce(&mut Stage) -> Result<()>) {
     let Some(_turn) = testing::shared_turn() else {
         return;
@@ -250,7 +255,7 @@ fn a_node_that_is_not_told_where_it_is_waits_until_it_knows_and_is_handed_over()
     let Some(_turn) = testing::shared_turn() else {
         return;
     };
-    let mut settings = testing::settings();
+    let mut settings = settings();
     settings.finds_its_place = true;
     let lab = Lab::build().unwrap();
     // The routers advertise again and again, and what they say would give the address back.
@@ -315,7 +320,7 @@ fn a_file_of_another_role_is_refused_in_words() {
     let directory = std::env::temp_dir().join(format!("fmip-mobile-{}", std::process::id()));
     fs::create_dir(&directory).unwrap();
     let file = directory.join("router.toml");
-    let settings = testing::settings();
+    let settings = settings();
     let (_, text) = settings.files().swap_remove(0);
     fs::write(&file, text).unwrap();
     let mut command = Command::new(&settings.fmip_ctl);
@@ -335,7 +340,7 @@ fn a_file_of_another_role_is_refused_in_words() {
 // Rows: UNA-05, TUN-07
 #[test]
 fn an_address_that_another_node_has_is_given_up_for_another() {
-    play(testing::settings(), |stage| {
+    play(settings(), |stage| {
         let _other = stage.lab.add_node(AccessPoint::New, NCOA)?;
         stage.prepare(AccessPoint::New)?;
         stage.leave()?;
@@ -370,7 +375,7 @@ fn an_address_that_another_node_has_is_given_up_for_another() {
 // Rows: TUN-07, UNA-05
 #[test]
 fn an_address_that_the_kernel_makes_first_is_held_back_and_watched_like_one_of_ours() {
-    play(testing::settings(), |stage| {
+    play(settings(), |stage| {
         // Nothing is known of the new link before the advertisement there, and that tells the kernel first.
         stage.leave()?;
         stage.arrive(AccessPoint::New)?;
@@ -429,7 +434,7 @@ fn an_address_that_the_kernel_makes_first_is_held_back_and_watched_like_one_of_o
 fn the_last_word_comes_when_the_kernel_has_checked_the_address() {
     // RFC 4862 section 5.4.2: silence is consent by then, however late the kernel says so.
     const CONSENT: Duration = Duration::from_secs(2);
-    play(testing::settings(), |stage| {
+    play(settings(), |stage| {
         let began = Instant::now();
         hand_over(stage)?;
         let flags = |what: &str| -> Result<bool> {
@@ -457,7 +462,7 @@ fn the_last_word_comes_when_the_kernel_has_checked_the_address() {
 // Rows: RTS-09
 #[test]
 fn a_router_that_starts_after_the_node_is_found_and_hands_over() {
-    let mut settings = testing::settings();
+    let mut settings = settings();
     settings
         .mobile_node
         .insert("silent-router-interval-s".to_owned(), 1.into());
@@ -539,7 +544,7 @@ fn insert_hook(settings: &mut Settings, script: String, timeout_s: i64) {
 
 #[test]
 fn what_mobile_ipv6_has_started_ends_with_a_program_that_takes_too_long() {
-    let mut settings = testing::settings();
+    let mut settings = settings();
     let told = Told::new("fmip-hook-child").unwrap();
     let file = told.file();
     let script = format!(
@@ -569,7 +574,7 @@ fn what_mobile_ipv6_has_started_ends_with_a_program_that_takes_too_long() {
 // Rows: TUN-07, MOV-02
 #[test]
 fn mobile_ipv6_is_told_and_says_when_the_tunnel_can_end() {
-    let mut settings = testing::settings();
+    let mut settings = settings();
     let told = Told::new("fmip-hook").unwrap();
     let file = told.file();
     // It does not compete with the controller that waits for it.
@@ -672,7 +677,7 @@ fn registered(stage: &mut Stage, file: &Path) -> Result<()> {
 
 #[test]
 fn without_anybody_who_registers_the_new_address_is_used_when_the_tunnel_has_ended() {
-    let mut settings = testing::settings();
+    let mut settings = settings();
     // Longer than the move takes on a busy machine.
     settings.lifetime_s = 6;
     play(settings, |stage| {
@@ -690,7 +695,7 @@ fn without_anybody_who_registers_the_new_address_is_used_when_the_tunnel_has_end
 
 #[test]
 fn back_on_its_link_the_old_address_has_what_it_had() {
-    play(testing::settings(), |stage| {
+    play(settings(), |stage| {
         let before = address(&stage.lab.mn, PCOA)?.context("the address is not there")?;
         hand_over(stage)?;
         // The last that is done of a move, behind the release of what was held.
@@ -745,7 +750,7 @@ fn has_marks_of(mn: &NetNs, before: &Value, marks: &[&str]) -> Result<()> {
 // Rows: W11-15, MOV-01
 #[test]
 fn after_a_fall_back_the_old_address_is_gone_and_back_on_its_link_it_is_what_it_was() {
-    let mut settings = testing::settings();
+    let mut settings = settings();
     // No router believes its FBU.
     settings.mobile_node_key = "ab".repeat(16);
     play(settings, |stage| {
@@ -816,7 +821,7 @@ fn leaves_no_trace(state: State, signal: Signal) {
     let Some(_turn) = testing::shared_turn() else {
         return;
     };
-    let stage = Stage::set(testing::settings(), false).unwrap();
+    let stage = Stage::set(settings(), false).unwrap();
     check_no_trace(stage, state, signal);
 }
 
@@ -875,7 +880,7 @@ fn the_host_is_left_as_it_was_found_with_a_bridge_as_its_interface() {
     };
     let mut lab = Lab::build().unwrap();
     lab.make_mobile_node_plain().unwrap();
-    let stage = Stage::in_lab(lab, testing::settings()).unwrap();
+    let stage = Stage::in_lab(lab, settings()).unwrap();
     check_no_trace(stage, STATES[3], Signal::TERM);
 }
 
@@ -887,12 +892,12 @@ fn a_bridge_as_its_interface_keeps_the_order_of_what_was_held() {
     };
     let mut lab = Lab::build().unwrap();
     lab.make_mobile_node_plain().unwrap();
-    hand_over_unharmed(Stage::in_lab(lab, testing::settings()).unwrap());
+    hand_over_unharmed(Stage::in_lab(lab, settings()).unwrap());
 }
 
 #[test]
 fn what_a_killed_node_left_is_gone_after_the_next_start_which_finds_the_new_place() {
-    let mut settings = testing::settings();
+    let mut settings = settings();
     settings.finds_its_place = true;
     play(settings, |stage| {
         hand_over(stage)?;
@@ -931,7 +936,7 @@ fn what_a_killed_node_left_is_gone_after_the_next_start_which_finds_the_new_plac
 
 #[test]
 fn a_node_is_shown_on_its_way_and_a_router_is_none() {
-    play(testing::settings(), |stage| {
+    play(settings(), |stage| {
         let (settings, controllers) = (&stage.settings, &stage.controllers);
         stage.prepare(AccessPoint::New)?;
         let state = show_mobile(settings, &controllers.mn)?;

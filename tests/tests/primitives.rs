@@ -23,7 +23,7 @@ struct Driver {
 
 impl Driver {
     fn start() -> Result<Self> {
-        let stage = Stage::set(testing::settings(), false)?;
+        let stage = Stage::set(testing::settings().patient(), false)?;
         Ok(Self { stage })
     }
 

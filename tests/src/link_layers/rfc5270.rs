@@ -46,10 +46,6 @@ const IMPATIENT: i64 = 200;
 pub(super) fn set_up(setup: &mut Setup) {
     let _ = setup.use_802_16e();
     wait_for_link_switch(setup, PATIENT);
-    // Who asks a router that takes its time does not give up, however long a busy machine adds to it.
-    for retries in ["hi-retries", "fbu-retries"] {
-        setup.settings.timers.insert(retries, 6);
-    }
 }
 
 /// Messages are authenticated by HMAC, and not by CMAC.

@@ -34,8 +34,6 @@ pub const FADING: i32 = -82;
 
 /// No scan follows another sooner.
 pub const SCAN_MIN_INTERVAL: Duration = Duration::from_millis(150);
-/// How long the routers hold packets for a node that is to come, where the scenario is not about that.
-const PROXY_ND_LIFETIME_MS: u64 = 5000;
 
 /// What a scenario needs before it begins.
 #[derive(Clone, Debug)]
@@ -107,7 +105,8 @@ impl Setup {
     /// Two routers with an access point each, and an interface that is told what it does.
     pub fn new(fmip_ctl: PathBuf) -> Self {
         Self {
-            settings: Settings::new(fmip_ctl),
+            // Where a scenario is about such a time it says so.
+            settings: Settings::new(fmip_ctl).patient(),
             network: Network::Two,
             names: Names::access_points(),
             access_points: vec![
@@ -123,14 +122,6 @@ impl Setup {
     /// The mobile node's interface is of 802.11, and the emulated air moves it.
     pub fn use_802_11(&mut self, wifi: Wifi) {
         self.wifi = Some(wifi);
-        self.be_patient();
-    }
-
-    /// The routers wait far longer for the mobile node than a move takes on a busy machine.
-    fn be_patient(&mut self) {
-        let timers = &mut self.settings.timers;
-        let lifetime = timers.entry("proxy-nd-lifetime-ms").or_default();
-        *lifetime = PROXY_ND_LIFETIME_MS.max(*lifetime);
     }
 
     /// The links are of 802.16e: base stations at the access points, and a mobile station that knows
@@ -145,7 +136,6 @@ impl Setup {
         base_stations: ieee80216e::Settings,
     ) -> &mut ieee80216e::Settings {
         self.names = Names::base_stations();
-        self.be_patient();
         let station = base_stations.mobile_station();
         let table = &mut self.settings.mobile_node;
         table.insert("ieee80216e".to_owned(), station.into());

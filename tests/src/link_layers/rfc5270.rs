@@ -788,13 +788,13 @@ fn silent_between(all: &[Crossed], released: u64, entered: u64, silence: Silence
 }
 
 /// Whether it is of the neighbor discovery of the kernels, which know nothing of MOB_HO-IND: a router
-/// solicits and advertises, and the mobile node answers what still comes down.
+/// solicits and advertises, and the mobile node asks whether its router is still there, and answers.
 fn is_kernels(crossed: &Crossed) -> bool {
     // EtherType, next header and ICMPv6 type.
     let frame = &crossed.frame;
     let is_icmp = frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(20) == Some(&58);
     let kinds = match crossed.up {
-        true => 136..=136,
+        true => 135..=136,
         false => 134..=136,
     };
     is_icmp && frame.get(54).is_some_and(|kind| kinds.contains(kind))
@@ -952,8 +952,9 @@ mod tests {
         };
         check(RELEASED, false, solicitation).unwrap();
         check(RELEASED, true, advertisement).unwrap();
-        // The mobile node itself asks for nothing, and other packets are no affair of the kernels.
-        check(RELEASED, true, solicitation).unwrap_err();
+        check(RELEASED, true, solicitation).unwrap();
+        // Routers are none of the mobile node's business to announce, and other packets none of the kernels'.
+        check(RELEASED, true, 134).unwrap_err();
         for up in [false, true] {
             check(RELEASED, up, echo).unwrap_err();
             check(RELEASED + 1, up, advertisement).unwrap_err();

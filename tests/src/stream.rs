@@ -330,21 +330,27 @@ impl Streams {
         deadline: Duration,
     ) -> Result<()> {
         let what = format!("{packets} packets to be sent each way");
-        wait_until(&what, deadline, || {
-            self.check()?;
-            let now = self.sent();
-            let enough = now.0 >= before.0 + packets && now.1 >= before.1 + packets;
-            Ok(enough.then_some(()))
-        })
+        self.wait_for_more(&what, before, packets, deadline, Self::sent)
     }
 
     /// Waits until `packets` more have arrived in each direction.
     pub fn wait_for_packets(&self, packets: u64, deadline: Duration) -> Result<()> {
         let before = self.received();
         let what = format!("{packets} more packets each way");
-        wait_until(&what, deadline, || {
+        self.wait_for_more(&what, before, packets, deadline, Self::received)
+    }
+
+    fn wait_for_more(
+        &self,
+        what: &str,
+        before: (u64, u64),
+        packets: u64,
+        deadline: Duration,
+        counted: impl Fn(&Self) -> (u64, u64),
+    ) -> Result<()> {
+        wait_until(what, deadline, || {
             self.check()?;
-            let now = self.received();
+            let now = counted(self);
             let enough = now.0 >= before.0 + packets && now.1 >= before.1 + packets;
             Ok(enough.then_some(()))
         })

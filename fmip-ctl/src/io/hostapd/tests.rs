@@ -61,6 +61,13 @@ impl Daemon {
         }
     }
 
+    /// It is listened to, and lists one station.
+    fn list(&mut self) {
+        self.answer("ATTACH", "OK\n");
+        self.answer("STA-FIRST", LIST);
+        self.answer("STA-NEXT 02:00:00:00:00:01", "");
+    }
+
     /// Answers the next request, which must be this, but for questions whether it is there.
     fn answer(&mut self, request: &str, answer: &str) {
         loop {
@@ -218,9 +225,7 @@ fn a_hostapd_that_is_gone_is_tried_again_and_nothing_is_missed() {
     ));
     assert_eq!(play.state().0, "lost");
     let mut daemon = Daemon::start(&play.path());
-    daemon.answer("ATTACH", "OK\n");
-    daemon.answer("STA-FIRST", LIST);
-    daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+    daemon.list();
     assert_eq!(play.hear().changes, [CAME]);
     // It dies without a word, and is asked whether it is there.
     drop(daemon);
@@ -263,9 +268,7 @@ fn one_that_tells_nothing_any_more_is_asked_what_was_missed() {
     play.hostapds.ping_interval = Duration::from_millis(1);
     let mut daemon = Daemon::start(&play.path());
     play.follow(true);
-    daemon.answer("ATTACH", "OK\n");
-    daemon.answer("STA-FIRST", LIST);
-    daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+    daemon.list();
     assert_eq!(play.hear().changes, [CAME]);
     for (answer, list, missed) in [
         // It had forgotten us, and a station that left meanwhile.
@@ -299,9 +302,7 @@ fn what_one_said_before_it_hung_is_told() {
     play.hostapds.ping_interval = Duration::from_millis(1);
     let mut daemon = Daemon::start(&play.path());
     play.follow(true);
-    daemon.answer("ATTACH", "OK\n");
-    daemon.answer("STA-FIRST", LIST);
-    daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+    daemon.list();
     assert_eq!(play.hear().changes, [CAME]);
     daemon.answer("PING", "<3>AP-STA-DISCONNECTED 02:00:00:00:00:01");
     daemon.say("<3>AP-STA-CONNECTED nonsense");
@@ -322,9 +323,7 @@ fn of_one_that_was_gone_the_list_is_all_that_is_known() {
     let mut play = Play::new("back");
     let mut daemon = Daemon::start(&play.path());
     play.follow(true);
-    daemon.answer("ATTACH", "OK\n");
-    daemon.answer("STA-FIRST", LIST);
-    daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+    daemon.list();
     assert_eq!(play.hear().changes, [CAME]);
     // It goes to another access point of the link.
     play.hostapds.stations.add(7, 3);
@@ -363,9 +362,7 @@ fn one_that_is_not_wanted_any_more_is_not_heard() {
     let mut play = Play::new("reload");
     let mut daemon = Daemon::start(&play.path());
     play.follow(true);
-    daemon.answer("ATTACH", "OK\n");
-    daemon.answer("STA-FIRST", LIST);
-    daemon.answer("STA-NEXT 02:00:00:00:00:01", "");
+    daemon.list();
     // It has told already when the file changes.
     let told = play.runtime.block_on(play.hostapds.next());
     play.follow(false);
